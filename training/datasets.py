@@ -1,0 +1,263 @@
+"""Labelled people, read from annotation files into one plain sample type.
+
+Every reader answers with the same `Person`, so that packing, training and evaluation never see a file format. A reader
+never crashes in the middle of an epoch: what it cannot use is left out here, counted by reason, and named in the log.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepose import EdgeposeError
+from edgepose.skeletons import Skeleton
+
+log = logging.getLogger(__name__)
+
+UNLABELLED, TEACHER, TRUTH = 0, 1, 2
+
+# Field of a COCO-WholeBody annotation that holds a part's points, and the one for its teacher's confidences.
+PART_FIELDS = {
+    "body": ("keypoints", "keypoints_score"),
+    "foot": ("foot_kpts", "foot_score"),
+    "face": ("face_kpts", "face_score"),
+    "lefthand": ("lefthand_kpts", "lefthand_score"),
+    "righthand": ("righthand_kpts", "righthand_score"),
+}
+EXAMPLES_PER_REASON = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One labelled person of one image. Pixels of the image throughout; boxes are xyxy, float32."""
+
+    image: Path
+    image_id: int
+    annotation_id: int
+    source: str  # data set the image came from; "" if the file does not say
+    licence: str  # licence class of the image as the file states it; "" if it does not
+    split: str  # "train", "val", …
+    image_size: tuple[int, int]  # W, H
+    bbox: np.ndarray  # [4], inside the image
+    area: float  # px², the A of OKS: always the person's, for hands and faces too
+    keypoints: np.ndarray  # [K, 2] float32; 0 where unlabelled
+    visible: np.ndarray  # [K] uint8: 0 unlabelled (which does not mean invisible), 1 teacher's label, 2 ground truth
+    weights: np.ndarray  # [K] float32: 1 ground truth, the teacher's confidence for its labels, 0 unlabelled
+    part_boxes: dict[str, np.ndarray]  # [4] for "face", "lefthand", "righthand", "head" where the file gives them
+
+
+@dataclass
+class ReadReport:
+    """What a reader kept and what it left out: counts by reason, and the first few offenders by name."""
+
+    kept: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def skip(self, reason: str, name: str) -> None:
+        self.skipped[reason] += 1
+        named = self.examples.setdefault(reason, [])
+        if len(named) < EXAMPLES_PER_REASON:
+            named.append(name)
+
+    def __str__(self) -> str:
+        lines = [f"{self.kept} people kept, {self.skipped.total()} entries skipped"]
+        for reason, count in self.skipped.most_common():
+            more = ", …" if count > len(self.examples[reason]) else ""
+            lines.append(f"  {reason}: {count} ({', '.join(self.examples[reason])}{more})")
+        return "\n".join(lines)
+
+
+def read_coco_wholebody(
+    annotations: str | Path,
+    images_root: str | Path,
+    skeleton: Skeleton,
+    *,
+    split: str | None = None,
+    keep_unlabelled: bool = False,
+    report: ReadReport | None = None,
+) -> list[Person]:
+    """Read a COCO-WholeBody file, or a plain COCO keypoint file, in the order of its annotations.
+
+    The skeleton's parts say which fields are read; a part that the file lacks is unlabelled. Where an annotation carries
+    `*_score` lists (`../shared/data`), v = 1 is a teacher's label weighted by its score; elsewhere every v > 0 is ground
+    truth, as COCO's v = 1 means "labelled but hidden".
+
+    `split` defaults to the image's own `split`, else the file's stem. People without any labelled point are left out
+    unless `keep_unlabelled`. Pass a `report` to see what was skipped; it is logged as well.
+    Raises EdgeposeError for a file that is missing, no JSON, or no COCO layout, and when no person is left.
+    """
+    annotations, images_root = Path(annotations), Path(images_root)
+    report = ReadReport() if report is None else report
+    document = load_document(annotations)
+    images = _existing_images(document["images"], images_root, report)
+    entries = document.pop("annotations")
+    del document
+    people = []
+    for entry in _consume(entries):
+        try:
+            person = _person(entry, images, skeleton, split or annotations.stem, keep_unlabelled)
+        except SkipEntry as why:
+            report.skip(str(why), f"annotation {entry.get('id', '?') if isinstance(entry, dict) else entry!r}")
+            continue
+        people.append(person)
+    return finish(people, report, annotations)
+
+
+class SkipEntry(Exception):
+    """One entry of a file cannot be used; the message is the reason that is counted."""
+
+
+def load_document(path: Path) -> dict[str, Any]:
+    """The JSON of a COCO-style file, checked for its two lists. Raises EdgeposeError in one sentence."""
+    document = load_json(path)
+    for key in ("images", "annotations"):
+        if not isinstance(document, dict) or not isinstance(document.get(key), list):
+            raise EdgeposeError(f"{path}: expected a COCO annotation file, but it has no list '{key}'.")
+    return document
+
+
+def load_json(path: Path) -> Any:
+    try:
+        with path.open(encoding="utf-8") as stream:
+            return json.load(stream)
+    except OSError as error:
+        raise EdgeposeError(f"{path}: cannot read the annotations ({error.strerror or error}).") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise EdgeposeError(f"{path}: broken JSON ({error}).") from error
+
+
+def finish(people: list[Person], report: ReadReport, path: Path) -> list[Person]:
+    """Close a reader's work: count, log what was left out, refuse an empty set."""
+    report.kept += len(people)
+    if not people:
+        raise EdgeposeError(f"{path}: no usable person in it. {report}")
+    if report.skipped:
+        log.warning("%s: %s", path.name, report)
+    return people
+
+
+def _consume(entries: list[Any]) -> Iterator[Any]:
+    """Yield and drop entries one by one: parsed JSON of 133 points a person weighs ten times its arrays."""
+    entries.reverse()
+    while entries:
+        yield entries.pop()
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    path: Path
+    size: tuple[int, int]  # W, H
+    source: str
+    licence: str
+    split: str | None
+
+
+def _existing_images(entries: Iterable[Any], root: Path, report: ReadReport) -> dict[int, Image | None]:
+    """Images by id; None for one that is not on disk, so that its people are counted by that reason."""
+    images: dict[int, Image | None] = {}
+    for entry in entries:
+        try:
+            path = root / entry["file_name"]
+            size = int(entry["width"]), int(entry["height"])
+            image = Image(path, size, entry.get("source", ""), entry.get("licence", ""), entry.get("split"))
+            images[entry["id"]] = image if path.is_file() else None
+        except (KeyError, TypeError, ValueError, AttributeError):
+            report.skip("image entry without id, file_name, width or height", repr(entry)[:60])
+            continue
+        if images[entry["id"]] is None:
+            report.skip("image file missing", entry["file_name"])
+    return images
+
+
+def _person(
+    entry: dict[str, Any], images: dict[int, Image | None], skeleton: Skeleton, split: str, keep_unlabelled: bool
+) -> Person:
+    if not isinstance(entry, dict) or "image_id" not in entry or "bbox" not in entry:
+        raise SkipEntry("annotation without image_id or bbox")
+    if entry["image_id"] not in images:
+        raise SkipEntry("annotation of an image that the file does not list")
+    image = images[entry["image_id"]]
+    if image is None:
+        raise SkipEntry("person of a missing image")
+    if entry.get("iscrowd", 0):
+        raise SkipEntry("crowd region")
+    bbox = clipped_bbox(entry["bbox"], image.size)
+    area = float(entry.get("area") or 0.53 * np.prod(np.asarray(entry["bbox"][2:], np.float64)))
+    if not area > 0:
+        raise SkipEntry("zero area")
+    keypoints, visible, weights = _labels(entry, skeleton)
+    if not (keep_unlabelled or visible.any()):
+        raise SkipEntry("no labelled point")
+    return Person(
+        image=image.path, image_id=entry["image_id"], annotation_id=entry.get("id", -1),
+        source=image.source, licence=image.licence, split=image.split or split, image_size=image.size,
+        bbox=bbox, area=area, keypoints=keypoints, visible=visible, weights=weights, part_boxes=_part_boxes(entry),
+    )  # fmt: skip
+
+
+def clipped_bbox(xywh: Any, size: tuple[int, int]) -> np.ndarray:
+    """xywh of a file → xyxy float32 [4] clipped to the image. Raises SkipEntry if nothing is left."""
+    try:
+        x, y, w, h = (float(value) for value in xywh)
+    except (TypeError, ValueError):
+        raise SkipEntry("bbox is not four numbers") from None
+    if not np.isfinite([x, y, w, h]).all():
+        raise SkipEntry("bbox is not finite")
+    if w <= 0 or h <= 0:
+        raise SkipEntry("zero area")
+    width, height = size
+    x1, y1, x2, y2 = max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height))
+    if x2 <= x1 or y2 <= y1:
+        raise SkipEntry("box outside the image")
+    return np.array([x1, y1, x2, y2], np.float32)
+
+
+def _labels(entry: dict[str, Any], skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points [K, 2], visible [K] and weights [K] of all the skeleton's parts, in its order."""
+    points = np.zeros((skeleton.num_keypoints, 3), np.float32)
+    visible = np.zeros(skeleton.num_keypoints, np.uint8)
+    weights = np.zeros(skeleton.num_keypoints, np.float32)
+    for part, (start, stop) in skeleton.parts.items():
+        points_field, score_field = PART_FIELDS.get(part, (part, f"{part}_score"))
+        if not entry.get(points_field):
+            continue
+        points[start:stop] = _numbers(entry[points_field], (stop - start, 3), points_field)
+        labelled = points[start:stop, 2] > 0
+        scores = np.ones(stop - start, np.float32)
+        visible[start:stop] = np.where(labelled, TRUTH, UNLABELLED)
+        if score_field in entry:
+            scores = _numbers(entry[score_field], (stop - start,), score_field)
+            from_teacher = labelled & (points[start:stop, 2] < TRUTH)
+            visible[start:stop][from_teacher] = TEACHER
+            scores = np.where(from_teacher, np.clip(scores, 0, 1), 1)
+        weights[start:stop] = labelled * scores
+    points[visible == UNLABELLED] = 0
+    return np.ascontiguousarray(points[:, :2]), visible, weights
+
+
+def _numbers(values: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
+    try:
+        array = np.asarray(values, np.float32).reshape(shape)
+    except (TypeError, ValueError):
+        raise SkipEntry(f"{name} has the wrong length or is no list of numbers") from None
+    if not np.isfinite(array).all():
+        raise SkipEntry(f"{name} is not finite")
+    return array
+
+
+def _part_boxes(entry: dict[str, Any]) -> dict[str, np.ndarray]:
+    boxes = {}
+    for part in ("face", "lefthand", "righthand", "head"):
+        xywh = entry.get(f"{part}_box")
+        if isinstance(xywh, list) and len(xywh) == 4 and xywh[2] > 0 and xywh[3] > 0:
+            x, y, w, h = xywh
+            boxes[part] = np.array([x, y, x + w, y + h], np.float32)
+    return boxes
