@@ -1,7 +1,7 @@
 """Labelled people, read from annotation files into one plain sample type.
 
-Every reader answers with the same `Person`, so that packing, training and evaluation never see a file format. A reader
-never crashes in the middle of an epoch: what it cannot use is left out here, counted by reason, and named in the log.
+Every reader answers with the same `Person`, so that packing, training and evaluation never see a file format.
+What cannot be used is left out here, counted by reason and named in the log, not met as a crash in epoch 40.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class Person:
     bbox: np.ndarray  # [4], inside the image
     area: float  # px², the A of OKS: always the person's, for hands and faces too
     keypoints: np.ndarray  # [K, 2] float32; 0 where unlabelled
-    visible: np.ndarray  # [K] uint8: 0 unlabelled (which does not mean invisible), 1 teacher's label, 2 ground truth
+    visible: np.ndarray  # [K] uint8: 0 unlabelled (not the same as invisible), 1 teacher's label, 2 ground truth
     weights: np.ndarray  # [K] float32: 1 ground truth, the teacher's confidence for its labels, 0 unlabelled
-    part_boxes: dict[str, np.ndarray]  # [4] for "face", "lefthand", "righthand", "head" where the file gives them
+    part_boxes: dict[str, np.ndarray]  # [4] by "face", "lefthand", "righthand", "head", where given
 
 
 @dataclass
@@ -86,12 +86,12 @@ def read_coco_wholebody(
 ) -> list[Person]:
     """Read a COCO-WholeBody file, or a plain COCO keypoint file, in the order of its annotations.
 
-    The skeleton's parts say which fields are read; a part that the file lacks is unlabelled. Where an annotation carries
-    `*_score` lists (`../shared/data`), v = 1 is a teacher's label weighted by its score; elsewhere every v > 0 is ground
+    The skeleton's parts say which fields are read; a part that the file lacks is unlabelled. Where an annotation
+    carries `*_score` lists, v = 1 is a teacher's label weighted by its score; elsewhere every v > 0 is ground
     truth, as COCO's v = 1 means "labelled but hidden".
 
-    `split` defaults to the image's own `split`, else the file's stem. People without any labelled point are left out
-    unless `keep_unlabelled`. Pass a `report` to see what was skipped; it is logged as well.
+    `split` defaults to the image's own `split`, else the file's stem. People without any labelled point are left
+    out unless `keep_unlabelled`. Pass a `report` to see what was skipped; it is logged as well.
     Raises EdgeposeError for a file that is missing, no JSON, or no COCO layout, and when no person is left.
     """
     annotations, images_root = Path(annotations), Path(images_root)
@@ -105,7 +105,7 @@ def read_coco_wholebody(
         try:
             person = _person(entry, images, skeleton, split or annotations.stem, keep_unlabelled)
         except SkipEntry as why:
-            report.skip(str(why), f"annotation {entry.get('id', '?') if isinstance(entry, dict) else entry!r}")
+            report.skip(str(why), f"annotation {entry_id(entry)}")
             continue
         people.append(person)
     return finish(people, report, annotations)
@@ -178,7 +178,7 @@ def _existing_images(entries: Iterable[Any], root: Path, report: ReadReport) -> 
 
 
 def _person(
-    entry: dict[str, Any], images: dict[int, Image | None], skeleton: Skeleton, split: str, keep_unlabelled: bool
+    entry: Any, images: dict[int, Image | None], skeleton: Skeleton, split: str, keep_unlabelled: bool
 ) -> Person:
     if not isinstance(entry, dict) or "image_id" not in entry or "bbox" not in entry:
         raise SkipEntry("annotation without image_id or bbox")
@@ -199,8 +199,13 @@ def _person(
     return Person(
         image=image.path, image_id=entry["image_id"], annotation_id=entry.get("id", -1),
         source=image.source, licence=image.licence, split=image.split or split, image_size=image.size,
-        bbox=bbox, area=area, keypoints=keypoints, visible=visible, weights=weights, part_boxes=_part_boxes(entry),
+        bbox=bbox, area=area, keypoints=keypoints, visible=visible, weights=weights,
+        part_boxes=_part_boxes(entry),
     )  # fmt: skip
+
+
+def entry_id(entry: Any) -> str:
+    return str(entry.get("id", "?")) if isinstance(entry, dict) else repr(entry)[:40]
 
 
 def clipped_bbox(xywh: Any, size: tuple[int, int]) -> np.ndarray:

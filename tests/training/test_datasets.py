@@ -15,7 +15,7 @@ LENGTHS = {"keypoints": 17, "foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21
 
 def annotation(number: int, **changes) -> dict:
     """A made-up person: every point labelled at (its number within the part, 10), v = 2."""
-    person = {"id": number, "image_id": 1, "category_id": 1, "bbox": [4, 5, 40, 30], "area": 700, "iscrowd": 0}
+    person = {"id": number, "image_id": 1, "bbox": [4, 5, 40, 30], "area": 700, "iscrowd": 0}
     for field, count in LENGTHS.items():
         person[field] = [value for i in range(count) for value in (i, 10, 2)]
     return person | changes
@@ -52,7 +52,8 @@ def test_teacher_labels_carry_their_score_and_unlabelled_points_nothing(tmp_path
     scores = [0.5, 0.4, 0.9, 1.5, 0.25, 0.75]
     path = write(tmp_path, [annotation(1, foot_kpts=foot, foot_score=scores)])
     (person,) = read_coco_wholebody(path, tmp_path, SKELETON)
-    np.testing.assert_array_equal(person.visible[17:23], [TEACHER, TRUTH, UNLABELLED, TEACHER, TEACHER, TEACHER])
+    expected = [TEACHER, TRUTH, UNLABELLED, TEACHER, TEACHER, TEACHER]
+    np.testing.assert_array_equal(person.visible[17:23], expected)
     np.testing.assert_allclose(person.weights[17:23], [0.5, 1, 0, 1, 0.25, 0.75])
     np.testing.assert_array_equal(person.keypoints[19], [0, 0])
 
@@ -106,7 +107,8 @@ def test_unusable_people_are_counted_by_reason_and_named(tmp_path, changes, reas
 
 def test_entries_that_are_no_annotations_are_skipped(tmp_path):
     report = ReadReport()
-    people = read_coco_wholebody(write(tmp_path, [annotation(1), 5, {}, None]), tmp_path, SKELETON, report=report)
+    path = write(tmp_path, [annotation(1), 5, {}, None])
+    people = read_coco_wholebody(path, tmp_path, SKELETON, report=report)
     assert len(people) == 1
     assert report.skipped["annotation without image_id or bbox"] == 3
 
