@@ -1,0 +1,67 @@
+"""The plain value that flows out of the pose chain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SHAPES = {
+    "keypoints": ("[N, K, 2]", np.float32),
+    "scores": ("[N, K]", np.float32),
+    "bboxes": ("[N, 4]", np.float32),
+    "track_ids": ("[N]", np.int64),
+    "bbox_scores": ("[N]", np.float32),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Poses:
+    """The people of one frame, N of them with K keypoints each; N = 0 is an ordinary value.
+
+    Iterate by index: ``poses[0:2]``, ``poses[mask]`` and ``poses[[1, 0]]`` are again ``Poses``.
+    """
+
+    keypoints: NDArray[np.float32]  # [N, K, 2] pixels of the frame
+    scores: NDArray[np.float32]  # [N, K] in [0, 1] for models with an edgepose card
+    bboxes: NDArray[np.float32]  # [N, 4] xyxy, the boxes that the people were looked for in, unpadded
+    track_ids: NDArray[np.int64]  # [N] stable over a sequence, -1: untracked
+    bbox_scores: NDArray[np.float32]  # [N] how sure we are that there is a person
+
+    def __post_init__(self) -> None:
+        for name, (_, dtype) in _SHAPES.items():
+            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype))
+        keypoints = self.keypoints
+        if keypoints.ndim != 3 or keypoints.shape[2] != 2:
+            raise ValueError(f"Poses: keypoints expected [N, K, 2], got {list(keypoints.shape)}")
+        n, k = keypoints.shape[:2]
+        wanted = {"scores": (n, k), "bboxes": (n, 4), "track_ids": (n,), "bbox_scores": (n,)}
+        for name, shape in wanted.items():
+            got = getattr(self, name).shape
+            if got != shape:
+                raise ValueError(f"Poses: {name} expected {_SHAPES[name][0]} = {list(shape)}, got {list(got)}")
+
+    @classmethod
+    def empty(cls, num_keypoints: int) -> Poses:
+        """Nobody, in a skeleton of ``num_keypoints`` points."""
+        return cls(
+            keypoints=np.zeros((0, num_keypoints, 2), np.float32),
+            scores=np.zeros((0, num_keypoints), np.float32),
+            bboxes=np.zeros((0, 4), np.float32),
+            track_ids=np.zeros(0, np.int64),
+            bbox_scores=np.zeros(0, np.float32),
+        )
+
+    def __len__(self) -> int:
+        return len(self.keypoints)
+
+    def __getitem__(self, index: Any) -> Poses:
+        """Some of the people: an integer, a slice, a mask [N] or indices."""
+        if isinstance(index, int | np.integer):
+            index = [index]
+        elif not isinstance(index, slice):
+            index = np.asarray(index)
+            index = index if index.dtype == bool else index.astype(np.int64)  # an empty list is float64
+        return Poses(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
