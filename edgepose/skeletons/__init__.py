@@ -20,7 +20,15 @@ from ..errors import EdgeposeError
 
 _FOLDER = Path(__file__).parent
 # The skeleton that a net of K points most likely has, when its file does not say.
-_BY_SIZE = {133: "coco_wholebody", 17: "coco17", 26: "halpe26", 136: "halpe136", 16: "mpii16", 14: "crowdpose14", 21: "hand21"}
+_BY_SIZE = {
+    14: "crowdpose14",
+    16: "mpii16",
+    17: "coco17",
+    21: "hand21",
+    26: "halpe26",
+    133: "coco_wholebody",
+    136: "halpe136",
+}
 _KEYS = ("name", "keypoints", "swap", "links", "contours", "sigmas", "parts", "colours", "upper", "lower")
 _DEFAULT_SIGMA = 0.05  # for points that nobody measured
 _DEFAULT_COLOURS = {"left": "#3fa7ff", "right": "#ff8b3d", "centre": "#7ddc6f"}
@@ -42,7 +50,7 @@ class Skeleton:
     sigmas: NDArray[np.float32]  # [K] OKS fall-off as a fraction of sqrt(area)
     parts: dict[str, tuple[int, int]]  # half-open ranges that cover 0..K in order
     contours: tuple[tuple[int, ...], ...] = ()  # thin poly-lines, for drawing only
-    colours: dict[str, str] = field(default_factory=lambda: dict(_DEFAULT_COLOURS))  # part or side -> "#rrggbb"
+    colours: dict[str, str] = field(default_factory=_DEFAULT_COLOURS.copy)  # part or side -> "#rrggbb"
     upper: tuple[int, ...] = ()  # half-body groups of the augmentation
     lower: tuple[int, ...] = ()
 
@@ -82,7 +90,8 @@ class Skeleton:
         if not path.is_file():
             path = Path(source)
         if not path.is_file():
-            raise EdgeposeError(f"There is no skeleton {str(source)!r}: name one of {', '.join(available())}, or a TOML file.")
+            names = ", ".join(available())
+            raise EdgeposeError(f"There is no skeleton {str(source)!r}: name one of {names}, or a TOML file.")
         try:
             return cls.from_dict(tomllib.loads(path.read_text("utf-8")))
         except (ValueError, TypeError) as error:  # TOMLDecodeError is a ValueError
@@ -93,7 +102,8 @@ class Skeleton:
         """The well-known skeleton with that many points, else one of nameless points without links."""
         if num_keypoints in _BY_SIZE:
             return cls.load(_BY_SIZE[num_keypoints])
-        return cls.from_dict({"name": f"points{num_keypoints}", "keypoints": [f"point-{i}" for i in range(num_keypoints)]})
+        names = [f"point-{i}" for i in range(num_keypoints)]
+        return cls.from_dict({"name": f"points{num_keypoints}", "keypoints": names})
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Skeleton:
@@ -107,7 +117,7 @@ class Skeleton:
         names = tuple(str(name) for name in data.get("keypoints", ()))
         count = len(names)
         if not count or len(set(names)) != count:
-            raise ValueError(f"Skeleton: keypoints expected at least one name and no name twice, got {count} names")
+            raise ValueError(f"Skeleton: keypoints expected names, none of them twice, got {count}")
         sigmas = np.array(data.get("sigmas", [_DEFAULT_SIGMA] * count), np.float32)
         if sigmas.shape != (count,) or not (sigmas > 0).all():
             raise ValueError(f"Skeleton: sigmas expected {count} positive numbers, got {sigmas.size}")
@@ -120,7 +130,7 @@ class Skeleton:
             sigmas=_frozen(sigmas),
             parts=_parts(data.get("parts", {"body": (0, count)}), count),
             contours=contours,
-            colours={str(key): _checked(str(colour)) for key, colour in data.get("colours", _DEFAULT_COLOURS).items()},
+            colours={str(k): _checked(str(v)) for k, v in data.get("colours", _DEFAULT_COLOURS).items()},
             upper=tuple(_indices("upper", data.get("upper", ()), count)),
             lower=tuple(_indices("lower", data.get("lower", ()), count)),
         )
@@ -179,7 +189,7 @@ def _parts(parts: Mapping[str, Sequence[int]], count: int) -> dict[str, tuple[in
     spans = {str(part): (int(span[0]), int(span[1])) for part, span in parts.items()}
     edges = [0, *(edge for span in spans.values() for edge in span), count]
     if any(a != b for a, b in zip(edges[::2], edges[1::2], strict=True)):
-        raise ValueError(f"Skeleton: parts expected half-open ranges that cover 0..{count} in order, got {spans}")
+        raise ValueError(f"Skeleton: parts expected ranges that cover 0..{count} in order, got {spans}")
     return spans
 
 

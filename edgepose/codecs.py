@@ -1,0 +1,100 @@
+"""SimCC: a keypoint as two 1-D classifications, over the columns and over the rows of the crop.
+
+Encoder and decoder live under one meta so that they cannot drift apart. The decoder is
+``edgepose.ops.simcc_decode`` and nothing else, in training, evaluation and the application alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .modelcard import SCORES, ModelCard
+
+Float = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SimCC:
+    """Meta of one net's output: bins = input_size × split_ratio; RTMPose's rule is sigma = √(bins / 16)."""
+
+    input_size: tuple[int, int] = (192, 256)  # (W, H)
+    split_ratio: float = 2.0  # bins per pixel
+    sigma: tuple[float, float] | None = (4.9, 5.66)  # (x, y) width of the Gaussian labels, in bins
+    beta: float | None = 10.0  # the softmax of the loss was softmax(beta · logits)
+
+    @classmethod
+    def from_card(cls, card: ModelCard) -> SimCC:
+        return cls(card.input_size, card.split_ratio, card.sigma, card.beta)
+
+    @property
+    def bins(self) -> tuple[int, int]:
+        """(Wx, Wy)"""
+        return int(self.input_size[0] * self.split_ratio), int(self.input_size[1] * self.split_ratio)
+
+    def encode(
+        self,
+        keypoints: ArrayLike,  # [N, K, 2] pixels of the crop
+        visible: ArrayLike,  # [N, K] weight of the label; below 0.5: not labelled
+    ) -> tuple[Float, Float, Float]:  # [N, K, Wx], [N, K, Wy], [N, K]
+        """Gaussian labels of peak 1 around the rounded bin, and the weights of the points (spec §B.3).
+
+        Unlabelled points get zero rows and keep their weight; points whose label would lie outside the crop
+        on either axis get zero rows and weight 0.
+        """
+        points, weight = np.asarray(keypoints, np.float32), np.array(visible, np.float32)
+        if points.ndim != 3 or points.shape[2] != 2:
+            raise ValueError(f"SimCC.encode: keypoints expected [N, K, 2], got {list(points.shape)}")
+        if weight.shape != points.shape[:2]:
+            raise ValueError(f"SimCC.encode: visible expected [N, K] of the points, got {list(weight.shape)}")
+        if self.sigma is None:
+            raise ValueError("SimCC.encode: sigma expected (x, y) bins, got None")
+        sigma, bins = np.array(self.sigma, np.float32), np.array(self.bins)
+        mu = np.rint(points * np.float32(self.split_ratio))  # half to even, as the published codecs
+        outside = ((mu - 3 * sigma >= bins) | (mu + 3 * sigma + 1 < 0)).any(axis=2) & (weight >= 0.5)
+        weight[outside] = 0
+        drawn = weight >= 0.5
+        simcc_x, simcc_y = (_gaussians(mu[..., axis], drawn, sigma[axis], bins[axis]) for axis in (0, 1))
+        return simcc_x, simcc_y, weight
+
+    def decode(
+        self,
+        simcc_x: NDArray[np.floating],  # [N, K, Wx] logits
+        simcc_y: NDArray[np.floating],  # [N, K, Wy]
+        affine: Float | None = None,  # [N, 2, 3] crop → frame; None: pixels of the crop
+        score: str = "calibrated",
+    ) -> tuple[Float, Float]:  # [N, K, 2], [N, K]
+        """Coordinates and scores.
+
+        ``"calibrated"`` is in [0, 1] and relative to the peak of an ideal label; ``"softmax"`` is the bare
+        peak of the softmax; ``"min"``, ``"mean"`` and ``"max"`` are maxima of the raw logits.
+        """
+        if score not in SCORES:
+            raise ValueError(f"SimCC.decode: score expected one of {SCORES}, got {score!r}")
+        if score == "calibrated" and (self.beta is None or self.sigma is None):
+            raise ValueError("SimCC.decode: score 'calibrated' expected beta and sigma, got None")
+        from . import ops
+
+        soft = score in ("calibrated", "softmax")
+        return ops.simcc_decode(
+            simcc_x,
+            simcc_y,
+            split_ratio=self.split_ratio,
+            score="softmax" if soft else score,
+            beta=self.beta if soft else None,
+            sigma=self.sigma if score == "calibrated" else None,
+            affine=affine,
+        )
+
+
+def _gaussians(
+    mu: Float,  # [N, K] centre, in bins
+    drawn: NDArray[np.bool_],  # [N, K]
+    sigma: np.float32,
+    bins: int,
+) -> Float:  # [N, K, bins]
+    rows = np.arange(bins, dtype=np.float32) - mu[..., None]
+    rows = np.exp(-0.5 * np.square(rows / sigma))
+    return np.where(drawn[..., None], rows, np.float32(0))

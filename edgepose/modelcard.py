@@ -1,0 +1,142 @@
+"""The model card: what a net needs to be run right, and what its user needs to know, inside the file itself.
+
+It travels as JSON under one metadata key of the ONNX file and is the only contract between training and
+runtime.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .skeletons import Skeleton
+
+METADATA_KEY = "edgepose"
+FORMAT = 1  # raised when an older runtime would misread a card
+
+SCORES = ("calibrated", "softmax", "min", "mean", "max")
+_TASKS = ("pose", "detector")
+_ORDERS = ("rgb", "bgr")
+_PAIRS = ("input_size", "sigma")
+_TRIPLES = ("mean", "std")
+
+Shape = Sequence[int | str | None]  # an ONNX shape: names and None are dynamic
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Everything about one model file. Pixels are those of the network input."""
+
+    name: str
+    task: str = "pose"  # "pose" | "detector"
+    input_size: tuple[int, int] = (192, 256)  # (W, H)
+    channel_order: str = "rgb"  # what the net wants; camera frames are BGR
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)  # on 0..255, in channel order
+    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    padding: float = 1.25  # crop = box × padding
+    split_ratio: float = 2.0  # SimCC bins per pixel
+    sigma: tuple[float, float] | None = (4.9, 5.66)  # (x, y) width of the labels, in bins
+    beta: float | None = 10.0  # the training softmax was softmax(beta · logits); None: raw scores only
+    score: str = "calibrated"  # one of SCORES: what `Poses.scores` holds
+    skeleton: Skeleton | None = None
+    untrained: tuple[int, ...] = ()  # points without labels in the data: they leave with score 0
+    calibration: dict[str, list[list[float]]] = field(default_factory=dict)  # part -> [[raw, …], [seen, …]]
+    thresholds: dict[str, float] = field(default_factory=dict)  # part -> show from this score on
+    licence: str = ""
+    data: str = ""
+    recipe: str = ""
+    accuracy: dict[str, Any] = field(default_factory=dict)
+    author: str = ""
+    date: str = ""  # ISO 8601
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("task", _TASKS), ("channel_order", _ORDERS), ("score", SCORES)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"ModelCard: {name} expected one of {allowed}, got {getattr(self, name)!r}")
+        for name, length in [(n, 2) for n in _PAIRS] + [(n, 3) for n in _TRIPLES]:
+            value = getattr(self, name)
+            if value is not None and (len(value) != length or min(value) < (name != "mean") * 1e-6):
+                raise ValueError(f"ModelCard: {name} expected {length} positive numbers, got {value}")
+        if self.score == "calibrated" and self.task == "pose" and (self.beta is None or self.sigma is None):
+            raise ValueError("ModelCard: score 'calibrated' expected beta and sigma, got none")
+        count = self.skeleton.num_keypoints if self.skeleton else None
+        if count is not None and any(not 0 <= point < count for point in self.untrained):
+            raise ValueError(f"ModelCard: untrained expected points below {count}, got {self.untrained}")
+
+    @property
+    def bins(self) -> tuple[int, int]:
+        """(Wx, Wy), the lengths of the SimCC vectors."""
+        return int(self.input_size[0] * self.split_ratio), int(self.input_size[1] * self.split_ratio)
+
+    def to_json(self) -> str:
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        values["skeleton"] = self.skeleton.to_dict() if self.skeleton else None
+        return json.dumps({"format": FORMAT, **values}, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelCard:
+        """The inverse of ``to_json``. Raises ValueError for a newer format, unknown entries, broken JSON."""
+        values = json.loads(text)
+        if not isinstance(values, dict) or not isinstance(values.get("format"), int):
+            raise ValueError("ModelCard: text expected an edgepose card, got other JSON")
+        if values.pop("format") > FORMAT:
+            raise ValueError(f"ModelCard: format expected at most {FORMAT}, got a newer one: update edgepose")
+        unknown = sorted(set(values) - {f.name for f in dataclasses.fields(cls)})
+        if unknown:
+            raise ValueError(f"ModelCard: entries expected to be known, got {unknown}")
+        for name in (*_PAIRS, *_TRIPLES, "untrained"):
+            if values.get(name) is not None:
+                values[name] = tuple(values[name])
+        if values.get("skeleton") is not None:
+            values["skeleton"] = Skeleton.from_dict(values["skeleton"])
+        return cls(**values)
+
+    @classmethod
+    def infer(cls, name: str, input_shape: Shape, output_shapes: Mapping[str, Shape]) -> ModelCard:
+        """The card of a file that carries none: RTMPose or DWPose, recognised by its shapes.
+
+        Colours, mean, std and split ratio are those that RTMPose trains with; scores stay the raw smaller
+        maximum, because nothing is known about their scale. Raises ValueError that names the outputs.
+        """
+        x, y = simcc_outputs(output_shapes)
+        count, bins_x, bins_y = _ints(*output_shapes[x][1:], output_shapes[y][2])
+        width, height = _size(input_shape, 3) or bins_x // 2, _size(input_shape, 2) or bins_y // 2
+        split_ratio = bins_x / width
+        if int(height * split_ratio) != bins_y:
+            sizes = f"{bins_x} for width {width} and {bins_y} for height {height}"
+            raise ValueError(f"outputs expected the same bins per pixel on both axes, got {sizes}")
+        return cls(
+            name=name,
+            input_size=(width, height),
+            split_ratio=split_ratio,
+            sigma=(round((bins_x / 16) ** 0.5, 2), round((bins_y / 16) ** 0.5, 2)),
+            score="min",
+            skeleton=Skeleton.for_size(count),
+            recipe="third-party file without a card: RTMPose defaults by inference from its shapes",
+        )
+
+
+def simcc_outputs(shapes: Mapping[str, Shape]) -> tuple[str, str]:
+    """Names of the x and y output, by name where they are called so, else by order: two [N, K, bins] arrays.
+
+    Raises ValueError that names the outputs found.
+    """
+    found = [n for n, s in shapes.items() if len(s) == 3 and len(_ints(*s[1:])) == 2]
+    by_name = [n for axis in ("simcc_x", "simcc_y") for n in found if n.endswith(axis)]
+    pair = by_name if len(by_name) == 2 else found
+    if len(pair) != 2 or shapes[pair[0]][1] != shapes[pair[1]][1]:
+        listed = ", ".join(f"{n} {list(shape)}" for n, shape in shapes.items()) or "none"
+        raise ValueError(f"outputs expected simcc_x [N, K, Wx] and simcc_y [N, K, Wy], got {listed}")
+    return pair[0], pair[1]
+
+
+def _ints(*sizes: int | str | None) -> list[int]:
+    return [size for size in sizes if isinstance(size, int)]
+
+
+def _size(shape: Shape, axis: int) -> int | None:
+    value = shape[axis] if len(shape) == 4 else None
+    return value if isinstance(value, int) and value > 0 else None
