@@ -48,7 +48,7 @@ class Person:
     bbox: np.ndarray  # [4], inside the image
     area: float  # px², the A of OKS: always the person's, for hands and faces too
     keypoints: np.ndarray  # [K, 2] float32; 0 where unlabelled
-    visible: np.ndarray  # [K] uint8: 0 unlabelled (not the same as invisible), 1 teacher's label, 2 ground truth
+    visible: np.ndarray  # [K] uint8: 0 unlabelled (not: invisible), 1 teacher's label, 2 ground truth
     weights: np.ndarray  # [K] float32: 1 ground truth, the teacher's confidence for its labels, 0 unlabelled
     part_boxes: dict[str, np.ndarray]  # [4] by "face", "lefthand", "righthand", "head", where given
 
@@ -86,12 +86,12 @@ def read_coco_wholebody(
 ) -> list[Person]:
     """Read a COCO-WholeBody file, or a plain COCO keypoint file, in the order of its annotations.
 
-    The skeleton's parts say which fields are read; a part that the file lacks is unlabelled. Where an annotation
-    carries `*_score` lists, v = 1 is a teacher's label weighted by its score; elsewhere every v > 0 is ground
-    truth, as COCO's v = 1 means "labelled but hidden".
+    The skeleton's parts say which fields are read; a part that the file lacks is unlabelled. Where an
+    annotation carries `*_score` lists, v = 1 is a teacher's label weighted by its score; elsewhere every v >
+    0 is ground truth, as COCO's v = 1 means "labelled but hidden".
 
-    `split` defaults to the image's own `split`, else the file's stem. People without any labelled point are left
-    out unless `keep_unlabelled`. Pass a `report` to see what was skipped; it is logged as well.
+    `split` defaults to the image's own `split`, else the file's stem. People without any labelled point are
+    left out unless `keep_unlabelled`. Pass a `report` to see what was skipped; it is logged as well.
     Raises EdgeposeError for a file that is missing, no JSON, or no COCO layout, and when no person is left.
     """
     annotations, images_root = Path(annotations), Path(images_root)

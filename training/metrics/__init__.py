@@ -1,0 +1,1 @@
+"""Measures of pose accuracy: OKS and its average precision, PCK, PCKh, normalised errors, intervals."""
