@@ -1,0 +1,254 @@
+"""`edgepose-app`: options, errors as one sentence, and the choice between the window and none."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from edgepose import EdgeposeError
+
+if TYPE_CHECKING:
+    from edgepose import TopdownEstimator
+
+    from .overlay import Cast
+    from .sinks import Sink
+    from .source import Source
+
+log = logging.getLogger(__name__)
+
+DEMO_SECONDS = 10.0
+OUTPUT = Path("output")
+
+
+def parser() -> argparse.ArgumentParser:
+    """All options of the app."""
+    p = argparse.ArgumentParser(prog="edgepose-app", description=__doc__.partition(":")[2].strip() if __doc__ else "")
+    p.description = "Whole-body pose in real time, from a camera, a video, a stream or pictures."
+    source = p.add_argument_group("what to look at (default: the first camera, else the demo)").add_mutually_exclusive_group()
+    source.add_argument("--camera", type=int, metavar="N", help="camera number, 0 is the first")
+    source.add_argument("--source", metavar="PATH|URL|FOLDER|demo", help="a video, picture, folder, stream, or the demo")
+    p.add_argument("--sequence", action="store_true", help="the folder's pictures are the frames of one video")
+    model = p.add_argument_group("model")
+    model.add_argument("--model", default="default", metavar="NAME|ONNX", help="a shipped model or an RTMPose/DWPose .onnx")
+    model.add_argument("--detector", metavar="ONNX", help="a person detector (RTMDet or YOLOX .onnx)")
+    model.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    model.add_argument("--max-people", type=_positive, metavar="N", help="look at the N most visible people only")
+    model.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of the network")
+    out = p.add_argument_group("output")
+    out.add_argument("--save", metavar="PATH", help="annotated video (.mp4), picture, or folder of pictures")
+    out.add_argument("--json", metavar="PATH", help="one JSON object a frame; - is standard output")
+    out.add_argument("--headless", action="store_true", help="no window")
+    out.add_argument("--duration", type=float, metavar="SECONDS", help="stop after so much of the source")
+    out.add_argument("--frames", type=_positive, metavar="N", help="stop after N frames")
+    view = p.add_argument_group("view")
+    view.add_argument("--threshold", type=_share, metavar="SCORE", help="show points from this score on (default: the model's)")
+    view.add_argument("--mirror", action="store_true", default=None, help="mirror the view, never the data (default for cameras)")
+    view.add_argument("--no-mirror", dest="mirror", action="store_false")
+    view.add_argument("--fullscreen", action="store_true")
+    view.add_argument("--screenshot", metavar="PNG", help="save the window after a moment and quit")
+    p.add_argument("-v", "--verbose", action="store_true", help="say more, with tracebacks")
+    p.add_argument("--version", action="store_true", help="print the version and quit")
+    return p
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError
+    return value
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the app; the exit status: 0 done, 1 a fault of ours, 2 a mistake to correct, 130 Ctrl-C."""
+    args = parser().parse_args(argv)
+    if args.version:
+        import edgepose
+
+        print(f"edgepose {edgepose.__version__}")
+        return 0
+    logging.basicConfig(level=logging.DEBUG if args.verbose else logging.WARNING, format="edgepose-app: %(message)s")
+    _quiet_opencv(args.verbose)
+    try:
+        return _run(args)
+    except EdgeposeError as error:
+        print(f"edgepose-app: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `edgepose-app --json - | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if args.verbose:
+            raise
+        print(f"edgepose-app: internal error: {type(error).__name__}: {error} (--verbose shows where)", file=sys.stderr)
+        return 1
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What both faces of the app start from."""
+
+    args: argparse.Namespace
+    spec: int | str  # what `source` was opened from
+    source: Source
+    estimator: TopdownEstimator
+    cast: Cast
+
+
+def _run(args: argparse.Namespace) -> int:
+    headless = args.headless or _no_window()
+    setup = _set_up(args)
+    if headless:
+        return _headless(setup)
+    from .display import clear_opencv_qt
+
+    clear_opencv_qt()  # again: importing OpenCV has set it
+    from .window import show
+
+    return show(setup, _sinks(setup, args.save))
+
+
+def _no_window() -> bool:
+    """Whether there is no display, said aloud. A display that Qt cannot use is an error with a remedy."""
+    from .display import has_display, why_no_window
+
+    if not has_display():
+        print("edgepose-app: no display here (DISPLAY and WAYLAND_DISPLAY are not set), so running without a window", file=sys.stderr)
+        return True
+    if reason := why_no_window():
+        raise EdgeposeError(reason)
+    return False
+
+
+def _set_up(args: argparse.Namespace) -> Setup:
+    _need_runtime()
+    from edgepose import TopdownEstimator
+
+    from .overlay import Cast
+    from .source import open_source
+
+    spec = _choose(args)
+    source = open_source(spec, sequence=args.sequence)
+    try:
+        estimator = TopdownEstimator(
+            args.model,
+            device=args.device,
+            detector=args.detector,
+            max_people=args.max_people,
+            sequence=source.related,
+            threads=args.threads,
+            smooth=source.related,
+        )
+    except BaseException:
+        source.close()
+        raise
+    return Setup(args, spec, source, estimator, Cast.of(estimator.card, estimator.skeleton))
+
+
+def _choose(args: argparse.Namespace) -> int | str:
+    """What to open when the user did not say: the first camera, else the demo."""
+    if args.camera is not None:
+        return int(args.camera)
+    if args.source is not None:
+        return str(args.source)
+    from .camera import list_cameras
+
+    cameras = list_cameras()
+    if cameras or sys.platform != "linux":
+        return next(iter(cameras), 0)
+    print("edgepose-app: no camera found, so showing the demo (--camera N or --source chooses)", file=sys.stderr)
+    return "demo"
+
+
+def _headless(setup: Setup) -> int:
+    from . import headless
+    from .demo import Demo
+
+    args, source = setup.args, setup.source
+    demo = isinstance(source, Demo)
+    limit = DEMO_SECONDS if demo and args.duration is None and args.frames is None else args.duration
+    sinks = _sinks(setup, str(OUTPUT / "demo.mp4") if demo and not args.save else args.save)
+    human = sys.stderr if args.json == "-" else sys.stdout
+    print(f"{source.description} → {_model_line(setup)}", file=human, flush=True)
+    try:
+        report = headless.run(
+            source,
+            setup.estimator,
+            sinks,
+            threshold=setup.cast.thresholds if args.threshold is None else args.threshold,
+            duration=limit,
+            max_frames=args.frames,
+            progress=lambda text: print(text, file=sys.stderr, flush=True),
+        )
+    finally:
+        written = [said for sink in sinks if (said := sink.close())]
+    print(report.text(), file=human)
+    if demo:
+        table = OUTPUT / "demo_timings.txt"
+        table.write_text(f"{source.description} → {_model_line(setup)}\n{report.text()}\n", encoding="utf-8")
+        written.append(f"{table}: this table")
+    for said in written:
+        print(f"wrote {said}", file=human)
+    return 130 if report.interrupted else 0
+
+
+def _sinks(setup: Setup, save: str | None) -> list[Sink]:
+    from .overlay import Look
+    from .sinks import JsonLines, save_sink
+
+    sinks: list[Sink] = []
+    if save:
+        look = Look(threshold=setup.args.threshold)
+        sinks.append(save_sink(save, setup.source.fps, setup.cast, look))
+    if setup.args.json:
+        sinks.append(JsonLines(setup.args.json))
+    return sinks
+
+
+def _model_line(setup: Setup) -> str:
+    return f"{setup.estimator.card.name} on {setup.estimator.device}"
+
+
+def _need_runtime() -> None:
+    for module, what in (("cv2", "OpenCV"), ("onnxruntime", "onnxruntime")):
+        try:
+            __import__(module)
+        except ImportError as error:
+            if error.name == module:
+                raise EdgeposeError(f"the app needs {what}: pip install 'edgepose[app]'") from error
+            raise EdgeposeError(f"{what} cannot be loaded: {error}") from error
+
+
+def _quiet_opencv(verbose: bool) -> None:
+    """OpenCV and FFmpeg speak on stderr by themselves; the app says the same in its own words."""
+    if verbose:
+        return
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+
+
+def interruptible(quit_app: object) -> None:
+    """Let Ctrl-C end the window: Qt's loop is C++ and would hold the signal back."""
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        if callable(quit_app):
+            quit_app()
+
+    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)

@@ -1,0 +1,147 @@
+"""The bar of controls below the picture."""
+
+from __future__ import annotations
+
+from PyQt6.QtCore import QSize, Qt, pyqtSignal
+from PyQt6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QSlider, QToolButton, QWidget
+
+from .camera import list_cameras
+from .overlay import GROUPS, Look
+from .style import RED, icon
+
+# Entries of the source box that ask for more.
+ASK_FILE, ASK_FOLDER, ASK_URL = "ask:file", "ask:folder", "ask:url"
+
+
+class Controls(QWidget):
+    """Buttons and sliders; says what the user wants, knows nothing of the engine."""
+
+    source_chosen = pyqtSignal(object)  # int | str, or one of ASK_*
+    look_changed = pyqtSignal(object)  # Look
+    mirror_chosen = pyqtSignal()
+    paused = pyqtSignal(bool)
+    recording = pyqtSignal(bool)
+    screenshot = pyqtSignal()
+    fullscreen = pyqtSignal()
+
+    def __init__(self, look: Look, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._look = look
+        self.source_box = QComboBox()
+        self.source_box.setToolTip("Where the pictures come from; files can also be dropped on the window")
+        self.source_box.setMinimumWidth(170)
+        self.source_box.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        self.source_box.activated.connect(self._on_source)
+        self.pause_button = self._button("", "Pause (space)", icon_name="pause", checkable=True)
+        self.pause_button.toggled.connect(self._on_pause)
+        self.group_buttons = {group: self._group_button(group, n) for n, group in enumerate(GROUPS, start=1)}
+        self.mirror_button = self._button("Mirror", "Mirror the view, never the data (M)", checkable=True)
+        self.mirror_button.setChecked(look.mirror)
+        self.mirror_button.toggled.connect(self._on_mirror)
+        self.threshold_slider = QSlider(Qt.Orientation.Horizontal)
+        self.threshold_slider.setRange(0, 100)
+        self.threshold_slider.setFixedWidth(110)
+        self.threshold_slider.setToolTip("Points below this score are not shown (+ and −)")
+        self.threshold_label = QLabel(objectName="threshold")
+        self._show_threshold()
+        self.threshold_slider.valueChanged.connect(self._on_threshold)
+        self.screenshot_button = self._button("", "Save a picture (S)", icon_name="picture")
+        self.screenshot_button.clicked.connect(self.screenshot)
+        self.record_button = self._button("", "Record a video (R)", icon_name="record", colour=RED, checkable=True)
+        self.record_button.setObjectName("record")
+        self.record_button.toggled.connect(self.recording)
+        self.fullscreen_button = self._button("", "Full screen (F, Esc leaves)", icon_name="fullscreen")
+        self.fullscreen_button.clicked.connect(self.fullscreen)
+        self._lay_out()
+
+    def set_source(self, spec: int | str, name: str) -> None:
+        """Fill the box anew, with the present source selected."""
+        entries: list[tuple[str, object]] = [(f"Camera {n} · {label}", n) for n, label in list_cameras().items()]
+        entries.append(("Demo", "demo"))
+        if spec not in [value for _, value in entries]:
+            entries.insert(0, (name[:1].upper() + name[1:], spec))
+        entries += [("Video or picture…", ASK_FILE), ("Folder of pictures…", ASK_FOLDER), ("Stream address…", ASK_URL)]
+        self.source_box.clear()
+        for label, value in entries:
+            self.source_box.addItem(label if len(label) < 40 else label[:18] + " … " + label[-18:], value)
+        self.source_box.setCurrentIndex([value for _, value in entries].index(spec))
+
+    def set_mirror(self, mirror: bool) -> None:
+        """Show a state that the user did not choose."""
+        blocked = self.mirror_button.blockSignals(True)
+        self.mirror_button.setChecked(mirror)
+        self.mirror_button.blockSignals(blocked)
+        self._change(mirror=mirror)
+
+    def nudge_threshold(self, step: int) -> None:
+        """Move the slider by `step` hundredths."""
+        self.threshold_slider.setValue(self.threshold_slider.value() + step)
+
+    def _lay_out(self) -> None:
+        row = QHBoxLayout(self)
+        row.setContentsMargins(12, 8, 12, 4)
+        row.setSpacing(6)
+        row.addWidget(self.source_box)
+        row.addWidget(self.pause_button)
+        row.addSpacing(14)
+        for button in self.group_buttons.values():
+            row.addWidget(button)
+        row.addWidget(self.mirror_button)
+        row.addSpacing(14)
+        row.addWidget(QLabel("Threshold"))
+        row.addWidget(self.threshold_slider)
+        row.addWidget(self.threshold_label)
+        row.addStretch(1)
+        row.addWidget(self.screenshot_button)
+        row.addWidget(self.record_button)
+        row.addWidget(self.fullscreen_button)
+
+    def _button(
+        self, text: str, tip: str, *, icon_name: str = "", colour: str | None = None, checkable: bool = False
+    ) -> QToolButton:
+        button = QToolButton()
+        button.setText(text)
+        button.setToolTip(tip)
+        button.setAccessibleName(tip)
+        button.setCheckable(checkable)
+        button.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # a click must not steal the space bar
+        if icon_name:
+            button.setIcon(icon(icon_name, colour) if colour else icon(icon_name))
+            button.setIconSize(QSize(16, 16))
+        return button
+
+    def _group_button(self, group: str, key: int) -> QToolButton:
+        button = self._button(group.capitalize(), f"Show the {group} ({key})", checkable=True)
+        button.setChecked(group not in self._look.hidden)
+        button.toggled.connect(self._on_group)
+        return button
+
+    def _change(self, **values: object) -> None:
+        self._look = Look(**{**vars(self._look), **values})  # type: ignore[arg-type]
+        self.look_changed.emit(self._look)
+
+    def _show_threshold(self) -> None:
+        threshold = self._look.threshold
+        self.threshold_label.setText("auto" if threshold is None else f"{threshold:.2f}")
+        blocked = self.threshold_slider.blockSignals(True)
+        self.threshold_slider.setValue(30 if threshold is None else round(100 * threshold))
+        self.threshold_slider.blockSignals(blocked)
+
+    def _on_source(self, index: int) -> None:
+        self.source_chosen.emit(self.source_box.itemData(index))
+
+    def _on_pause(self, paused: bool) -> None:
+        self.pause_button.setIcon(icon("play" if paused else "pause"))
+        self.pause_button.setToolTip("Go on (space)" if paused else "Pause (space)")
+        self.paused.emit(paused)
+
+    def _on_group(self) -> None:
+        self._change(hidden=frozenset(group for group, button in self.group_buttons.items() if not button.isChecked()))
+
+    def _on_mirror(self, mirror: bool) -> None:
+        self._change(mirror=mirror)
+        self.mirror_chosen.emit()
+
+    def _on_threshold(self, value: int) -> None:
+        self._change(threshold=value / 100)
+        self._show_threshold()

@@ -1,0 +1,102 @@
+"""Whether a window can be shown, found out without risking the process.
+
+Qt aborts when there is no display or a system library is missing: no exception, just a dead process. So the
+first attempt is made by a child process, and its last words are turned into a sentence.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+# Shared libraries that Qt wants from the system → Debian and Ubuntu packages.
+PACKAGES = {
+    "libEGL.so.1": "libegl1",
+    "libGL.so.1": "libgl1",
+    "libOpenGL.so.0": "libopengl0",
+    "libGLX.so.0": "libglx0",
+    "libglib-2.0.so.0": "libglib2.0-0",
+    "libgthread-2.0.so.0": "libglib2.0-0",
+    "libfontconfig.so.1": "libfontconfig1",
+    "libfreetype.so.6": "libfreetype6",
+    "libdbus-1.so.3": "libdbus-1-3",
+    "libX11.so.6": "libx11-6",
+    "libX11-xcb.so.1": "libx11-xcb1",
+    "libxkbcommon.so.0": "libxkbcommon0",
+    "libxkbcommon-x11.so.0": "libxkbcommon-x11-0",
+    "libxcb.so.1": "libxcb1",
+    "libxcb-cursor.so.0": "libxcb-cursor0",
+    "libxcb-icccm.so.4": "libxcb-icccm4",
+    "libxcb-image.so.0": "libxcb-image0",
+    "libxcb-keysyms.so.1": "libxcb-keysyms1",
+    "libxcb-randr.so.0": "libxcb-randr0",
+    "libxcb-render-util.so.0": "libxcb-render-util0",
+    "libxcb-render.so.0": "libxcb-render0",
+    "libxcb-shape.so.0": "libxcb-shape0",
+    "libxcb-shm.so.0": "libxcb-shm0",
+    "libxcb-sync.so.1": "libxcb-sync1",
+    "libxcb-util.so.1": "libxcb-util1",
+    "libxcb-xfixes.so.0": "libxcb-xfixes0",
+    "libxcb-xkb.so.1": "libxcb-xkb1",
+    "libwayland-client.so.0": "libwayland-client0",
+    "libwayland-cursor.so.0": "libwayland-cursor0",
+    "libwayland-egl.so.1": "libwayland-egl1",
+}
+_MISSING = re.compile(r"(lib[\w.+-]+\.so[.\d]*): cannot open shared object file")
+_PROBE = "from PyQt6.QtWidgets import QApplication; QApplication(['probe'])"
+
+
+def has_display() -> bool:
+    """Whether there is a screen to speak of; the offscreen platform of Qt counts."""
+    if os.environ.get("QT_QPA_PLATFORM", "").startswith(("offscreen", "minimal", "vnc")):
+        return True
+    if sys.platform in ("win32", "darwin"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def clear_opencv_qt() -> None:
+    """Undo what importing OpenCV does: it points Qt at its own Qt 5 plugins, which PyQt6 cannot load."""
+    for name in ("QT_QPA_PLATFORM_PLUGIN_PATH", "QT_QPA_FONTDIR"):
+        if f"{os.sep}cv2{os.sep}" in os.environ.get(name, ""):
+            del os.environ[name]
+
+
+def why_no_window() -> str:
+    """A sentence on why Qt cannot open a window here and what to do; empty when it can."""
+    clear_opencv_qt()
+    try:
+        probe = subprocess.run(
+            [sys.executable, "-c", _PROBE],
+            env={**os.environ, "QT_DEBUG_PLUGINS": "1"},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=60,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return "the display does not answer; check DISPLAY, or use --headless"
+    return "" if probe.returncode == 0 else explain(probe.stderr)
+
+
+def explain(stderr: str) -> str:
+    """The dying words of Qt, as one sentence that says what to do."""
+    if "No module named 'PyQt6'" in stderr:
+        return "the window needs PyQt6: pip install 'edgepose[app]', or use --headless"
+    missing = sorted(set(_MISSING.findall(stderr)))
+    if missing:
+        # The platform that was asked for matters; Wayland's libraries are optional beside X11's.
+        needed = [name for name in missing if "wayland" not in name] or missing
+        packages = " ".join(PACKAGES.get(name, f"(the package with {name})") for name in needed)
+        return (
+            f"the window needs {', '.join(needed)}, which this system lacks: sudo apt-get install {packages}"
+            " (or what your distribution calls it), or use --headless"
+        )
+    if "could not connect to display" in stderr or "Failed to create wl_display" in stderr:
+        shown = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+        return f"the display {shown!r} cannot be reached; check DISPLAY and that you may use it, or use --headless"
+    last = stderr.strip().splitlines()[-1] if stderr.strip() else "no reason given"
+    return f"Qt cannot open a window here ({last}); use --headless"

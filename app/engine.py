@@ -1,0 +1,218 @@
+"""The running machine without a face: a capture thread, a pose thread, one slot after each."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from edgepose import EdgeposeError, Poses
+from numpy.typing import NDArray
+
+from .mailbox import Mailbox
+from .source import Frame, Source
+from .timing import Rate
+
+log = logging.getLogger(__name__)
+
+
+class Estimator(Protocol):
+    """What the engine needs of `edgepose.TopdownEstimator`."""
+
+    last_timings_ms: dict[str, float]
+
+    def __call__(self, frame: NDArray[np.uint8], *, timestamp: float | None = None) -> Poses: ...
+
+    def reset(self) -> None: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A frame and the people in it."""
+
+    frame: Frame
+    poses: Poses
+    timings_ms: dict[str, float]  # detect, crop, network, decode, track, and pose: all of them together
+
+
+class Engine:
+    """Runs one source after another through one estimator.
+
+    `realtime` (the window): files play at their own pace, and whoever is slow gets the newest picture.
+    Otherwise (headless): files run as fast as they can and no frame is lost. Live sources are always newest
+    first. `on_result` is called by the pose thread, without payload: fetch with `take`.
+    """
+
+    def __init__(self, estimator: Estimator, *, realtime: bool, on_result: Callable[[], None] | None = None) -> None:
+        self.estimator = estimator
+        self.realtime = realtime
+        self.source: Source | None = None
+        self.message = ""  # for people: why there is no picture
+        self.error: BaseException | None = None  # what ended the pose thread
+        self.listeners: list[Callable[[Result], None]] = []  # called by the pose thread for every result
+        self.captured_rate, self.pose_rate = Rate(), Rate()
+        self._on_result = on_result or (lambda: None)
+        self._frames: Mailbox[tuple[Frame, bool]] = Mailbox()  # frame, related to the one before
+        self._results: Mailbox[Result] = Mailbox()
+        self._stream = 0
+        self._running = threading.Event()  # cleared: paused
+        self._running.set()
+        self._capture: threading.Thread | None = None
+        self._pose = threading.Thread(target=self._pose_loop, name="edgepose-pose", daemon=True)
+
+    def open(self, opener: Callable[[], Source]) -> None:
+        """Switch to the source that `opener` makes (called in the capture thread, as opening may take long)."""
+        if self.source is not None:
+            self.source.stop()
+        self._stream += 1
+        self.message = "opening…"
+        self._running.set()
+        before = self._capture
+        self._capture = threading.Thread(
+            target=self._capture_loop, args=(opener, self._stream, before), name="edgepose-capture", daemon=True
+        )
+        self._capture.start()
+        if not self._pose.is_alive() and self.error is None:
+            self._pose.start()
+
+    def take(self, timeout: float | None = 0.0) -> Result | None:
+        """The newest result that nobody has taken, or None."""
+        return self._results.get(timeout)
+
+    def results(self, poll: float = 0.2) -> Iterator[Result | None]:
+        """Results until the source ends; None every `poll` seconds without one. Raises what a thread died of."""
+        while not self._results.closed:
+            yield self._results.get(poll)
+        if self.error is not None:
+            raise self.error
+
+    @property
+    def paused(self) -> bool:
+        return not self._running.is_set()
+
+    @paused.setter
+    def paused(self, paused: bool) -> None:
+        if paused:
+            self._running.clear()
+        else:
+            self._running.set()
+
+    def stop(self, timeout: float = 3.0) -> None:
+        """End both threads; a device that blocks is left to its daemon thread after `timeout` seconds."""
+        self._stream += 1
+        if self.source is not None:
+            self.source.stop()
+        self._running.set()
+        self._frames.close()
+        self._results.close()
+        for thread in (self._capture, self._pose):
+            if thread is not None and thread.is_alive():
+                thread.join(timeout)
+
+    # The capture thread -----------------------------------------------------------------------------------
+
+    def _capture_loop(self, opener: Callable[[], Source], stream: int, before: threading.Thread | None) -> None:
+        if before is not None:
+            before.join()  # a camera must be released before it is opened again
+        if stream != self._stream:
+            return
+        try:
+            source = opener()
+        except Exception as error:  # whatever the opening of a device throws belongs on screen
+            self._fail(error, stream)
+            return
+        try:
+            if stream == self._stream:
+                self.source = source
+                self.message = ""
+                self._pump(source, stream)
+        except Exception as error:  # as above, for reading
+            self._fail(error, stream)
+        finally:
+            source.close()
+
+    def _pump(self, source: Source, stream: int) -> None:
+        pace = Pace() if self.realtime and not source.live else None
+        lossless = not source.live and not (self.realtime and source.related)
+        while stream == self._stream:
+            if not source.live and self.paused:
+                self._running.wait()
+                pace = Pace() if pace else None
+            frame = source.read()
+            if frame is None:
+                break
+            if pace is not None:
+                pace.wait(frame.time, source.stopped)
+            self.captured_rate.tick()
+            if source.live and self.paused:
+                continue  # keep the camera's buffer fresh
+            frame = replace(frame, captured=time.perf_counter(), stream=stream)
+            if stream != self._stream or not self._frames.put((frame, source.related), wait=lossless):
+                return
+        if stream == self._stream:
+            self.message = "the end"
+            if not self.realtime:
+                self._frames.close()
+
+    def _fail(self, error: Exception, stream: int) -> None:
+        if stream != self._stream:
+            return
+        self.message = str(error)
+        if not isinstance(error, EdgeposeError):
+            log.exception("capture failed")
+        if not self.realtime:
+            self.error = error
+            self._frames.close()
+        self._on_result()
+
+    # The pose thread --------------------------------------------------------------------------------------
+
+    def _pose_loop(self) -> None:
+        stream = -1
+        try:
+            while (item := self._frames.get()) is not None:
+                frame, related = item
+                if frame.stream != stream or not related:
+                    self.estimator.reset()
+                stream = frame.stream
+                if stream == self._stream:
+                    self._estimate(frame)
+        except Exception as error:  # reported by results() or by the window; the thread has nobody to raise to
+            self.error = error
+            self.message = f"the pose estimator failed: {error}"
+        finally:
+            self._frames.close()
+            self._results.close()
+            self._on_result()
+
+    def _estimate(self, frame: Frame) -> None:
+        start = time.perf_counter()
+        poses = self.estimator(frame.image, timestamp=frame.time)
+        total = 1000 * (time.perf_counter() - start)
+        result = Result(frame, poses, {**self.estimator.last_timings_ms, "pose": total})
+        self.pose_rate.tick()
+        for listener in self.listeners:
+            listener(result)
+        lossless = not self.realtime and self.source is not None and not self.source.live
+        self._results.put(result, wait=lossless)
+        self._on_result()
+
+
+class Pace:
+    """Makes a file play in its own time."""
+
+    def __init__(self) -> None:
+        self._offset: float | None = None  # perf_counter − time of the file
+
+    def wait(self, time_of_frame: float, stopped: threading.Event) -> None:
+        """Sleep until the frame is due; far behind, the clock gives way instead of rushing."""
+        now = time.perf_counter()
+        if self._offset is None or now - self._offset - time_of_frame > 0.5:
+            self._offset = now - time_of_frame
+        ahead = time_of_frame + self._offset - now
+        if ahead > 0:
+            stopped.wait(ahead)

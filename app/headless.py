@@ -1,0 +1,109 @@
+"""The app without a window: runs a source to its end, feeds the sinks, reports."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .demo import Demo
+from .drift import Drift, DriftReport
+from .engine import Engine, Estimator, Result
+from .sinks import Sink
+from .source import Source
+from .timing import TimingTable
+
+PROGRESS_EVERY = 2.0  # s
+WARMUP = 5  # frames left out of the table of timings
+
+
+@dataclass
+class Report:
+    """What a run came to."""
+
+    frames: int = 0
+    people: int = 0  # over all frames
+    seconds: float = 0.0
+    skipped: tuple[str, ...] = ()
+    interrupted: bool = False
+    timings: TimingTable = field(default_factory=lambda: TimingTable(WARMUP))
+    drift: DriftReport | None = None
+
+    def text(self) -> str:
+        """For people, several lines."""
+        rate = self.frames / self.seconds if self.seconds else 0.0
+        lines = [f"{self.frames} frames in {self.seconds:.1f} s ({rate:.1f} fps), {self.people} people seen"]
+        if self.skipped:
+            few = ", ".join(self.skipped[:5]) + (" …" if len(self.skipped) > 5 else "")
+            lines.append(f"skipped {len(self.skipped)} file{'s' * (len(self.skipped) > 1)} that could not be read: {few}")
+        if self.timings.rows():
+            lines += ["", self.timings.text()]
+        if self.drift is not None:
+            lines += ["", str(self.drift)]
+        return "\n".join(lines)
+
+
+def run(
+    source: Source,
+    estimator: Estimator,
+    sinks: Sequence[Sink],
+    *,
+    threshold: float | NDArray[np.float32] = 0.3,  # of the drift; one for all points, or [K]
+    duration: float | None = None,
+    max_frames: int | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Report:
+    """Every frame of a file, the newest frames of a live source, until the end or the limits.
+
+    `duration` counts seconds of the source, and for live sources also those of the clock, lest a dead camera
+    never ends. Ctrl-C ends the run in order. Raises what a thread died of.
+    """
+    engine = Engine(estimator, realtime=False)
+    report = Report()
+    drift = Drift(threshold) if isinstance(source, Demo) else None
+    start = said = time.perf_counter()
+    engine.open(lambda: source)
+    try:
+        for result in engine.results():
+            now = time.perf_counter()
+            if now - said > PROGRESS_EVERY:
+                said = now
+                progress(source.message or _status(report, engine, result))
+            if duration is not None and source.live and now - start > duration:
+                break
+            if result is None:
+                continue
+            if duration is not None and result.frame.time >= duration:
+                break
+            _consume(result, sinks, report, drift)
+            if report.frames == max_frames:
+                break
+    except KeyboardInterrupt:
+        report.interrupted = True
+    finally:
+        engine.stop()
+    report.seconds = time.perf_counter() - start
+    report.skipped = tuple(source.skipped)
+    report.drift = drift.report() if drift else None
+    return report
+
+
+def _consume(result: Result, sinks: Sequence[Sink], report: Report, drift: Drift | None) -> None:
+    write_start = time.perf_counter()
+    for sink in sinks:
+        sink.write(result)
+    written = {"write": 1000 * (time.perf_counter() - write_start)} if sinks else {}
+    report.frames += 1
+    report.people += len(result.poses)
+    report.timings.add({**result.timings_ms, **written})
+    if drift is not None and result.frame.motion is not None:
+        height, width = result.frame.image.shape[:2]
+        drift.add(result.frame.motion, result.poses, (width, height))
+
+
+def _status(report: Report, engine: Engine, result: Result | None) -> str:
+    people = f" · {len(result.poses)} people" if result else ""
+    return f"frame {report.frames} · {engine.pose_rate.per_second():.1f} fps{people}"

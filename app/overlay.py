@@ -1,0 +1,111 @@
+"""What is seen on top of a picture: the poses, filtered, scaled and mirrored for the eye alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from edgepose import ModelCard, Poses, Skeleton, draw_poses
+from numpy.typing import NDArray
+
+# What the user switches → the parts of the skeleton that it covers.
+GROUPS = {"body": ("body", "foot"), "face": ("face",), "hands": ("lefthand", "righthand")}
+
+
+DEFAULT_THRESHOLD = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Cast:
+    """What the overlay needs to know of the model: its points, and from which score on each is worth showing."""
+
+    skeleton: Skeleton
+    thresholds: NDArray[np.float32]  # [K]
+
+    @classmethod
+    def of(cls, card: ModelCard | None, skeleton: Skeleton) -> Cast:
+        """The thresholds of the model's card by part, DEFAULT_THRESHOLD where it says nothing."""
+        by_part = card.thresholds if card is not None else {}
+        values = [by_part.get(part, DEFAULT_THRESHOLD) for part in skeleton.part_of]
+        return cls(skeleton, np.array(values, np.float32))
+
+
+@dataclass(frozen=True)
+class Look:
+    """How poses are shown. None of it reaches the network or the files with coordinates."""
+
+    threshold: float | None = None  # scores below are not drawn; None: the model's own, by part
+    mirror: bool = False
+    hidden: frozenset[str] = frozenset()  # of GROUPS
+    background: bool = True  # False: the skeleton on black
+
+
+def compose(
+    image: NDArray[np.uint8],  # [H, W, 3] BGR
+    poses: Poses,
+    cast: Cast,
+    look: Look,
+    size: tuple[int, int] | None = None,  # (width, height) px of the answer; None: as the image
+) -> NDArray[np.uint8]:
+    """A new picture of the size wanted with the poses on it.
+
+    The picture is scaled first and drawn on afterwards, so that lines are sharp at every window size.
+    """
+    height, width = image.shape[:2]
+    size = size or (width, height)
+    scaled = image
+    if size != (width, height):
+        shrinks = size[0] < width
+        scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    if not look.background:
+        scaled = np.zeros_like(scaled)
+    shown = _scaled(select(poses, cast, look), size[0] / width, size[1] / height)
+    if look.mirror:
+        scaled, shown = cv2.flip(scaled, 1), _mirrored(shown, size[0])
+    return draw_poses(scaled.astype(np.uint8, copy=False), shown, cast.skeleton, threshold=_TINY)
+
+
+_TINY = 1e-6  # what `select` has not set to zero is drawn
+
+
+def select(poses: Poses, cast: Cast, look: Look) -> Poses:
+    """The same people, with the scores of everything that is not to be seen set to zero."""
+    thresholds = cast.thresholds if look.threshold is None else np.float32(look.threshold)
+    scores = np.where(poses.scores >= thresholds, poses.scores, 0)
+    for part in (part for group in look.hidden for part in GROUPS[group] if part in cast.skeleton.parts):
+        start, stop = cast.skeleton.parts[part]
+        scores[:, start:stop] = 0
+    return replace(poses, scores=scores)
+
+
+def _scaled(poses: Poses, sx: float, sy: float) -> Poses:
+    if sx == sy == 1:
+        return poses
+    scale = np.array([sx, sy], np.float32)
+    return replace(poses, keypoints=poses.keypoints * scale, bboxes=poses.bboxes * np.tile(scale, 2))
+
+
+def _mirrored(poses: Poses, width: int) -> Poses:
+    keypoints = poses.keypoints.copy()
+    keypoints[..., 0] = width - 1 - keypoints[..., 0]
+    bboxes = poses.bboxes.copy()
+    bboxes[:, [0, 2]] = width - 1 - poses.bboxes[:, [2, 0]]
+    return replace(poses, keypoints=keypoints, bboxes=bboxes)
+
+
+def letterbox(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:  # image: [H, W, 3]
+    """The picture as large as fits into `size` (width, height), centred on black."""
+    if image.shape[1::-1] == size:
+        return image
+    width, height = fit(image.shape[1], image.shape[0], size)
+    canvas = np.zeros((size[1], size[0], 3), np.uint8)
+    x, y = (size[0] - width) // 2, (size[1] - height) // 2
+    canvas[y : y + height, x : x + width] = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return canvas
+
+
+def fit(width: int, height: int, size: tuple[int, int]) -> tuple[int, int]:
+    """The largest width and height of the same aspect inside `size`."""
+    scale = min(size[0] / width, size[1] / height)
+    return max(1, round(width * scale)), max(1, round(height * scale))

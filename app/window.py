@@ -1,0 +1,340 @@
+"""The window: puts view, controls and engine together."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import cv2
+from PyQt6.QtCore import Qt, QTimer
+from PyQt6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent, QKeySequence, QShortcut
+from PyQt6.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QInputDialog, QLabel, QVBoxLayout, QWidget
+
+from .bridge import Bridge
+from .controls import ASK_FILE, ASK_FOLDER, ASK_URL, Controls
+from .engine import Engine
+from .overlay import Look, compose
+from .sinks import Recorder, Sink, save_sink
+from .source import Source, open_source
+from .style import SHEET
+from .timing import Rate
+from .view import VideoView
+
+if TYPE_CHECKING:
+    from .cli import Setup
+
+log = logging.getLogger(__name__)
+
+SILENT_AFTER = 3.0  # s without a picture from a live source before the window says so
+SCREENSHOT_AFTER = 2.5  # s of shown pictures before --screenshot
+OUTPUT = Path("output")
+
+
+class Window(QWidget):
+    """Everything that the user sees. All methods run in Qt's thread."""
+
+    def __init__(self, setup: Setup, sinks: list[Sink]) -> None:
+        super().__init__()
+        args = setup.args
+        self.exit_code = 0
+        self.setup = setup
+        self._mirror_is_chosen = args.mirror is not None
+        look = Look(threshold=args.threshold, mirror=bool(args.mirror))
+        self.view = VideoView(setup.cast, look)
+        self.controls = Controls(look)
+        self.bridge = Bridge(self)
+        self.engine = Engine(setup.estimator, realtime=True, on_result=self.bridge.poke)
+        self._shown_rate = Rate()
+        self._shown = 0
+        self._first_shown = 0.0
+        self._last_result = time.perf_counter()
+        self._toast, self._toast_until = "", 0.0
+        self._spec: int | str = setup.spec
+        self._recorder: Recorder | None = None  # the record button's
+        self._saver = Recorder(sinks) if sinks else None  # --save and --json
+        if self._saver:
+            self.engine.listeners.append(self._saver)
+        self._build()
+        self._open(setup.spec, setup.source)
+
+    # Building ---------------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self.setWindowTitle("edgepose")
+        self.setAcceptDrops(True)
+        self.setStyleSheet(SHEET)
+        self.status, self.facts = QLabel(objectName="status"), QLabel(objectName="facts")
+        self.facts.setAlignment(Qt.AlignmentFlag.AlignRight)
+        self._status_row = QWidget()
+        row = QHBoxLayout(self._status_row)
+        row.setContentsMargins(14, 0, 14, 8)
+        row.addWidget(self.status, 1)
+        row.addWidget(self.facts)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.view, 1)
+        column.addWidget(self.controls)
+        column.addWidget(self._status_row)
+        self.bridge.poked.connect(self._on_poke, Qt.ConnectionType.QueuedConnection)
+        self.view.painted.connect(self._on_painted)
+        self.view.double_clicked.connect(self._toggle_fullscreen)
+        self.controls.source_chosen.connect(self._on_source_chosen)
+        self.controls.look_changed.connect(self._on_look)
+        self.controls.mirror_chosen.connect(self._on_mirror_chosen)
+        self.controls.paused.connect(self._on_pause)
+        self.controls.recording.connect(self._on_recording)
+        self.controls.screenshot.connect(self._save_picture)
+        self.controls.fullscreen.connect(self._toggle_fullscreen)
+        self._shortcuts()
+        self._timer = QTimer(self)
+        self._timer.timeout.connect(self._refresh)
+        self._timer.start(250)
+
+    def _shortcuts(self) -> None:
+        controls = self.controls
+        actions = {
+            "Space": self._space,
+            "M": controls.mirror_button.toggle,
+            "S": self._save_picture,
+            "R": controls.record_button.toggle,
+            "F": self._toggle_fullscreen,
+            "F11": self._toggle_fullscreen,
+            "Q": self.close,
+            "Ctrl+Q": self.close,
+            "+": lambda: controls.nudge_threshold(5),
+            "=": lambda: controls.nudge_threshold(5),
+            "-": lambda: controls.nudge_threshold(-5),
+            **{str(n): button.toggle for n, button in enumerate(controls.group_buttons.values(), start=1)},
+        }
+        for key, action in actions.items():
+            QShortcut(QKeySequence(key), self).activated.connect(action)
+
+    # The source -------------------------------------------------------------------------------------------
+
+    def _open(self, spec: int | str, source: Source | None = None) -> None:
+        """Switch to a source; `source` where it is open already."""
+        self._spec = spec
+        self.engine.open(lambda: source if source else open_source(spec, sequence=self.setup.args.sequence))
+        self._last_result = time.perf_counter()
+        self.controls.set_source(spec, source.name if source else Path(str(spec)).name or str(spec))
+        self.controls.pause_button.setChecked(False)
+        if not self._mirror_is_chosen:
+            self.controls.set_mirror(isinstance(spec, int))  # a person in front of a camera expects a mirror
+        self._refresh()
+
+    def _on_source_chosen(self, choice: object) -> None:
+        spec: object = choice
+        if choice == ASK_FILE:
+            spec = QFileDialog.getOpenFileName(self, "Open a video or a picture")[0]
+        elif choice == ASK_FOLDER:
+            spec = QFileDialog.getExistingDirectory(self, "Open a folder of pictures")
+        elif choice == ASK_URL:
+            spec = QInputDialog.getText(self, "Open a stream", "Address (http://, rtsp://, …)")[0].strip()
+        if isinstance(spec, int | str) and spec != "":
+            self._open(spec)
+        else:
+            self.controls.set_source(self._spec, str(self._spec))
+
+    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
+        data = event.mimeData() if event else None
+        if event and data and data.hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent | None) -> None:
+        data = event.mimeData() if event else None
+        if data and data.urls():
+            self._open(data.urls()[0].toLocalFile() or data.urls()[0].toString())
+
+    # Results ----------------------------------------------------------------------------------------------
+
+    def _on_poke(self) -> None:
+        self.bridge.settle()
+        result = self.engine.take()
+        if result is not None:
+            self._last_result = time.perf_counter()
+            self.view.show_result(result)
+            args = self.setup.args
+            over = args.duration is not None and result.frame.time >= args.duration
+            if over or self._shown + 1 == args.frames:
+                self.close()
+        if self.engine.error is not None or self.engine.message:
+            self._refresh()
+
+    def _on_painted(self) -> None:
+        now = time.perf_counter()
+        self._shown += 1
+        self._first_shown = self._first_shown or now
+        self._shown_rate.tick(now)
+        self.view.show_message(self._message())
+        if self.setup.args.screenshot and now - self._first_shown > SCREENSHOT_AFTER:
+            # Not from within the paint event: grab() paints again.
+            QTimer.singleShot(0, self._window_screenshot)
+
+    def _refresh(self) -> None:
+        """The status line and the message, four times a second."""
+        self.view.show_message(self._message())
+        source = self.engine.source
+        recording = "● recording   " if self._recorder else ""
+        self.status.setText(recording + (self._toast_text() or (source.description if source else "")))
+        result = self.view.result
+        people = len(result.poses) if result else 0
+        estimator = self.setup.estimator
+        self.facts.setText(
+            "     ".join(
+                (
+                    f"{self._shown_rate.per_second():.1f} fps",
+                    f"{self.view.age_ms:.0f} ms old",
+                    f"{people} {'person' if people == 1 else 'people'}",
+                    f"{estimator.card.name} on {estimator.device}",
+                )
+            )
+        )
+        if self.engine.error is not None and not self.exit_code:
+            self.exit_code = 1
+            log.error("%s", self.engine.message)
+
+    def _message(self) -> str:
+        """What keeps the picture from moving, in words; empty when all is well or the user paused."""
+        engine, source = self.engine, self.engine.source
+        if engine.error is not None:
+            return engine.message
+        if engine.message == "the end":
+            still = source is not None and not source.related
+            return "" if still else "The end. Space plays it again."
+        if engine.message:
+            return engine.message[:1].upper() + engine.message[1:]
+        if source is not None and source.message:
+            return source.message[:1].upper() + source.message[1:]
+        silent = time.perf_counter() - self._last_result
+        if source is not None and source.live and not engine.paused and silent > SILENT_AFTER:
+            return f"No new picture from {source.name} for {silent:.0f} s"
+        return ""
+
+    # Controls ---------------------------------------------------------------------------------------------
+
+    def _space(self) -> None:
+        if self.engine.message == "the end":
+            self._open(self._spec)
+        else:
+            self.controls.pause_button.toggle()
+
+    def _on_pause(self, paused: bool) -> None:
+        self.engine.paused = paused
+        self._last_result = time.perf_counter()
+
+    def _on_look(self, look: Look) -> None:
+        self.view.look = look
+
+    def _on_mirror_chosen(self) -> None:
+        self._mirror_is_chosen = True
+
+    def _on_recording(self, on: bool) -> None:
+        if on:
+            path = OUTPUT / time.strftime("recording-%Y%m%d-%H%M%S.mp4")
+            source = self.engine.source
+            sink = save_sink(str(path), source.fps if source else 30.0, self.setup.cast, self._file_look())
+            self._recorder = Recorder([sink])
+            self.engine.listeners.append(self._recorder)
+        elif self._recorder:
+            self.engine.listeners.remove(self._recorder)
+            self._say("; ".join(self._recorder.close()))
+            self._recorder = None
+        self._refresh()
+
+    def _save_picture(self) -> None:
+        result = self.view.result
+        if result is None:
+            return
+        path = OUTPUT / time.strftime("pose-%Y%m%d-%H%M%S.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        done = cv2.imwrite(str(path), compose(result.frame.image, result.poses, self.setup.cast, self._file_look()))
+        self._say(f"saved {path}" if done else f"{path} cannot be written")
+
+    def _file_look(self) -> Look:
+        """As shown, but never mirrored: a file shows the world as it is."""
+        look = self.view.look
+        return Look(threshold=look.threshold, hidden=look.hidden, background=look.background)
+
+    def _toggle_fullscreen(self) -> None:
+        full = not self.isFullScreen()
+        self.controls.setVisible(not full)
+        self._status_row.setVisible(not full)
+        if full:
+            self.showFullScreen()
+        else:
+            self.showNormal()
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        if event and event.key() == Qt.Key.Key_Escape and self.isFullScreen():
+            self._toggle_fullscreen()
+        else:
+            super().keyPressEvent(event)
+
+    # Ends -------------------------------------------------------------------------------------------------
+
+    def _window_screenshot(self) -> None:
+        path, self.setup.args.screenshot = self.setup.args.screenshot, None
+        if path is None:
+            return
+        self._refresh()
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        if not self.grab().save(path):
+            log.error("%s: cannot be written; choose a writable place that ends in .png", path)
+            self.exit_code = 2
+        self.close()
+
+    def fail(self, error: BaseException) -> None:
+        """Show an error that nobody expected; the app stays."""
+        self.exit_code = 1
+        self._say(f"{type(error).__name__}: {error}")
+
+    def closeEvent(self, event: QCloseEvent | None) -> None:
+        self._timer.stop()
+        if self._recorder:
+            self._on_recording(False)
+        self.engine.stop()
+        if self._saver:
+            for said in self._saver.close():
+                log.warning("wrote %s", said)
+            self._saver = None
+        super().closeEvent(event)
+
+    def _say(self, text: str, seconds: float = 5.0) -> None:
+        """A passing remark in the status line."""
+        self._toast, self._toast_until = text, time.perf_counter() + seconds
+        self.status.setText(text)
+
+    def _toast_text(self) -> str:
+        return self._toast if time.perf_counter() < self._toast_until else ""
+
+
+def show(setup: Setup, sinks: list[Sink]) -> int:
+    """Run the window until it is closed; the exit status."""
+    from .cli import interruptible
+
+    existing = QApplication.instance()
+    app = existing if isinstance(existing, QApplication) else QApplication(["edgepose-app"])
+    app.setApplicationName("edgepose")
+    window = Window(setup, sinks)
+
+    def on_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        # Without a hook of our own PyQt6 aborts the process when an exception escapes a slot.
+        log.error("%s: %s", kind.__name__, error, exc_info=(kind, error, trace))
+        window.fail(error)
+
+    before, sys.excepthook = sys.excepthook, on_exception
+    interruptible(window.close)
+    try:
+        if setup.args.fullscreen:
+            window._toggle_fullscreen()
+        else:
+            window.show()
+        app.exec()
+    finally:
+        sys.excepthook = before
+    return window.exit_code
