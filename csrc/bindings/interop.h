@@ -1,0 +1,67 @@
+// Python objects in, ArrayViews out: numpy arrays directly, everything else through DLPack (its C exchange table where the
+// array's type has one, `__dlpack__` capsules otherwise). Together with its neighbours the only code that sees Python.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include "array.h"
+#include "dlpack.h"
+
+namespace edgepose {
+
+namespace py = pybind11;
+
+// One argument of an op, viewed. Keeps alive whatever the view borrows.
+class Argument {
+ public:
+  Argument(const char* op, const char* name, py::handle object, bool writable = false);
+  Argument(Argument&&) = default;
+
+  const ArrayView& view() const { return view_; }
+  operator const ArrayView&() const { return view_; }
+  int64_t size(int dim) const { return view_.shape[dim]; }
+
+  // Checks. Each throws ValueError (shape, value) or TypeError (dtype, device) in the grammar
+  // `<op>: <argument> <expected>, got <actual>`.
+  Argument& dims(int ndim, const char* letters);
+  Argument& dtypes(std::initializer_list<DType> allowed);
+  Argument& contiguous_from(int dim);
+  Argument& same_device(const Argument& other);
+  Argument& size_is(int dim, const char* letter, int64_t size, const Argument& other);
+  Argument& at_least_one(int dim, const char* letter);
+
+  [[noreturn]] void fail(const std::string& message) const;       // ValueError
+  [[noreturn]] void fail_type(const std::string& message) const;  // TypeError
+  std::string shape_text() const;
+  std::string dtype_text() const;
+
+  // A new float32 array: numpy's on the CPU, of this argument's framework on a CUDA device.
+  py::object make_float(std::initializer_list<int64_t> shape) const;
+  void* stream() const;  // the caller's current CUDA stream on this argument's device
+
+ private:
+  void from_numpy(py::handle object, bool writable);
+  void from_tensor(const dlpack::Tensor& tensor);
+  void from_exchange();
+  void from_capsule(bool writable);
+
+  const char* op_;
+  const char* name_;
+  py::handle object_;
+  py::object owner_;  // a DLPack capsule whose deleter runs when this goes
+  const dlpack::Exchange* exchange_ = nullptr;
+  ArrayView view_;
+};
+
+const char* name_of(DType dtype);
+std::string name_of(const Device& device);
+
+[[noreturn]] void value_error(const char* op, const std::string& message);
+
+}  // namespace edgepose

@@ -1,0 +1,23 @@
+#include "dispatch.h"
+#include "ops.h"
+#include "parallel.h"
+
+namespace {
+#if defined(EDGEPOSE_WITH_CUDA)
+constexpr bool kWithCuda = true;
+#else
+constexpr bool kWithCuda = false;
+#endif
+}  // namespace
+
+PYBIND11_MODULE(_C, m, pybind11::mod_gil_not_used()) {
+  using namespace edgepose;
+  m.doc() = "Compiled kernels of edgepose; edgepose.ops is the public door.";
+  m.def("simcc_decode", &simcc_decode);
+  m.def("simd_levels", &simd_levels, "SIMD levels this processor can run, slowest first.");
+  m.def("simd_level", &simd_level, "The SIMD level in use.");
+  m.def("set_simd_level", &set_simd_level, "Choose another SIMD level for the whole process.");
+  m.def("num_threads", &num_threads);
+  m.def("set_num_threads", &set_num_threads);
+  m.attr("with_cuda") = kWithCuda;
+}

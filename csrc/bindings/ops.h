@@ -1,0 +1,13 @@
+// The ops as Python calls them. Each is defined in the file of its name.
+#pragma once
+
+#include <string_view>
+
+#include "interop.h"
+
+namespace edgepose {
+
+py::object simcc_decode(py::object simcc_x, py::object simcc_y, double split_ratio, std::string_view score, py::object beta,
+                        py::object sigma, py::object affine, py::object out);
+
+}  // namespace edgepose

@@ -1,0 +1,47 @@
+#include "dispatch.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <stdexcept>
+
+namespace edgepose {
+namespace {
+
+constexpr const char* kNames[] = {"scalar", "baseline", "avx2", "avx512"};
+
+int best_supported() {
+#if defined(__x86_64__)
+  // __builtin_cpu_supports also asks whether the operating system saves the wide registers.
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl"))
+    return static_cast<int>(Level::avx512);
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
+    return static_cast<int>(Level::avx2);
+#endif
+  return static_cast<int>(Level::baseline);
+}
+
+int level_named(const std::string& name) {
+  for (int level = 0; level <= best_supported(); ++level)
+    if (name == kNames[level]) return level;
+  std::string known;
+  for (const auto& each : simd_levels()) known += (known.empty() ? "" : ", ") + each;
+  throw std::invalid_argument("set_simd_level: name expected one of " + known + ", got '" + name + "'");
+}
+
+std::atomic<int>& chosen() {
+  static std::atomic<int> level{[] {
+    const char* wanted = std::getenv("EDGEPOSE_SIMD");  // for tests and for measuring what a smaller machine would do
+    return wanted && *wanted ? level_named(wanted) : best_supported();
+  }()};
+  return level;
+}
+
+}  // namespace
+
+std::vector<std::string> simd_levels() { return {kNames, kNames + best_supported() + 1}; }
+std::string simd_level() { return kNames[chosen()]; }
+void set_simd_level(const std::string& name) { chosen() = level_named(name); }
+Level current_level() { return static_cast<Level>(chosen().load(std::memory_order_relaxed)); }
+
+}  // namespace edgepose

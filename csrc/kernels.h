@@ -1,0 +1,40 @@
+// What each kernel takes, and how it is called. An op's arguments are one plain struct, filled and checked by its binding.
+#pragma once
+
+#include <cstdint>
+
+#include "array.h"
+#include "simcc.h"
+
+namespace edgepose {
+
+struct SimccDecode {
+  ArrayView simcc_x;    // [N, K, Wx]
+  ArrayView simcc_y;    // [N, K, Wy]
+  ArrayView affine;     // [N, 2, 3] or absent
+  ArrayView keypoints;  // [N, K, 2] float32, written
+  ArrayView scores;     // [N, K] float32, written
+  DecodeRule rule;
+};
+
+// A CPU kernel computes the items [begin, end) of its index space; the caller decides about threads.
+template <class Args>
+using CpuKernel = void (*)(const Args& args, int64_t begin, int64_t end);
+
+#define EDGEPOSE_CPU_KERNELS(level)                                         \
+  namespace level {                                                         \
+  void simcc_decode(const SimccDecode& args, int64_t begin, int64_t end);   \
+  }
+EDGEPOSE_CPU_KERNELS(scalar)
+EDGEPOSE_CPU_KERNELS(baseline)
+#if defined(__x86_64__)
+EDGEPOSE_CPU_KERNELS(avx2)
+EDGEPOSE_CPU_KERNELS(avx512)
+#endif
+
+// A CUDA kernel is enqueued on the caller's stream, on the device of its arrays, and returns at once.
+namespace gpu {
+void simcc_decode(const SimccDecode& args, void* stream);
+}
+
+}  // namespace edgepose

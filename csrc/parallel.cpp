@@ -1,0 +1,127 @@
+#include "parallel.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstdlib>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+#if !defined(_WIN32)
+#include <unistd.h>
+#endif
+
+namespace edgepose {
+namespace {
+
+// Waking a sleeping thread costs some 10–50 µs, in which one core moves about this much.
+constexpr double kBytesPerThread = 1 << 20;
+
+int available_cores() {
+#if defined(__linux__)
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+#endif
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+int initial_threads() {
+  const char* wanted = std::getenv("EDGEPOSE_NUM_THREADS");
+  const int threads = wanted ? std::atoi(wanted) : 0;
+  return threads > 0 ? threads : available_cores();
+}
+
+std::atomic<int>& thread_setting() {
+  static std::atomic<int> threads{initial_threads()};
+  return threads;
+}
+
+class Pool {
+ public:
+  explicit Pool(int workers) {
+    for (int i = 0; i < workers; ++i) threads_.emplace_back([this] { work(); });
+  }
+
+  int workers() const { return static_cast<int>(threads_.size()); }
+
+  // Runs task(0) … task(tasks − 1); the calling thread takes part and returns when all are done.
+  void run(int tasks, const std::function<void(int)>& task) {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      task_ = &task;
+      next_ = 0;
+      tasks_ = tasks;
+      running_ = 0;
+    }
+    wake_.notify_all();
+    take_tasks();
+    std::unique_lock<std::mutex> lock(mutex_);
+    done_.wait(lock, [this] { return next_ >= tasks_ && running_ == 0; });
+    task_ = nullptr;
+  }
+
+ private:
+  void work() {
+    for (;;) {
+      {
+        std::unique_lock<std::mutex> lock(mutex_);
+        wake_.wait(lock, [this] { return task_ && next_ < tasks_; });
+      }
+      take_tasks();
+    }
+  }
+
+  void take_tasks() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    while (task_ && next_ < tasks_) {
+      const int index = next_++;
+      ++running_;
+      const auto* task = task_;
+      lock.unlock();
+      (*task)(index);
+      lock.lock();
+      if (--running_ == 0 && next_ >= tasks_) done_.notify_one();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable wake_, done_;
+  const std::function<void(int)>* task_ = nullptr;
+  int next_ = 0, tasks_ = 0, running_ = 0;
+  std::vector<std::thread> threads_;
+};
+
+// The pool of this process, never destroyed: workers sleep until the process ends. A forked child (a data loader's worker)
+// inherits the memory but not the threads, so it makes its own. Only one caller at a time uses it; others run alone.
+std::mutex pool_mutex;
+
+Pool& pool_of(int workers) {
+  static Pool* pool = nullptr;
+  static pid_t owner = 0;
+  if (!pool || owner != getpid() || pool->workers() < workers) {
+    pool = new Pool(workers);  // an outgrown or inherited pool is left alone: its threads sleep, or are not there
+    owner = getpid();
+  }
+  return *pool;
+}
+
+}  // namespace
+
+int num_threads() { return thread_setting(); }
+void set_num_threads(int threads) { thread_setting() = std::max(1, threads); }
+
+void parallel_for(int64_t count, double cost, const std::function<void(int64_t, int64_t)>& body) {
+  const double useful = std::max(1.0, static_cast<double>(count) * cost / kBytesPerThread);
+  const int parts = static_cast<int>(std::min({useful, static_cast<double>(num_threads()), static_cast<double>(count)}));
+  std::unique_lock<std::mutex> lock(pool_mutex, std::defer_lock);
+  if (parts <= 1 || !lock.try_lock()) return body(0, count);
+  // More ranges than threads: where one thread is delayed, the others take what is left.
+  const int64_t ranges = std::min<int64_t>(count, parts * 4);
+  pool_of(parts - 1).run(static_cast<int>(ranges), [&](int i) { body(count * i / ranges, count * (i + 1) / ranges); });
+}
+
+}  // namespace edgepose

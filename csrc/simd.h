@@ -1,0 +1,162 @@
+// Portable vectors of float32 and int32, as wide as the level this file is compiled for: 16 lanes (AVX-512), 8 (AVX2),
+// 4 (SSE2, NEON) or 1 (scalar). GCC's and Clang's vector extensions give the arithmetic; intrinsics stand only where the
+// extensions have no word (or a slow one) for an instruction. (AVX-512 intrinsics in their zero-masking form: the plain ones
+// make GCC 12 warn of uninitialised values inside its own headers.)
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "array.h"
+
+#if !defined(EDGEPOSE_SCALAR)
+#if defined(__x86_64__) || defined(__i386__)
+#include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+#endif
+
+namespace edgepose {
+inline namespace EDGEPOSE_LEVEL {
+
+#if defined(EDGEPOSE_SCALAR)
+constexpr int kLanes = 1;
+#elif defined(__AVX512F__)
+constexpr int kLanes = 16;
+#elif defined(__AVX2__)
+constexpr int kLanes = 8;
+#else
+constexpr int kLanes = 4;
+#endif
+
+typedef float vf __attribute__((vector_size(4 * kLanes)));
+typedef int32_t vi __attribute__((vector_size(4 * kLanes)));
+typedef uint16_t vh __attribute__((vector_size(2 * kLanes)));  // sixteen-bit storage
+typedef uint32_t vu __attribute__((vector_size(4 * kLanes)));
+
+EDGEPOSE_INLINE vf splat(float x) { return x - vf{}; }
+EDGEPOSE_INLINE vi splat(int32_t x) { return x - vi{}; }
+EDGEPOSE_INLINE vi as_int(vf x) { return (vi)x; }
+EDGEPOSE_INLINE vf as_float(vi x) { return (vf)x; }
+EDGEPOSE_INLINE vf select(vi mask, vf a, vf b) { return mask ? a : b; }
+EDGEPOSE_INLINE vi select(vi mask, vi a, vi b) { return mask ? a : b; }
+
+EDGEPOSE_INLINE vi lane_numbers() {
+  vi lanes = {};
+  for (int i = 0; i < kLanes; ++i) lanes[i] = i;
+  return lanes;
+}
+
+// a·b + c, with one rounding where the hardware has the instruction.
+EDGEPOSE_INLINE vf fma(vf a, vf b, vf c) {
+#if defined(__AVX512F__) && !defined(EDGEPOSE_SCALAR)
+  return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__) && !defined(EDGEPOSE_SCALAR)
+  return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__ARM_NEON) && !defined(EDGEPOSE_SCALAR)
+  return (vf)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#else
+  return a * b + c;
+#endif
+}
+
+// The larger lane; where `a` is NaN, x86 gives b and ARM gives NaN: callers look for NaN separately.
+EDGEPOSE_INLINE vf max(vf a, vf b) {
+#if defined(__AVX512F__) && !defined(EDGEPOSE_SCALAR)
+  return (vf)_mm512_maskz_max_ps(0xffff, (__m512)a, (__m512)b);
+#elif defined(__AVX2__) && !defined(EDGEPOSE_SCALAR)
+  return (vf)_mm256_max_ps((__m256)a, (__m256)b);
+#elif defined(__SSE2__) && !defined(EDGEPOSE_SCALAR)
+  return (vf)_mm_max_ps((__m128)a, (__m128)b);
+#elif defined(__ARM_NEON) && !defined(EDGEPOSE_SCALAR)
+  return (vf)vmaxq_f32((float32x4_t)a, (float32x4_t)b);
+#else
+  return a > b ? a : b;
+#endif
+}
+
+// One bit per lane of a comparison's result, lane 0 lowest.
+EDGEPOSE_INLINE uint32_t bits(vi mask) {
+#if defined(__AVX512F__) && !defined(EDGEPOSE_SCALAR)
+  return _mm512_movepi32_mask((__m512i)mask);
+#elif defined(__AVX2__) && !defined(EDGEPOSE_SCALAR)
+  return static_cast<uint32_t>(_mm256_movemask_ps((__m256)mask));
+#elif defined(__SSE2__) && !defined(EDGEPOSE_SCALAR)
+  return static_cast<uint32_t>(_mm_movemask_ps((__m128)mask));
+#else
+  uint32_t result = 0;
+  for (int i = 0; i < kLanes; ++i) result |= (mask[i] & 1u) << i;
+  return result;
+#endif
+}
+
+// Halving tree over the lanes: each step folds the upper half onto the lower.
+template <class V, class F>
+EDGEPOSE_INLINE auto reduce(V v, F&& combine) {
+#if defined(__GNUC__) && !defined(__clang__)
+  for (int half = kLanes / 2; half > 0; half /= 2) v = combine(v, __builtin_shuffle(v, lane_numbers() ^ splat(half)));
+#else
+  for (int half = kLanes / 2; half > 0; half /= 2) {
+    V other = v;
+    for (int i = 0; i < half; ++i) other[i] = v[i + half];
+    v = combine(v, other);
+  }
+#endif
+  return v[0];
+}
+
+EDGEPOSE_INLINE float max_lane(vf v) {
+  return reduce(v, [](vf a, vf b) { return max(a, b); });
+}
+
+EDGEPOSE_INLINE int32_t min_lane(vi v) {
+  return reduce(v, [](vi a, vi b) { return select(a < b, a, b); });
+}
+
+EDGEPOSE_INLINE float sum_lanes(vf v) {
+  return reduce(v, [](vf a, vf b) { return a + b; });
+}
+
+template <class V>
+EDGEPOSE_INLINE V load_bits(const void* p) {
+  V v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+
+// Unaligned loads of kLanes stored values, widened to float32.
+EDGEPOSE_INLINE vf load(const float* p) { return load_bits<vf>(p); }
+
+EDGEPOSE_INLINE vf load(const bfloat_t* p) {
+  return (vf)(__builtin_convertvector(load_bits<vh>(p), vu) << 16);
+}
+
+EDGEPOSE_INLINE vf load(const half_t* p) {
+#if defined(__AVX512F__) && !defined(EDGEPOSE_SCALAR)
+  return (vf)_mm512_maskz_cvtph_ps(0xffff, load_bits<__m256i>(p));
+#elif defined(__F16C__) && !defined(EDGEPOSE_SCALAR)
+  return (vf)_mm256_cvtph_ps(load_bits<__m128i>(p));
+#elif defined(__ARM_NEON) && defined(__aarch64__) && !defined(EDGEPOSE_SCALAR)
+  return (vf)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(reinterpret_cast<const uint16_t*>(p))));
+#else
+  const vu h = __builtin_convertvector(load_bits<vh>(p), vu);
+  // Move exponent and fraction to float32's places; the factor 2^112 mends the bias, for subnormals too.
+  const vf magnitude = (vf)((h & 0x7fffu) << 13) * splat(0x1p112f);
+  const vu special = (vu)((h & 0x7c00u) == 0x7c00u) & 0x7f800000u;  // inf and NaN keep the all-ones exponent
+  return (vf)((vu)magnitude | special | ((h & 0x8000u) << 16));
+#endif
+}
+
+// The first `count` (< kLanes) values; the other lanes are `fill`.
+template <class T>
+EDGEPOSE_INLINE vf load_first(const T* p, int count, float fill) {
+  T padded[kLanes] = {};
+  std::memcpy(padded, p, count * sizeof(T));
+  return select(lane_numbers() < splat(count), load(padded), splat(fill));
+}
+
+EDGEPOSE_INLINE void store(float* p, vf v) { std::memcpy(p, &v, sizeof v); }
+
+}  // namespace EDGEPOSE_LEVEL
+}  // namespace edgepose

@@ -1,0 +1,20 @@
+from typing import Any
+
+with_cuda: bool
+
+def simd_levels() -> list[str]: ...
+def simd_level() -> str: ...
+def set_simd_level(name: str) -> None: ...
+def num_threads() -> int: ...
+def set_num_threads(threads: int) -> None: ...
+def simcc_decode(
+    simcc_x: Any,
+    simcc_y: Any,
+    split_ratio: float,
+    score: str,
+    beta: float | None,
+    sigma: tuple[float, float] | None,
+    affine: Any,
+    out: tuple[Any, Any] | None,
+    /,
+) -> tuple[Any, Any]: ...

@@ -1,0 +1,67 @@
+"""The ops in plain numpy: what the kernels must compute. Short and readable first; nothing here is fast.
+
+Same signatures as `edgepose.ops`; float16 and bfloat16 are widened, everything is computed in float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[Any]
+
+
+def _first_peak(logits: Floats) -> tuple[Floats, Floats]:  # [..., B] → value, bin [...]
+    """First maximum of each row; a row with a NaN has value NaN and bin 0."""
+    broken = np.isnan(logits).any(axis=-1)
+    bins = np.where(broken, 0, np.argmax(logits, axis=-1))
+    return np.where(broken, np.float32(np.nan), logits.max(axis=-1)), bins
+
+
+def _softmax_peak(logits: Floats, peak: Floats, beta: float) -> Floats:  # [..., B], [...] → [...]
+    with np.errstate(invalid="ignore"):
+        below = np.where(logits == peak[..., None], np.float32(0), logits - peak[..., None])  # ∞ − ∞ is 0 here
+    height = 1 / np.exp(np.float32(beta) * below).sum(axis=-1)
+    return np.where(np.isnan(peak), peak, height)
+
+
+def _ideal_peak(bins: int, sigma: float, beta: float) -> float:
+    """Softmax peak of the ideal label, a Gaussian of peak 1 on the middle bin."""
+    label = np.exp(-0.5 * ((np.arange(bins) - bins // 2) / sigma) ** 2)
+    return float(1 / np.exp(beta * (label - 1)).sum())
+
+
+def simcc_decode(
+    simcc_x: Floats,  # [N, K, Wx]
+    simcc_y: Floats,  # [N, K, Wy]
+    *,
+    split_ratio: float = 2.0,
+    score: str = "min",
+    beta: float | None = None,
+    sigma: tuple[float, float] | None = None,
+    affine: Floats | None = None,  # [N, 2, 3]
+    out: tuple[Floats, Floats] | None = None,
+) -> tuple[Floats, Floats]:
+    logits = [np.asarray(axis).astype(np.float32) for axis in (simcc_x, simcc_y)]
+    peaks, bins = zip(*(_first_peak(axis) for axis in logits), strict=True)
+    keypoints = np.stack(bins, axis=-1).astype(np.float32) / np.float32(split_ratio)
+    if affine is not None:
+        a = np.asarray(affine).astype(np.float32)
+        keypoints = np.einsum("nij,nkj->nki", a[:, :, :2], keypoints) + a[:, None, :, 2]
+
+    if score == "softmax":
+        temperature = 1.0 if beta is None else beta
+        peaks = tuple(_softmax_peak(axis, peak, temperature) for axis, peak in zip(logits, peaks, strict=True))
+        if sigma is not None:
+            ideal = [_ideal_peak(axis.shape[-1], s, temperature) for axis, s in zip(logits, sigma, strict=True)]
+            peaks = tuple(np.minimum(p / np.float32(i), 1) for p, i in zip(peaks, ideal, strict=True))
+    with np.errstate(invalid="ignore", over="ignore"):
+        combine = {"mean": lambda x, y: np.float32(0.5) * (x + y), "max": np.maximum}.get(score, np.minimum)
+        scores = combine(*peaks)
+        scores = np.where(scores > 0, scores, np.float32(0))  # NaN too
+    if out is None:
+        return keypoints, scores
+    out[0][...], out[1][...] = keypoints, scores
+    return out

@@ -1,0 +1,200 @@
+"""Builds `edgepose._C` with ninja: CPU kernels at every SIMD level, CUDA kernels where a toolkit is found.
+
+Environment:
+  EDGEPOSE_CUDA=auto|on|off      auto (default): use nvcc if it is there and can link; on: fail without it
+  EDGEPOSE_CUDA_ARCHS=75,90      compute capabilities instead of the whole list (`native`: the card at hand)
+  EDGEPOSE_WERROR=1              warnings are errors (CI)
+  EDGEPOSE_SANITIZE=address,undefined
+  CXX, NVCC                      the compilers
+"""
+
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+CSRC = ROOT / "csrc"
+
+X86 = platform.machine().lower() in ("x86_64", "amd64")
+# The same kernel sources are compiled once per level; csrc/cpu/dispatch.cpp picks one at run time.
+SIMD_LEVELS = {
+    "scalar": ["-DEDGEPOSE_SCALAR", "-fno-tree-vectorize"],
+    "baseline": [],  # SSE2 on x86-64, NEON on ARM
+    **(
+        {
+            "avx2": ["-mavx2", "-mfma", "-mf16c"],
+            "avx512": ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mf16c",
+                       "-mprefer-vector-width=512"],
+        }
+        if X86
+        else {}
+    ),
+}  # fmt: skip
+COMMON_FLAGS = ["-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off"]
+CXX_FLAGS = ["-std=c++17", "-Wall", "-Wextra", "-fno-math-errno", "-fno-trapping-math", "-fno-semantic-interposition"]
+CUDA_ARCHS = [75, 80, 86, 89, 90, 100, 120]
+NEEDS_CXX = (
+    "edgepose: building needs a C++17 compiler, and none was found. Install one (Debian/Ubuntu: apt-get install g++, "
+    "Fedora: dnf install gcc-c++, macOS: xcode-select --install), or set CXX to the one you have."
+)
+
+
+def compiles(command: list[str], suffix: str, source: str) -> bool:
+    """Whether `command -o OUT SOURCE` succeeds on a tiny source."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"probe{suffix}")
+        path.write_text(source)
+        try:
+            done = subprocess.run([*command, "-o", str(Path(folder, "probe.so")), str(path)], capture_output=True)
+        except OSError:
+            return False
+        return done.returncode == 0
+
+
+def find_cxx() -> list[str]:
+    candidates = [shlex.split(os.environ["CXX"])] if os.environ.get("CXX") else [["c++"], ["g++"], ["clang++"]]
+    for candidate in candidates:
+        if shutil.which(candidate[0]) and compiles(
+            [*candidate, "-std=c++17", "-shared", "-fPIC"], ".cpp", "#include <optional>\nstd::optional<int> probe;\n"
+        ):
+            return candidate
+    sys.exit(NEEDS_CXX)
+
+
+def find_nvcc(cxx: list[str]) -> str | None:
+    """Path of an nvcc that can compile and link against the static runtime, as EDGEPOSE_CUDA wants it."""
+    mode = os.environ.get("EDGEPOSE_CUDA", "auto")
+    if mode not in ("auto", "on", "off"):
+        sys.exit(f"edgepose: EDGEPOSE_CUDA expected auto, on or off, got {mode!r}.")
+    if mode == "off":
+        return None
+    home = os.environ.get("CUDA_HOME", "/usr/local/cuda")
+    nvcc = os.environ.get("NVCC") or shutil.which("nvcc") or shutil.which("nvcc", path=f"{home}/bin")
+    if nvcc is None:
+        problem = "nvcc was not found"
+    elif not compiles(
+        [nvcc, "-ccbin", cxx[0], "-shared", "-Xcompiler", "-fPIC", "-cudart", "static"],
+        ".cu", "__global__ void probe() {}\nvoid launch() { probe<<<1, 1>>>(); }\n",
+    ):  # fmt: skip
+        problem = f"{nvcc} cannot build a library (is the static CUDA runtime, libcudart_static.a, installed?)"
+    else:
+        return nvcc
+    if mode == "on":
+        sys.exit(f"edgepose: EDGEPOSE_CUDA=on, but {problem}. Install the CUDA toolkit or set EDGEPOSE_CUDA=auto.")
+    print(f"edgepose: building without CUDA kernels: {problem}.", file=sys.stderr)
+    return None
+
+
+def gencode(nvcc: str) -> list[str]:
+    """Machine code for every supported generation this nvcc knows, and PTX of the newest for those to come."""
+    wanted = os.environ.get("EDGEPOSE_CUDA_ARCHS", "")
+    if wanted == "native":
+        return ["-arch=native"]
+    listed = subprocess.run([nvcc, "--list-gpu-arch"], capture_output=True, text=True, check=True).stdout
+    known = {int(arch) for arch in re.findall(r"compute_(\d+)\b", listed)}
+    archs = [int(arch) for arch in wanted.split(",")] if wanted else sorted(known.intersection(CUDA_ARCHS))
+    if not archs or not known.issuperset(archs):
+        sys.exit(f"edgepose: this nvcc knows compute capabilities {sorted(known)}, none or not all of {archs or CUDA_ARCHS}.")
+    flags = [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in archs]
+    return [*flags, f"-gencode=arch=compute_{archs[-1]},code=compute_{archs[-1]}"]
+
+
+def ninja_executable() -> str:
+    try:
+        import ninja
+    except ImportError:
+        found = shutil.which("ninja")
+    else:
+        found = str(Path(ninja.BIN_DIR, "ninja"))
+    return found or sys.exit("edgepose: building needs ninja: pip install ninja.")
+
+
+def build_file(output: Path) -> str:
+    """The text of build.ninja."""
+    import pybind11
+
+    cxx = find_cxx()
+    nvcc = find_nvcc(cxx)
+    strict = os.environ.get("EDGEPOSE_WERROR", "0") == "1"
+    sanitize = os.environ.get("EDGEPOSE_SANITIZE", "")
+    hardening = [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer", "-g"] if sanitize else []
+    includes = [f"-I{CSRC}"]
+    python = [f"-isystem{path}" for path in (pybind11.get_include(), sysconfig.get_path("include"))]
+    cflags = [*COMMON_FLAGS, *CXX_FLAGS, *hardening, *(["-Werror"] if strict else []), *includes]
+    if nvcc:
+        cflags.append("-DEDGEPOSE_WITH_CUDA")
+    lines = [
+        "ninja_required_version = 1.10",
+        f"rule cxx\n  command = {shlex.join([*cxx, *cflags])} $flags -MMD -MF $out.d -c $in -o $out",
+        "  depfile = $out.d\n  deps = gcc\n  description = C++ $out",
+    ]
+    objects = []
+
+    def compile_to(name: str, rule: str, source: Path, flags: list[str]) -> None:
+        objects.append(name)
+        lines.append(f"build {name}: {rule} {ninja_path(source)}\n  flags = {shlex.join(flags)}")
+
+    for source in sorted((CSRC / "cpu").glob("*.cpp")):
+        for level, flags in SIMD_LEVELS.items():
+            compile_to(f"{source.stem}.{level}.o", "cxx", source, [f"-DEDGEPOSE_LEVEL={level}", *flags])
+    for source in sorted(CSRC.glob("*.cpp")):
+        compile_to(f"{source.stem}.o", "cxx", source, [])
+    for source in sorted((CSRC / "bindings").glob("*.cpp")):
+        compile_to(f"bind_{source.stem}.o", "cxx", source, python)
+    if nvcc:
+        host = ["-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", *(["-Werror"] if strict else [])]
+        cuda = [nvcc, "-ccbin", cxx[0], "-std=c++17", "-O3", *gencode(nvcc), *includes, "-Xcompiler", ",".join(host)]
+        cuda += ["--threads", "0", *(["-Werror=all-warnings"] if strict else [])]
+        lines.append(f"rule cuda\n  command = {shlex.join(cuda)} -MD -MF $out.d -c $in -o $out")
+        lines.append("  depfile = $out.d\n  deps = gcc\n  description = CUDA $out")
+        for source in sorted((CSRC / "cuda").glob("*.cu")):
+            compile_to(f"{source.stem}.cuda.o", "cuda", source, [])
+        # nvcc links: it knows where its static runtime lies. The runtime's symbols stay private to this library.
+        linker = [nvcc, "-ccbin", cxx[0], "-shared", "-cudart", "static", "-Xlinker", "--exclude-libs,ALL"]
+    else:
+        linker = [*cxx, "-shared", *hardening[:1]]
+        if sys.platform == "darwin":
+            linker += ["-undefined", "dynamic_lookup"]
+    threads = [] if sys.platform == "darwin" or nvcc else ["-pthread"]
+    lines.append(f"rule link\n  command = {shlex.join([*linker, *threads])} $in -o $out\n  description = LINK $out")
+    lines.append(f"build {ninja_path(output)}: link {' '.join(objects)}\ndefault {ninja_path(output)}\n")
+    return "\n".join(lines)
+
+
+def ninja_path(path: Path) -> str:
+    return re.sub(r"([$: ])", r"$\1", str(path))
+
+
+class NinjaBuild(build_ext):
+    """Hands the whole extension to ninja, which compiles in parallel and only what changed."""
+
+    def build_extension(self, ext: Extension) -> None:
+        output = Path(self.get_ext_fullpath(ext.name)).resolve()
+        output.parent.mkdir(parents=True, exist_ok=True)
+        variant = f"ninja-{sysconfig.get_platform()}-{sys.implementation.cache_tag}"
+        folder = ROOT / "build" / (variant + ("-sanitize" if os.environ.get("EDGEPOSE_SANITIZE") else ""))
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "build.ninja").write_text(build_file(output))
+        jobs = [f"-j{os.environ['MAX_JOBS']}"] if os.environ.get("MAX_JOBS") else []
+        try:
+            subprocess.run([ninja_executable(), "-C", str(folder), *jobs], check=True)
+        except subprocess.CalledProcessError:
+            sys.exit("edgepose: compiling edgepose._C failed; the compiler's own message stands above.")
+
+
+sources = [str(path.relative_to(ROOT)) for path in sorted(CSRC.rglob("*")) if path.suffix in (".cpp", ".cu")]
+headers = [str(path.relative_to(ROOT)) for path in sorted(CSRC.rglob("*.h"))]
+setup(
+    ext_modules=[Extension("edgepose._C", sources=sources, depends=headers)],
+    cmdclass={"build_ext": NinjaBuild},
+)
