@@ -1,0 +1,1 @@
+"""Training side of edgepose: data, models, losses and the scripts that use them (`python training/distill.py`)."""

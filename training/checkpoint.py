@@ -1,0 +1,66 @@
+"""Checkpoints: one dictionary of tensors and plain values, written atomically and read without running pickle code.
+
+Keys: `model` (student), `ema` (its averaged weights or None), `config`, `skeleton`, `untrained`, `epoch`, `step`,
+and for resuming `extras` (auxiliary head, alignment), `ema_updates`, `optimizer`, `scaler`, `rng`, `best`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgepose import EdgeposeError
+from edgepose.skeletons import Skeleton
+from edgepose_training.config import Config
+from edgepose_training.models import PoseNet, build_pose_net
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write beside, flush, then rename: a crash leaves the old file or the new one, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".part")
+    with temporary.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint with `weights_only`. Raises EdgeposeError for a missing or foreign file."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise EdgeposeError(f"{path}: cannot read the checkpoint ({error.strerror or error})") from error
+    except Exception as error:  # torch names neither the file nor what it expected, in many types
+        reason = str(error).splitlines()[0]
+        raise EdgeposeError(f"{path}: not a checkpoint of this project ({reason})") from error
+    if not isinstance(state, dict) or not {"model", "config"} <= set(state):
+        raise EdgeposeError(f"{path}: not a checkpoint of this project (no 'model' and 'config' inside)")
+    return state
+
+
+def load_net(path: str | Path) -> tuple[PoseNet, Config, Skeleton, dict[str, Any]]:
+    """The net of a checkpoint with its best weights (averaged ones where there are any), in eval mode."""
+    state = load(path)
+    config = Config.from_dict(state["config"], origin=str(path))
+    skeleton = Skeleton.from_dict(state["skeleton"])
+    net = build_pose_net(config.size, skeleton.num_keypoints, config.input_size, config.split_ratio)
+    net.load_state_dict(state["ema"] or state["model"])
+    return net.eval(), config, skeleton, state
+
+
+def initialise(net: nn.Module, path: str | Path) -> list[str]:
+    """Start from another checkpoint: every tensor of equal name and shape. Returns the names left as they were."""
+    state = load(path)
+    source = state["ema"] or state["model"]
+    target = net.state_dict()
+    fitting = {name: value for name, value in source.items() if name in target and value.shape == target[name].shape}
+    if not fitting:
+        raise EdgeposeError(f"{path}: none of its weights fit this net")
+    net.load_state_dict(fitting, strict=False)
+    return [name for name in target if name not in fitting]

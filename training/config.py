@@ -1,0 +1,122 @@
+"""Every knob of a training run, in one frozen record; a TOML file holds only what differs from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from edgepose import EdgeposeError
+
+
+@dataclass(frozen=True)
+class Config:
+    # --- network
+    size: str = "t"  # RTMPose size: t, s, m, l, x
+    skeleton: str = "coco_wholebody"  # shipped name or TOML file; gives K
+    input_size: tuple[int, int] = (192, 256)  # W, H px
+    split_ratio: float = 2.0  # SimCC bins per pixel
+    sigma: tuple[float, float] = (4.9, 5.66)  # label width in bins, x and y: sqrt(bins / 16) (RTMPose)
+    beta: float = 10.0  # softmax multiplier of logits and labels, 1/temperature (RTMPose §3.3)
+    classifier_gain: float = 1.0  # factor on the classifiers' first weights; < 1 leaves the mean pose sooner
+
+    # --- losses
+    label_loss: str = "wholebody"  # named recipe of losses.py: simcc, rtmpose, wholebody
+    part_weights: dict[str, float] = dataclasses.field(default_factory=dict)  # part → factor on its label loss
+    aux_heatmap: float = 0.0  # weight of the auxiliary stride-8 heat-map loss (dropped at export)
+    teacher_scores: bool = True  # weight v=1 labels by their score; False: as if they were ground truth
+
+    # --- distillation (DWPose). Zero weights: plain training.
+    stage: int = 1  # 1: labels + features + logits; 2: fresh head on the frozen backbone, logits only
+    # The paper writes α = 5e-5 with a loss divided by C·H·W; its code uses 7e-5 on a sum divided by N only.
+    # The author's answer is to follow the code, so this is the code's.
+    alpha: float = 7e-5  # feature term
+    beta_logit: float = 0.1  # logit term; 1.0 in stage 2
+    decay: bool = True  # r(t) = 1 − (t − 1) / t_max on both terms, t = epoch from 1; never in stage 2
+
+    # --- data
+    batch: int = 32  # people a step, over all processes
+    workers: int = 1  # loader processes
+    cut: float = 0.33  # share of crops cut at chest or waist: teaches absence
+    flip: float = 0.5
+    half_body: float = 0.3
+    scale: tuple[float, float] = (0.6, 1.4)  # factor on the box
+    rotation: float = 80.0  # degrees, bound of a truncated normal, given to 60 % of the crops
+    shift: float = 0.16  # of the box, given to 30 % of the crops
+    erase: float = 1.0  # probability of one erased rectangle of 20–40 % of each side
+    colour: float = 1.0  # strength of the HSV jitter
+    # Milder values at the start (a net that has not left the mean pose learns nothing from hard crops) and at the
+    # end (RTMPose's second augmentation stage), as shares of all epochs.
+    mild_start: float = 0.0
+    mild_end: float = 0.11
+
+    # --- optimisation
+    epochs: int = 270
+    half_size_epochs: int = 0  # first epochs on inputs of half the size: about 2.5 times as fast
+    optimizer: str = "adamw"  # adamw, adam, rmsprop
+    lr: float = 4e-3
+    weight_decay: float = 0.05  # never on norms and biases
+    warmup: int = 1000  # steps, linear from lr × 1e-5
+    lr_floor: float = 0.05  # of lr, at the end of the cosine
+    flat: float = 0.5  # share of the steps before the cosine starts
+    clip: float = 0.0  # gradient norm; 0: off
+    ema: float = 0.0002  # momentum of the averaged weights; 0: off
+    amp: str = "auto"  # auto (bf16 where the device has it), bf16, fp16, off
+    channels_last: bool = True
+    compile: bool = False
+    seed: int = 21
+
+    # --- bookkeeping
+    validate_every: int = 1  # epochs
+    validate_people: int = 0  # first so many people of the validation set; 0: all
+    log_every: int = 50  # steps
+
+    @classmethod
+    def load(cls, path: str | Path | None, overrides: list[str] | None = None) -> Config:
+        """Read a TOML file of differences, then `key=value` overrides (TOML values). Unknown keys are errors."""
+        values: dict[str, Any] = {}
+        if path is not None:
+            try:
+                values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+            except OSError as error:
+                raise EdgeposeError(f"{path}: cannot read the config ({error.strerror})") from error
+            except tomllib.TOMLDecodeError as error:
+                raise EdgeposeError(f"{path}: not valid TOML ({error})") from error
+        for item in overrides or []:
+            key, _, text = item.partition("=")
+            try:
+                values[key.strip()] = tomllib.loads(f"v = {text}")["v"]
+            except tomllib.TOMLDecodeError:
+                values[key.strip()] = text.strip()
+        return cls.from_dict(values, origin=str(path or "config"))
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], origin: str = "config") -> Config:
+        """Build from plain values. Raises EdgeposeError for an unknown key or a value of the wrong type."""
+        hints = get_type_hints(cls)
+        unknown = sorted(set(values) - set(hints))
+        if unknown:
+            raise EdgeposeError(f"{origin}: unknown key {unknown[0]!r}; known are {', '.join(sorted(hints))}")
+        return cls(**{key: _coerce(value, hints[key], f"{origin}: {key}") for key, value in values.items()})
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def _coerce(value: Any, hint: Any, name: str) -> Any:
+    origin = get_origin(hint)
+    if origin is tuple and isinstance(value, list | tuple) and len(value) == len(get_args(hint)):
+        return tuple(_coerce(v, h, name) for v, h in zip(value, get_args(hint), strict=True))
+    if origin is dict and isinstance(value, dict):
+        return dict(value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, types.GenericAlias) or typing.get_origin(hint) is not None:
+        raise EdgeposeError(f"{name} expected {hint}, got {value!r}")
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise EdgeposeError(f"{name} expected {hint.__name__}, got {value!r}")
+    return value

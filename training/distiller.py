@@ -1,0 +1,103 @@
+"""What one training step computes: the student's loss from labels, teacher and auxiliary head."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from edgepose.skeletons import Skeleton
+from edgepose_training import losses
+from edgepose_training.config import Config
+from edgepose_training.data import Batch, normalise
+from edgepose_training.models import HeatmapAux, PoseNet
+
+
+class Distiller(nn.Module):
+    """Student with everything that helps it to learn. `forward(batch, decay)` → named loss terms, already weighted.
+
+    Stage 1 (DWPose §3.2): labels + r(t)·α·features + r(t)·β·logits; without a teacher the first term alone.
+    Stage 2 (§3.3): the student is the teacher's frozen backbone and a fresh head; logits only; the backbone runs
+    once a step. The teacher is always in eval mode and without gradient.
+    """
+
+    def __init__(self, config: Config, skeleton: Skeleton, student: PoseNet, teacher: PoseNet | None,
+                 trained: Tensor) -> None:  # fmt: skip
+        super().__init__()
+        self.config, self.student = config, student
+        self.bins = tuple(int(side * config.split_ratio) for side in config.input_size)
+        channels = student.backbone.channels
+        self.aux = HeatmapAux(channels, skeleton.num_keypoints) if config.aux_heatmap > 0 else None
+        self.align: nn.Module | None = None
+        # Kept out of the module tree: no parameters to optimise, no state to save, never in train mode.
+        self._teacher = (teacher,) if teacher is None else (teacher.eval().requires_grad_(False),)
+        if teacher is not None and config.stage == 1:
+            wanted = teacher.backbone.channels[-1]
+            self.align = nn.Identity() if wanted == channels[-1] else nn.Conv2d(channels[-1], wanted, 1)
+        if config.stage == 2:
+            student.backbone.requires_grad_(False)
+        part_weight = torch.ones(skeleton.num_keypoints)
+        for part, factor in config.part_weights.items():
+            start, stop = skeleton.parts[part]
+            part_weight[start:stop] = factor
+        self.register_buffer("part_weight", part_weight * trained, persistent=False)
+        self.register_buffer("trained", trained, persistent=False)
+
+    def train(self, mode: bool = True) -> Distiller:
+        super().train(mode)
+        if self.config.stage == 2:  # frozen means its batch statistics, too
+            self.student.backbone.eval()
+        return self
+
+    def forward(self, batch: Batch, decay: float) -> dict[str, Tensor]:
+        images = normalise(batch.images)
+        if self.config.stage == 2:
+            return self._head_only(images)
+        maps = self.student.backbone(images)
+        logits = self.student.head(maps[-1])
+        terms = {"label": self._label_term(logits, batch)}
+        if self.aux is not None:
+            weight = batch.weights * batch.inside * self.part_weight
+            terms["aux"] = self.config.aux_heatmap * losses.heatmap_loss(
+                self.aux(maps), batch.keypoints, weight, images.shape[-1] // maps[0].shape[-1])  # fmt: skip
+        if self._teacher[0] is not None and decay > 0:
+            terms |= self._teacher_terms(images, maps[-1], logits, decay)
+        return terms
+
+    def _label_term(self, logits: tuple[Tensor, Tensor], batch: Batch) -> Tensor:
+        # On inputs of half the size the bins stay those of the full one: p_full = 2 p_half.
+        scale = self.config.input_size[0] / batch.images.shape[2]
+        target = losses.simcc_labels(batch.keypoints * scale, batch.inside, self.bins, self.config.split_ratio,
+                                     self.config.sigma)  # fmt: skip
+        weight = batch.weights if self.config.teacher_scores else (batch.weights > 0).float()
+        weight = weight * self.part_weight
+        match self.config.label_loss:
+            case "wholebody":
+                return losses.wholebody_loss(logits, target, weight, self.config.beta)
+            case "rtmpose":
+                return losses.rtmpose_loss(logits, target, weight, self.config.beta)
+            case "simcc":
+                return losses.simcc_loss(logits, target, weight)
+        raise ValueError(f"label_loss expected wholebody, rtmpose or simcc, got {self.config.label_loss!r}")
+
+    def _teacher_terms(self, images: Tensor, features: Tensor, logits: tuple[Tensor, Tensor], decay: float
+                       ) -> dict[str, Tensor]:  # fmt: skip
+        teacher = self._teacher[0]
+        assert teacher is not None and self.align is not None
+        with torch.no_grad():
+            target = teacher.backbone(images)[-1]
+            answer = teacher.head(target)
+        cfg = self.config
+        return {
+            "feature": decay * cfg.alpha * losses.dwpose_feature_loss(self.align(features), target),
+            "logit": decay * cfg.beta_logit * losses.dwpose_logit_loss(logits, answer, cfg.beta, self.trained),
+        }
+
+    def _head_only(self, images: Tensor) -> dict[str, Tensor]:
+        teacher = self._teacher[0]
+        assert teacher is not None
+        with torch.no_grad():
+            features = self.student.backbone(images)[-1]
+            answer = teacher.head(features)
+        logits = self.student.head(features)
+        loss = losses.dwpose_logit_loss(logits, answer, self.config.beta, self.trained)
+        return {"logit": self.config.beta_logit * loss}

@@ -1,0 +1,71 @@
+"""What a run leaves behind to look at: CSV tables, TensorBoard events where installed, and one plot."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from pathlib import Path
+
+log = logging.getLogger("distill")
+
+
+class Journal:
+    """Appends to `train.csv` and `valid.csv` in the run's folder, so that a resumed run continues them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.writer = self._tensorboard()
+
+    def _tensorboard(self):
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            return None
+        return SummaryWriter(str(self.folder / "tensorboard"))
+
+    def train(self, epoch: int, step: int, terms: dict[str, float], *, lr: float, images_per_s: float,
+              waiting: float) -> None:  # fmt: skip
+        row = {**terms, "lr": lr, "images_per_s": images_per_s, "waiting": waiting}
+        text = "  ".join(f"{name} {value:.4f}" for name, value in terms.items())
+        log.info("epoch %d step %d  %s  %.0f img/s, %.0f %% waiting for data", epoch, step, text, images_per_s,
+                 100 * waiting)  # fmt: skip
+        self._write("train", epoch, step, row)
+
+    def valid(self, epoch: int, step: int, oks: dict[str, float]) -> None:
+        log.info("epoch %d  mean OKS  %s", epoch, "  ".join(f"{part} {value:.3f}" for part, value in oks.items()))
+        self._write("valid", epoch, step, oks)
+
+    def _write(self, table: str, epoch: int, step: int, row: dict[str, float]) -> None:
+        path = self.folder / f"{table}.csv"
+        fresh = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if fresh:
+                writer.writerow(["epoch", "step", *row])
+            writer.writerow([epoch, step, *(f"{value:.6g}" for value in row.values())])
+        if self.writer is not None:
+            for name, value in row.items():
+                self.writer.add_scalar(f"{table}/{name}", value, step)
+
+    def plot(self) -> Path | None:
+        """Loss terms and mean OKS over the steps, as `curves.png`; None where matplotlib is missing."""
+        try:
+            from matplotlib.figure import Figure
+        except ImportError:
+            return None
+        figure = Figure(figsize=(10, 4), layout="constrained")
+        for axes, table, skip in zip(figure.subplots(1, 2), ("train", "valid"), (("lr", "images_per_s", "waiting"), ()),
+                                     strict=True):  # fmt: skip
+            path = self.folder / f"{table}.csv"
+            if not path.exists():
+                continue
+            with path.open() as file:
+                rows = list(csv.DictReader(file))
+            for name in rows[0]:
+                if name not in ("epoch", "step", *skip):
+                    axes.plot([int(r["step"]) for r in rows], [float(r[name] or "nan") for r in rows], label=name)
+            axes.set(xlabel="step", title={"train": "loss terms", "valid": "mean OKS"}[table])
+            axes.legend()
+        figure.savefig(self.folder / "curves.png", dpi=100)
+        return self.folder / "curves.png"

@@ -1,0 +1,116 @@
+"""Pack labelled pictures into crop shards: `python training/pack.py --data ../shared/data --split train -o runs/shards`.
+
+One window a person: the padded box with enough context for scaling and rotation, at most `--max-side` pixels tall
+in the box's own height, so that nothing is stored that the network's input cannot show.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from itertools import groupby
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edgepose import EdgeposeError
+from edgepose.skeletons import Skeleton
+from edgepose_training.datasets import Person, read_coco_wholebody
+from edgepose_training.shards import Crop, ShardWriter
+
+log = logging.getLogger("pack")
+
+PADDING = 1.25  # of the box, as at inference
+ASPECT = 3 / 4  # W/H of the network's input
+
+
+def crop_person(image: np.ndarray, person: Person, *, context: float = 1.6, max_side: int = 288) -> Crop:
+    """The window of `image` [H, W, 3] around a person: the padded box × `context`, clipped to the picture.
+
+    `max_side`: the padded box is at most this tall (pixels); larger people are scaled down.
+    """
+    x1, y1, x2, y2 = person.bbox
+    height = max(y2 - y1, (x2 - x1) / ASPECT) * PADDING
+    half = np.array([height * ASPECT, height]) * context / 2
+    center = np.array([x1 + x2, y1 + y2]) / 2
+    size = np.array(image.shape[1::-1])
+    lo = np.clip(np.floor(center - half), 0, size - 1).astype(int)
+    hi = np.clip(np.ceil(center + half), lo + 1, size).astype(int)
+    window = image[lo[1] : hi[1], lo[0] : hi[0]]
+    factor = min(1.0, max_side / height)
+    if factor < 1:
+        new = np.maximum(np.round((hi - lo) * factor), 1).astype(int)
+        window = cv2.resize(window, (int(new[0]), int(new[1])), interpolation=cv2.INTER_AREA)
+    # Rounding gives each axis its own factor; INTER_AREA keeps pixel edges, so centres move by (f - 1) / 2.
+    scale = np.array(window.shape[1::-1]) / (hi - lo)
+    points = (person.keypoints - lo + 0.5) * scale - 0.5
+    points[person.visible == 0] = 0
+    bbox = ((person.bbox.reshape(2, 2) - lo) * scale).ravel()
+    return Crop(window, bbox.astype(np.float32), points.astype(np.float32), person.visible, person.weights,
+                person.source, person.licence)  # fmt: skip
+
+
+def _crops_of_picture(task: tuple[list[Person], int]) -> list[Crop]:
+    people, max_side = task
+    image = cv2.imread(str(people[0].image), cv2.IMREAD_COLOR)
+    if image is None:
+        log.warning("%s: not a readable image, %d people skipped", people[0].image.name, len(people))
+        return []
+    return [crop_person(image, person, max_side=max_side) for person in people]
+
+
+def pack(people: list[Person], writer: ShardWriter, *, max_side: int = 288, workers: int = 2, seed: int = 0) -> int:
+    """Crop and write all people, pictures in random order (a shard is then a fair sample). Returns their number."""
+    ordered = sorted(people, key=lambda person: str(person.image))
+    tasks = [(list(group), max_side) for _, group in groupby(ordered, key=lambda person: person.image)]
+    np.random.default_rng(seed).shuffle(tasks)  # type: ignore[arg-type]
+    count = 0
+    with ProcessPoolExecutor(workers) as pool:
+        for crops in pool.map(_crops_of_picture, tasks, chunksize=32):
+            for crop in crops:
+                writer.write(crop)
+                count += 1
+    return count
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with annotations/ and images/")
+    parser.add_argument("--split", default="train", help="annotations/SPLIT.json (default: train)")
+    parser.add_argument("--annotations", type=Path, help="annotation file, where it is not annotations/SPLIT.json")
+    parser.add_argument("--images", type=Path, help="image folder, where it is not DATA/images")
+    parser.add_argument("--skeleton", default="coco_wholebody", help="skeleton name or TOML file")
+    parser.add_argument("--licence", help="keep people of this licence class only, e.g. permissive")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the shards")
+    parser.add_argument("--max-side", type=int, default=288, help="largest height of a padded box in a crop, px")
+    parser.add_argument("--part-mib", type=int, default=256, help="largest size of a shard, MiB")
+    parser.add_argument("--format", choices=("webp", "jpg"), default="webp")
+    parser.add_argument("--quality", type=int, default=90)
+    parser.add_argument("--workers", type=int, default=2)
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        people = read_coco_wholebody(
+            args.annotations or args.data / "annotations" / f"{args.split}.json",
+            args.images or args.data / "images",
+            Skeleton.load(args.skeleton),
+            split=args.split,
+        )
+        if args.licence:
+            people = [person for person in people if person.licence == args.licence]
+        with ShardWriter(args.output, part_bytes=args.part_mib << 20, image_format=args.format,
+                         quality=args.quality) as writer:  # fmt: skip
+            count = pack(people, writer, max_side=args.max_side, workers=args.workers)
+    except EdgeposeError as error:
+        print(error, file=sys.stderr)
+        return 2
+    total = sum(path.stat().st_size for path in writer.paths)
+    print(f"{count} people in {len(writer.paths)} shards, {total / 2**20:.0f} MiB, in {args.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
