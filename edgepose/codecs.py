@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import ops
 from .modelcard import SCORES, ModelCard
 
 Float = NDArray[np.float32]
@@ -75,10 +76,8 @@ class SimCC:
             raise ValueError(f"SimCC.decode: score expected one of {SCORES}, got {score!r}")
         if score == "calibrated" and (self.beta is None or self.sigma is None):
             raise ValueError("SimCC.decode: score 'calibrated' expected beta and sigma, got None")
-        from . import ops
-
         soft = score in ("calibrated", "softmax")
-        return ops.simcc_decode(
+        keypoints, scores = ops.simcc_decode(
             simcc_x,
             simcc_y,
             split_ratio=self.split_ratio,
@@ -87,6 +86,7 @@ class SimCC:
             sigma=self.sigma if score == "calibrated" else None,
             affine=affine,
         )
+        return keypoints, scores
 
 
 def _gaussians(

@@ -95,14 +95,15 @@ class ModelCard:
         return cls(**values)
 
     @classmethod
-    def infer(cls, name: str, input_shape: Shape, output_shapes: Mapping[str, Shape]) -> ModelCard:
+    def infer(cls, name: str, input_shape: Shape, output_shapes: Mapping[str, Sequence[int]]) -> ModelCard:
         """The card of a file that carries none: RTMPose or DWPose, recognised by its shapes.
 
         Colours, mean, std and split ratio are those that RTMPose trains with; scores stay the raw smaller
         maximum, because nothing is known about their scale. Raises ValueError that names the outputs.
         """
         x, y = simcc_outputs(output_shapes)
-        count, bins_x, bins_y = _ints(*output_shapes[x][1:], output_shapes[y][2])
+        _, count, bins_x = output_shapes[x]
+        bins_y = output_shapes[y][2]
         width, height = _size(input_shape, 3) or bins_x // 2, _size(input_shape, 2) or bins_y // 2
         split_ratio = bins_x / width
         if int(height * split_ratio) != bins_y:
@@ -124,17 +125,13 @@ def simcc_outputs(shapes: Mapping[str, Shape]) -> tuple[str, str]:
 
     Raises ValueError that names the outputs found.
     """
-    found = [n for n, s in shapes.items() if len(s) == 3 and len(_ints(*s[1:])) == 2]
+    found = [n for n, shape in shapes.items() if len(shape) == 3]
     by_name = [n for axis in ("simcc_x", "simcc_y") for n in found if n.endswith(axis)]
     pair = by_name if len(by_name) == 2 else found
     if len(pair) != 2 or shapes[pair[0]][1] != shapes[pair[1]][1]:
         listed = ", ".join(f"{n} {list(shape)}" for n, shape in shapes.items()) or "none"
         raise ValueError(f"outputs expected simcc_x [N, K, Wx] and simcc_y [N, K, Wy], got {listed}")
     return pair[0], pair[1]
-
-
-def _ints(*sizes: int | str | None) -> list[int]:
-    return [size for size in sizes if isinstance(size, int)]
 
 
 def _size(shape: Shape, axis: int) -> int | None:

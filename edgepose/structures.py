@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_SHAPES = {
-    "keypoints": ("[N, K, 2]", np.float32),
-    "scores": ("[N, K]", np.float32),
-    "bboxes": ("[N, 4]", np.float32),
-    "track_ids": ("[N]", np.int64),
-    "bbox_scores": ("[N]", np.float32),
+_DTYPES = {
+    "keypoints": np.float32,
+    "scores": np.float32,
+    "bboxes": np.float32,
+    "track_ids": np.int64,
+    "bbox_scores": np.float32,
 }
 
 
@@ -31,17 +31,17 @@ class Poses:
     bbox_scores: NDArray[np.float32]  # [N] how sure we are that there is a person
 
     def __post_init__(self) -> None:
-        for name, (_, dtype) in _SHAPES.items():
+        for name, dtype in _DTYPES.items():
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype))
         keypoints = self.keypoints
         if keypoints.ndim != 3 or keypoints.shape[2] != 2:
             raise ValueError(f"Poses: keypoints expected [N, K, 2], got {list(keypoints.shape)}")
         n, k = keypoints.shape[:2]
-        wanted = {"scores": (n, k), "bboxes": (n, 4), "track_ids": (n,), "bbox_scores": (n,)}
-        for name, shape in wanted.items():
+        shapes = {"scores": (n, k), "bboxes": (n, 4), "track_ids": (n,), "bbox_scores": (n,)}
+        for name, shape in shapes.items():
             got = getattr(self, name).shape
             if got != shape:
-                raise ValueError(f"Poses: {name} expected {_SHAPES[name][0]} = {list(shape)}, got {list(got)}")
+                raise ValueError(f"Poses: {name} expected {list(shape)}, got {list(got)}")
 
     @classmethod
     def empty(cls, num_keypoints: int) -> Poses:

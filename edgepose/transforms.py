@@ -89,15 +89,27 @@ def crop_normalize(
     if out.shape != shape or out.dtype != np.float32:
         got = f"{out.dtype} {list(out.shape)}"
         raise ValueError(f"crop_normalize: out expected float32 {list(shape)}, got {got}")
-    # Normalising is a function of 256 grey levels: one table a channel, no passes of arithmetic.
+    for n, matrix in enumerate(affines):
+        crop: Any = cv2.warpAffine(frame, matrix, (width, height), flags=cv2.INTER_LINEAR)
+        normalize(crop, mean=mean, std=std, channel_order=channel_order, out=out[n])
+    return out
+
+
+def normalize(
+    image: NDArray[np.uint8],  # [H, W, 3] BGR
+    *,
+    mean: ArrayLike,  # [3] on 0..255, in channel order
+    std: ArrayLike,  # [3]
+    channel_order: str,
+    out: Float,  # [3, H, W], contiguous
+) -> Float:  # [3, H, W]
+    """``(pixel − mean) / std`` in the net's colour order, channels first."""
+    # It is a function of 256 grey levels: one table a channel, no passes of arithmetic.
     levels = np.arange(256, dtype=np.float32)
     tables = (levels - np.asarray(mean, np.float32)[:, None]) / np.asarray(std, np.float32)[:, None]
-    source = (2, 1, 0) if channel_order == "rgb" else (0, 1, 2)
-    for n, matrix in enumerate(affines):
-        crop = cv2.warpAffine(frame, matrix, (width, height), flags=cv2.INTER_LINEAR)
-        planes = cv2.split(crop)
-        for c in range(3):
-            cv2.LUT(planes[source[c]], tables[c], dst=out[n, c])
+    planes = cv2.split(image)
+    for c, plane in enumerate(planes[::-1] if channel_order == "rgb" else planes):
+        cv2.LUT(plane, tables[c], dst=out[c])
     return out
 
 

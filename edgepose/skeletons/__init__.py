@@ -71,14 +71,17 @@ class Skeleton:
     @cached_property
     def rgb(self) -> NDArray[np.uint8]:  # [K, 3]
         """Colour of every point: its part's, else its side's."""
-        return np.array([_rgb(self._colour(i)) for i in range(self.num_keypoints)], np.uint8).reshape(-1, 3)
+        return np.array([self._point_colour(i) for i in range(self.num_keypoints)], np.uint8)
 
-    def _colour(self, index: int) -> str:
-        part = self.part_of[index]
+    def colour(self, key: str) -> tuple[int, int, int]:
+        """RGB of a part or of a side (``"left"``, ``"right"``, ``"centre"``)."""
+        return _rgb((_DEFAULT_COLOURS | self.colours)[key])
+
+    def _point_colour(self, index: int) -> tuple[int, int, int]:
+        part, side = self.part_of[index], self.keypoints[index].partition("_")[0]
         if part in self.colours:
-            return self.colours[part]
-        side = self.keypoints[index].partition("_")[0]
-        return (_DEFAULT_COLOURS | self.colours)[side if side in ("left", "right") else "centre"]
+            return self.colour(part)
+        return self.colour(side if side in ("left", "right") else "centre")
 
     @classmethod
     def load(cls, source: str | Path) -> Skeleton:

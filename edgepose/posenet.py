@@ -1,0 +1,79 @@
+"""A SimCC net with everything around it that its card says: crop before it, decode after it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .codecs import SimCC
+from .errors import EdgeposeError
+from .modelcard import ModelCard, simcc_outputs
+from .runtime import Session
+from .skeletons import Skeleton
+from .transforms import bbox_to_center_scale, crop_affine, crop_normalize, invert_affine
+
+Float = NDArray[np.float32]
+_log = logging.getLogger(__name__)
+_DEFAULT_THRESHOLD = 0.3  # a point is confident from this score on, when the card says nothing
+
+
+class PoseNet:
+    """``crop``, ``session.run``, ``decode``: the three steps from boxes in a frame to points in the frame."""
+
+    def __init__(self, session: Session, score: str | None = None) -> None:
+        if session.card and session.card.task != "pose":
+            raise EdgeposeError(f"{session.path.name} is a {session.card.task}: a pose model is needed here.")
+        self.session = session
+        try:
+            self._x, self._y = simcc_outputs(session.outputs)
+            self.card = session.card or self._inferred()
+        except ValueError as error:
+            raise EdgeposeError(f"{session.path.name} is not a SimCC pose model: {error}.") from error
+        self.codec = SimCC.from_card(self.card)
+        self.score = score or self.card.score
+        self.skeleton = self.card.skeleton or Skeleton.for_size(session.output_shapes()[self._x][1])
+        self.aspect = self.card.input_size[0] / self.card.input_size[1]
+        self.thresholds = np.array(
+            [self.card.thresholds.get(part, _DEFAULT_THRESHOLD) for part in self.skeleton.part_of], np.float32
+        )
+        self._untrained = list(self.card.untrained)
+
+    def crop(
+        self,
+        image: NDArray[np.uint8],  # [H, W, 3] BGR
+        bboxes: Float,  # [N, 4] xyxy
+        padding: float | None = None,
+    ) -> tuple[Float, Float]:  # [N, 3, h, w], [N, 2, 3] crop → frame
+        card = self.card
+        padding = card.padding if padding is None else padding
+        center, scale = bbox_to_center_scale(bboxes, aspect=self.aspect, padding=padding)
+        affine = crop_affine(center, scale, card.input_size)
+        crops = crop_normalize(
+            image,
+            affine,
+            input_size=card.input_size,
+            mean=card.mean,
+            std=card.std,
+            channel_order=card.channel_order,
+        )
+        return crops, invert_affine(affine)
+
+    def decode(self, logits: dict[str, NDArray[Any]], affine: Float) -> tuple[Float, Float]:
+        """Keypoints [N, K, 2] in the frame and scores [N, K]; untrained points score 0."""
+        keypoints, scores = self.codec.decode(logits[self._x], logits[self._y], affine, self.score)
+        if self.score == "calibrated":
+            for part, (raw, seen) in self.card.calibration.items():
+                start, stop = self.skeleton.parts[part]
+                scores[:, start:stop] = np.interp(scores[:, start:stop], raw, seen)
+        scores[:, self._untrained] = 0
+        return keypoints, scores
+
+    def _inferred(self) -> ModelCard:
+        path = self.session.path
+        card = ModelCard.infer(path.stem, self.session.input_shape, self.session.output_shapes())
+        points = card.skeleton.name if card.skeleton else "unknown points"
+        _log.info("%s carries no card: taken for an RTMPose net of %s", path.name, points)
+        return card

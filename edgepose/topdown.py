@@ -1,0 +1,194 @@
+"""From a frame to the poses of its people: find, crop, run the net once, decode, follow."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .boxes import containment_matrix, search_windows
+from .detectors import Detector
+from .modelcard import ModelCard
+from .posenet import PoseNet
+from .runtime import Session
+from .skeletons import Skeleton
+from .smoothing import OneEuro
+from .structures import Poses
+from .tracking import Tracker
+from .transforms import to_bgr8
+
+Float = NDArray[np.float32]
+
+_STAGES = ("detect", "crop", "network", "decode", "track")
+_DETECT_EVERY = 10  # frames between two runs of the detector while everybody is in sight
+_SEARCH_EVERY = 5  # frames between two searches of an empty picture: an idle camera should not burn a core
+_FRAME_TIME = 1 / 30  # s, when the caller gives no timestamps
+
+
+class TopdownEstimator:
+    """Whole-body poses of the people in a frame.
+
+    ``model``: ``"default"``, a shipped model's name, or the path of an ONNX file (edgepose, RTMPose, DWPose).
+    ``detector``: a ``Detector``, or the path of one; without it people are found by the pose net itself.
+    ``max_people``: at most so many, the largest and surest first. ``sequence``: frames follow each other, people
+    are tracked; False for unrelated pictures. ``smooth``: One-Euro filter on tracked people. ``score``: by
+    name instead of the card's (min, mean, max, softmax, calibrated).
+
+    Raises EdgeposeError in one sentence for what a user can get wrong.
+    """
+
+    def __init__(
+        self,
+        model: str | Path = "default",
+        device: str = "auto",
+        *,
+        detector: str | Path | Detector | None = None,
+        max_people: int | None = None,
+        sequence: bool = True,
+        threads: int | None = None,
+        smooth: bool = False,
+        score: str | None = None,
+    ) -> None:
+        self._net = PoseNet(Session(model, device, threads), score)
+        if detector is not None and not isinstance(detector, Detector):
+            detector = Detector(detector, device, threads=threads)
+        self.detector = detector
+        self.max_people = max_people
+        self.sequence = sequence
+        self.last_timings_ms: dict[str, float] = dict.fromkeys(_STAGES, 0.0)
+        self._tracker = Tracker(self.skeleton, self._net.thresholds)
+        self._smoother = OneEuro() if smooth else None
+        self._since_search = _SEARCH_EVERY  # frames since the picture was last searched
+        self._clock = 0.0
+
+    @property
+    def card(self) -> ModelCard:
+        return self._net.card
+
+    @property
+    def skeleton(self) -> Skeleton:
+        return self._net.skeleton
+
+    @property
+    def device(self) -> str:
+        """Where the net really runs: ``"cpu"`` or ``"cuda"``."""
+        return self._net.session.device
+
+    def reset(self) -> None:
+        """Forget the people of the sequence so far."""
+        self._tracker.reset()
+        if self._smoother:
+            self._smoother.reset()
+        self._since_search = _SEARCH_EVERY
+
+    def __call__(
+        self,
+        frame: NDArray[Any],  # [H, W, 3] BGR; grey, 16-bit and alpha are understood
+        bboxes: ArrayLike | None = None,  # [N, 4] xyxy
+        timestamp: float | None = None,  # s, of capture
+    ) -> Poses:
+        """The people of the frame.
+
+        Given boxes are used as they are, every frame by itself, and everyone in them is reported. Otherwise
+        people are tracked and searched for, and whoever scores too low to be a person is left out.
+        """
+        self.last_timings_ms = dict.fromkeys(_STAGES, 0.0)
+        image = to_bgr8(frame)
+        self._clock = self._clock + _FRAME_TIME if timestamp is None else timestamp
+        size = image.shape[1], image.shape[0]
+        if bboxes is not None:
+            poses = self._look(image, _checked_boxes(bboxes), None)
+            scores = self._tracker.person_scores(poses, size)
+            return Poses(poses.keypoints, poses.scores, poses.bboxes, poses.track_ids, scores)
+        if not self.sequence:
+            self.reset()
+        boxes, owners = self._places(image, size)
+        poses = self._look(image, boxes, owners)
+        with self._timed("track"):
+            poses = self._tracker.update(poses, size)
+            if not self.sequence:
+                return Poses(
+                    poses.keypoints, poses.scores, poses.bboxes, np.full(len(poses), -1), poses.bbox_scores
+                )
+            return self._smoother(poses, self._clock) if self._smoother else poses
+
+    def _places(self, image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[Float, NDArray[np.int64]]:
+        """Boxes to look into, and whose they are (−1: nobody's yet)."""
+        found = self._newcomers(image, size)
+        boxes, owners = self._tracker.bboxes, self._tracker.ids
+        new = found[self._tracker.fresh(found)]
+        boxes = np.concatenate([boxes, new])[: self.max_people]
+        return boxes, np.concatenate([owners, np.full(len(new), -1)])[: self.max_people]
+
+    def _newcomers(self, image: NDArray[np.uint8], size: tuple[int, int]) -> Float:  # [D, 4], best first
+        self._since_search += 1
+        if self.detector is not None:
+            if self._tracker.complete and self._since_search < _DETECT_EVERY:
+                return np.zeros((0, 4), np.float32)
+            self._since_search = 0
+            with self._timed("detect"):
+                boxes, scores = self.detector(image)
+            return boxes[np.argsort(-scores * np.sqrt(_areas(boxes)), kind="stable")]
+        idle = not len(self._tracker.ids) and self._since_search <= _SEARCH_EVERY
+        if self._tracker.complete or idle:
+            return np.zeros((0, 4), np.float32)
+        self._since_search = 0
+        return self._search(image, size)
+
+    def _search(self, image: NDArray[np.uint8], size: tuple[int, int]) -> Float:  # [D, 4], best first
+        """People by the pose net itself: a first look at the frame and at windows of it, in one call."""
+        poses = self._look(image, search_windows(size, self._net.aspect), None, padding=1.0)
+        with self._timed("track"):
+            scores = self._tracker.person_scores(poses, size)
+            boxes = self._tracker.pose_boxes(poses, size)
+            weight = scores * np.sqrt(_areas(boxes))
+            order = [n for n in np.argsort(-weight, kind="stable") if weight[n] > 0]
+            kept: list[int] = []
+            for n in order:  # windows cut people: what lies inside a person already found is that person
+                if (containment_matrix(boxes[[n]], boxes[kept]) < 0.5).all():
+                    kept.append(int(n))
+        return boxes[kept]
+
+    def _look(
+        self,
+        image: NDArray[np.uint8],
+        bboxes: Float,  # [N, 4]
+        owners: NDArray[np.int64] | None,  # [N]
+        padding: float | None = None,
+    ) -> Poses:
+        """Crop, network, decode: one call for everybody."""
+        count = len(bboxes)
+        if not count:
+            return Poses.empty(self.skeleton.num_keypoints)
+        with self._timed("crop"):
+            crops, affine = self._net.crop(image, bboxes, padding)
+        with self._timed("network"):
+            logits = self._net.session.run(crops)
+        with self._timed("decode"):
+            keypoints, scores = self._net.decode(logits, affine)
+        ids = np.full(count, -1) if owners is None else owners
+        return Poses(keypoints, scores, bboxes, ids, np.ones(count, np.float32))
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.last_timings_ms[stage] += (time.perf_counter() - start) * 1e3
+
+
+def _areas(boxes: Float) -> Float:  # [N, 4] -> [N]
+    area: Float = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
+    return area
+
+
+def _checked_boxes(bboxes: ArrayLike) -> Float:  # -> [N, 4]
+    boxes = np.asarray(bboxes, np.float32)
+    boxes = boxes.reshape(0, 4) if boxes.size == 0 else boxes
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
+        raise ValueError(f"TopdownEstimator: bboxes expected finite [N, 4] xyxy, got {list(boxes.shape)}")
+    return boxes

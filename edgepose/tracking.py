@@ -1,0 +1,178 @@
+"""Who is who from frame to frame, and where to look for them next. numpy alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .boxes import boxes_from_keypoints, containment_matrix, extent, head_mask, iou_matrix
+from .skeletons import Skeleton
+from .structures import Poses
+
+Float = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class TrackerConfig:
+    """Every knob of the tracker."""
+
+    start: float = 0.35  # score from which a new person is believed
+    keep: float = 0.25  # score below which a known person counts as missing
+    min_points: int = 4  # fewer confident points are nobody
+    max_missing: int = 10  # frames that a missing person's place and id are kept
+    match_iou: float = 0.3  # a detection and a track are the same person
+    same: float = 0.12  # two poses this near (mean distance / size of the smaller) are the same person
+    shrink: float = 0.25  # how far an edge moves inwards per frame; outwards it moves at once
+    hold: float = 0.03  # edges that would move less than this fraction of the box stay where they are
+
+
+@dataclass
+class _Track:
+    id: int
+    bbox: Float  # [4] xyxy, where to look in the next frame
+    missing: int = 0  # frames since the person was last seen
+
+
+class Tracker:
+    """Keeps one box per person. Each person is found again inside the own box, so ids follow by themselves.
+
+    Per frame: ``bboxes`` and ``ids`` say where the known people are looked for, ``fresh`` which detections
+    are nobody known, ``update`` takes the poses that the net saw there and returns those that are people.
+    """
+
+    def __init__(
+        self,
+        skeleton: Skeleton,
+        thresholds: Float | float = 0.3,  # [K] a point is confident from this score on
+        config: TrackerConfig | None = None,
+    ) -> None:
+        self.config = config or TrackerConfig()
+        self._head = head_mask(skeleton)
+        self._thresholds = np.broadcast_to(np.asarray(thresholds, np.float32), (skeleton.num_keypoints,))
+        self._tracks: list[_Track] = []
+        self._next_id = 1
+
+    def reset(self) -> None:
+        """Forget everybody. Ids are not given twice."""
+        self._tracks.clear()
+
+    @property
+    def bboxes(self) -> Float:  # [M, 4]
+        return np.array([track.bbox for track in self._tracks], np.float32).reshape(-1, 4)
+
+    @property
+    def ids(self) -> NDArray[np.int64]:  # [M]
+        return np.array([track.id for track in self._tracks], np.int64)
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is somebody and nobody is missing: no reason to search."""
+        return bool(self._tracks) and all(track.missing == 0 for track in self._tracks)
+
+    def confident(self, poses: Poses, size: tuple[int, int]) -> Mask:  # [N, K]; size (W, H)
+        """Points that are to be believed: a high score, and inside the picture."""
+        inside = ((poses.keypoints >= 0) & (poses.keypoints < np.array(size))).all(axis=2)
+        return inside & (poses.scores >= self._thresholds)
+
+    def person_scores(self, poses: Poses, size: tuple[int, int]) -> Float:  # [N]
+        """Mean score of the confident points; 0 where they are too few for a person."""
+        confident = self.confident(poses, size)
+        count = confident.sum(axis=1)
+        mean = np.where(confident, poses.scores, 0).sum(axis=1) / np.maximum(count, 1)
+        return np.where(count >= self.config.min_points, mean, 0).astype(np.float32)
+
+    def pose_boxes(self, poses: Poses, size: tuple[int, int]) -> Float:  # [N, 4]
+        """The box around every person's confident points, inside the frame."""
+        return boxes_from_keypoints(poses.keypoints, self.confident(poses, size), self._head, size)
+
+    def fresh(self, bboxes: Float) -> NDArray[np.int64]:  # [D, 4] detections, best first -> [F] indices
+        """Detections of people who are not tracked. A track that has lost its shape gets their box."""
+        free = np.ones(len(bboxes), bool)
+        overlaps = iou_matrix(self.bboxes, bboxes)  # [M, D]
+        for _ in range(min(overlaps.shape)):
+            track, box = np.unravel_index(int(overlaps.argmax()), overlaps.shape)
+            best = float(overlaps[track, box])
+            if best < self.config.match_iou:
+                break
+            if best < 0.6 or self._tracks[track].missing:
+                self._tracks[track].bbox = bboxes[box].astype(np.float32)
+            free[box] = False
+            overlaps[track], overlaps[:, box] = -1, -1
+        # What lies inside a track's box is a part of that person, or hidden behind: no second track for it.
+        return np.flatnonzero(free & (containment_matrix(self.bboxes, bboxes) < 0.8).all(axis=0))
+
+    def update(self, poses: Poses, size: tuple[int, int]) -> Poses:
+        """The poses that are people, with ids, each person once. ``poses.track_ids``: whose box, or −1."""
+        config, scores = self.config, self.person_scores(poses, size)
+        known = poses.track_ids >= 0
+        found = scores >= np.where(known, config.keep, config.start)
+        order = np.lexsort((-scores, ~known))  # a known person outranks a newcomer
+        kept = self._distinct(poses, self.confident(poses, size), [n for n in order if found[n]])
+        people = poses[np.array(sorted(kept), np.int64)]
+        boxes = self.pose_boxes(people, size)
+        ids = np.array(
+            [self._settle(i, box) for i, box in zip(people.track_ids, boxes, strict=True)], np.int64
+        )
+        self._age(set(ids.tolist()))
+        return Poses(
+            people.keypoints, people.scores, people.bboxes, ids, scores[np.array(sorted(kept), np.int64)]
+        )
+
+    def _distinct(self, poses: Poses, confident: Mask, order: list[int]) -> list[int]:
+        """Of several poses on the same person, the first in the order."""
+        kept: list[int] = []
+        for n in order:
+            if all(self._distance(poses, confident, n, other) > self.config.same for other in kept):
+                kept.append(n)
+        return kept
+
+    @staticmethod
+    def _distance(poses: Poses, confident: Mask, a: int, b: int) -> float:
+        """Mean distance over the shared confident points / size of the smaller person; inf below three."""
+        shared = confident[a] & confident[b]
+        if shared.sum() < 3:
+            return float("inf")
+        boxes = extent(poses.keypoints[[a, b]], confident[[a, b]])
+        size = np.linalg.norm(boxes[:, 2:] - boxes[:, :2], axis=1).min()
+        apart = np.linalg.norm(poses.keypoints[a, shared] - poses.keypoints[b, shared], axis=1).mean()
+        return float(apart / max(size, 1e-6))
+
+    def _settle(self, owner: int, bbox: Float) -> int:
+        """Move the track of a person who was seen, revive a missing one, or start one. Returns its id."""
+        track = next((t for t in self._tracks if t.id == owner), None) or self._missing_near(bbox)
+        if track is None:
+            track = _Track(self._next_id, bbox)
+            self._next_id += 1
+            self._tracks.append(track)
+        track.bbox = bbox if track.missing else self._ease(track.bbox, bbox)
+        track.missing = 0
+        return track.id
+
+    def _missing_near(self, bbox: Float) -> _Track | None:
+        lost = [t for t in self._tracks if t.missing]
+        if not lost:
+            return None
+        overlaps = iou_matrix(np.array([t.bbox for t in lost]), bbox[None])[:, 0]
+        best = int(overlaps.argmax())
+        return lost[best] if overlaps[best] >= self.config.match_iou else None
+
+    def _ease(self, old: Float, new: Float) -> Float:  # [4], [4] -> [4]
+        """Edges move outwards at once, inwards slowly, and not at all for a trifle.
+
+        So a limb that comes into sight is never cut off, a limb that is missed for a frame does not make the
+        box collapse, and the crop of a person at rest stands still. Nothing accumulates: each frame is
+        compared with its own keypoints.
+        """
+        outwards = (new - old) * np.array([-1, -1, 1, 1], np.float32) > 0
+        eased = np.where(outwards, new, old + self.config.shrink * (new - old))
+        width, height = old[2:] - old[:2]
+        trifle = self.config.hold * np.array([width, height, width, height])
+        return old if (np.abs(new - old) <= trifle).all() else eased.astype(np.float32)
+
+    def _age(self, seen: set[int]) -> None:
+        for track in self._tracks:
+            track.missing += track.id not in seen
+        self._tracks = [t for t in self._tracks if t.missing <= self.config.max_missing]
