@@ -11,8 +11,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from edgepose import EdgeposeError
 from numpy.typing import NDArray
+
+from edgepose import EdgeposeError
 
 from .source import Frame, Source
 
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 
 FROZEN_AFTER = 5.0  # s without a single changed pixel; a real sensor always has noise
 RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0)  # s between attempts to open again; the last one repeats
-# A stream is only useful when it is recent: no buffering, and not five seconds of probing before the first frame.
+# A stream is only useful when it is recent: no buffering, and no five seconds of probing at the start.
 STREAM_OPTIONS = "fflags;nobuffer|flags;low_delay|analyzeduration;1000000|rtsp_transport;tcp"
 
 
@@ -102,7 +103,8 @@ class LiveCapture(Source):
     def _open(self) -> tuple[cv2.VideoCapture, NDArray[np.uint8] | None]:
         """The device and its first picture; None instead of a picture when it gives none."""
         if isinstance(self.target, int):
-            self._capture = cv2.VideoCapture(self.target, cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY)
+            backend = cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY
+            self._capture = cv2.VideoCapture(self.target, backend)
             # MJPG first: uncompressed formats leave USB 2 no bandwidth for 30 fps at 720p.
             self._capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
             self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, self._wanted_size[0])
@@ -141,12 +143,12 @@ class LiveCapture(Source):
         cameras = list_cameras()
         node = Path(f"/dev/video{self.target}")
         if node.exists() and not os.access(node, os.R_OK | os.W_OK):
-            return f"camera {self.target}: no permission for {node}; add your user to the group 'video' and log in again"
+            return f"{self.name}: no permission for {node}; add your user to the group 'video' and log in again"
         if self.target in cameras or node.exists():
-            return f"camera {self.target} gives no pictures; close other programs that use it, or plug it in again"
+            return f"{self.name} gives no pictures; close other programs that use it, or plug it in again"
         found = ", ".join(f"{n} ({name})" for n, name in cameras.items())
         instead = f"this machine has {found}" if found else "no camera was found; try --source demo"
-        return f"camera {self.target}: there is no such camera; {instead}"
+        return f"{self.name}: there is no such camera; {instead}"
 
 
 class FreezeWatch:
@@ -159,7 +161,7 @@ class FreezeWatch:
 
     def frozen(self, image: NDArray[np.uint8], now: float) -> bool:  # image: [H, W, 3]
         """Whether `image` has been the same for `after` seconds."""
-        signature = zlib.crc32(np.ascontiguousarray(image[::8, ::8]))
+        signature = zlib.crc32(image[::8, ::8].tobytes())
         if signature != self._signature:
             self._signature, self._since = signature, now
             return False
@@ -187,5 +189,7 @@ def _format(capture: cv2.VideoCapture, image: NDArray[np.uint8]) -> str:
     code = int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
     fourcc = "".join(chr(code >> 8 * i & 255) for i in range(4)).strip()
     rate = capture.get(cv2.CAP_PROP_FPS)
-    words = [f"{image.shape[1]}×{image.shape[0]}", fourcc if fourcc.isalnum() else "", f"{rate:.3g} fps" if rate > 0 else ""]
-    return " · ".join(word for word in words if word)
+    words = [f"{image.shape[1]}×{image.shape[0]}"]
+    words += [fourcc] if fourcc.isalnum() else []
+    words += [f"{rate:.3g} fps"] if rate > 0 else []
+    return " · ".join(words)

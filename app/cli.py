@@ -24,23 +24,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DEMO_SECONDS = 10.0
+DESCRIPTION = "Whole-body pose in real time, from a camera, a video, a stream or pictures."
+DEMO_SECONDS = 10.0  # of a demo without window and limits
 OUTPUT = Path("output")
 
 
 def parser() -> argparse.ArgumentParser:
     """All options of the app."""
-    p = argparse.ArgumentParser(prog="edgepose-app", description=__doc__.partition(":")[2].strip() if __doc__ else "")
-    p.description = "Whole-body pose in real time, from a camera, a video, a stream or pictures."
-    source = p.add_argument_group("what to look at (default: the first camera, else the demo)").add_mutually_exclusive_group()
+    p = argparse.ArgumentParser(prog="edgepose-app", description=DESCRIPTION)
+    what = p.add_argument_group("what to look at", "default: the first camera, else the demo")
+    source = what.add_mutually_exclusive_group()
     source.add_argument("--camera", type=int, metavar="N", help="camera number, 0 is the first")
-    source.add_argument("--source", metavar="PATH|URL|FOLDER|demo", help="a video, picture, folder, stream, or the demo")
-    p.add_argument("--sequence", action="store_true", help="the folder's pictures are the frames of one video")
+    source.add_argument("--source", metavar="PATH|URL|FOLDER|demo", help="a video, picture, stream, …")
+    what.add_argument("--sequence", action="store_true", help="the folder's pictures are frames of a video")
     model = p.add_argument_group("model")
-    model.add_argument("--model", default="default", metavar="NAME|ONNX", help="a shipped model or an RTMPose/DWPose .onnx")
+    model.add_argument("--model", default="default", metavar="NAME|ONNX", help="a shipped one, or RTMPose, DWPose")
     model.add_argument("--detector", metavar="ONNX", help="a person detector (RTMDet or YOLOX .onnx)")
     model.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    model.add_argument("--max-people", type=_positive, metavar="N", help="look at the N most visible people only")
+    model.add_argument("--max-people", type=_positive, metavar="N", help="at most so many people")
     model.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of the network")
     out = p.add_argument_group("output")
     out.add_argument("--save", metavar="PATH", help="annotated video (.mp4), picture, or folder of pictures")
@@ -49,9 +50,12 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--duration", type=float, metavar="SECONDS", help="stop after so much of the source")
     out.add_argument("--frames", type=_positive, metavar="N", help="stop after N frames")
     view = p.add_argument_group("view")
-    view.add_argument("--threshold", type=_share, metavar="SCORE", help="show points from this score on (default: the model's)")
-    view.add_argument("--mirror", action="store_true", default=None, help="mirror the view, never the data (default for cameras)")
-    view.add_argument("--no-mirror", dest="mirror", action="store_false")
+    view.add_argument("--threshold", type=_share, metavar="SCORE", help="hide points below (default: the model's)")
+    view.add_argument(
+        "--mirror",
+        action=argparse.BooleanOptionalAction,
+        help="mirror the view, never the data (default: for cameras)",
+    )
     view.add_argument("--fullscreen", action="store_true")
     view.add_argument("--screenshot", metavar="PNG", help="save the window after a moment and quit")
     p.add_argument("-v", "--verbose", action="store_true", help="say more, with tracebacks")
@@ -81,12 +85,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"edgepose {edgepose.__version__}")
         return 0
-    logging.basicConfig(level=logging.DEBUG if args.verbose else logging.WARNING, format="edgepose-app: %(message)s")
+    level = logging.DEBUG if args.verbose else logging.WARNING
+    logging.basicConfig(level=level, format="edgepose-app: %(message)s")
     _quiet_opencv(args.verbose)
     try:
         return _run(args)
     except EdgeposeError as error:
-        print(f"edgepose-app: {error}", file=sys.stderr)
+        _tell(error)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -96,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if args.verbose:
             raise
-        print(f"edgepose-app: internal error: {type(error).__name__}: {error} (--verbose shows where)", file=sys.stderr)
+        _tell(f"internal error: {type(error).__name__}: {error} (--verbose shows where)")
         return 1
 
 
@@ -129,7 +134,7 @@ def _no_window() -> bool:
     from .display import has_display, why_no_window
 
     if not has_display():
-        print("edgepose-app: no display here (DISPLAY and WAYLAND_DISPLAY are not set), so running without a window", file=sys.stderr)
+        _tell("no display here (DISPLAY and WAYLAND_DISPLAY are not set), so running without a window")
         return True
     if reason := why_no_window():
         raise EdgeposeError(reason)
@@ -151,9 +156,8 @@ def _set_up(args: argparse.Namespace) -> Setup:
             device=args.device,
             detector=args.detector,
             max_people=args.max_people,
-            sequence=source.related,
             threads=args.threads,
-            smooth=source.related,
+            smooth=True,  # of sequences only; the engine says which source is one
         )
     except BaseException:
         source.close()
@@ -172,13 +176,15 @@ def _choose(args: argparse.Namespace) -> int | str:
     cameras = list_cameras()
     if cameras or sys.platform != "linux":
         return next(iter(cameras), 0)
-    print("edgepose-app: no camera found, so showing the demo (--camera N or --source chooses)", file=sys.stderr)
+    _tell("no camera found, so showing the demo (--camera N or --source chooses)")
     return "demo"
 
 
 def _headless(setup: Setup) -> int:
     from . import headless
     from .demo import Demo
+    from .drift import Drift
+    from .overlay import Look
 
     args, source = setup.args, setup.source
     demo = isinstance(source, Demo)
@@ -191,7 +197,7 @@ def _headless(setup: Setup) -> int:
             source,
             setup.estimator,
             sinks,
-            threshold=setup.cast.thresholds if args.threshold is None else args.threshold,
+            drift=Drift(setup.cast.skeleton, setup.cast.limits(Look(args.threshold))) if demo else None,
             duration=limit,
             max_frames=args.frames,
             progress=lambda text: print(text, file=sys.stderr, flush=True),
@@ -223,6 +229,10 @@ def _sinks(setup: Setup, save: str | None) -> list[Sink]:
 
 def _model_line(setup: Setup) -> str:
     return f"{setup.estimator.card.name} on {setup.estimator.device}"
+
+
+def _tell(sentence: object) -> None:
+    print(f"edgepose-app: {sentence}", file=sys.stderr, flush=True)
 
 
 def _need_runtime() -> None:

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from PyQt6.QtCore import QSize, Qt, pyqtSignal
+from dataclasses import replace
+from typing import Any
+
+from PyQt6.QtCore import QPointF, QSize, Qt, pyqtSignal
+from PyQt6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
 from PyQt6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QSlider, QToolButton, QWidget
 
 from .camera import list_cameras
 from .overlay import GROUPS, Look
-from .style import RED, icon
+from .style import RED, TEXT, icon
 
 # Entries of the source box that ask for more.
 ASK_FILE, ASK_FOLDER, ASK_URL = "ask:file", "ask:folder", "ask:url"
+ASK = (("Video or picture…", ASK_FILE), ("Folder of pictures…", ASK_FOLDER), ("Stream address…", ASK_URL))
+
+
+class SourceBox(QComboBox):
+    """A combo box with an arrow, which style sheets can only have from an image file."""
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        super().paintEvent(event)
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QPen(QColor(TEXT), 1.6))
+        x, y = self.width() - 17, self.height() / 2
+        painter.drawPolyline(QPolygonF([QPointF(x - 4, y - 2), QPointF(x, y + 2), QPointF(x + 4, y - 2)]))
+        painter.end()
 
 
 class Controls(QWidget):
@@ -27,7 +45,7 @@ class Controls(QWidget):
     def __init__(self, look: Look, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._look = look
-        self.source_box = QComboBox()
+        self.source_box = SourceBox()
         self.source_box.setToolTip("Where the pictures come from; files can also be dropped on the window")
         self.source_box.setMinimumWidth(170)
         self.source_box.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
@@ -35,6 +53,9 @@ class Controls(QWidget):
         self.pause_button = self._button("", "Pause (space)", icon_name="pause", checkable=True)
         self.pause_button.toggled.connect(self._on_pause)
         self.group_buttons = {group: self._group_button(group, n) for n, group in enumerate(GROUPS, start=1)}
+        self.boxes_button = self._button("Boxes", "Show boxes and ids (B)", checkable=True)
+        self.boxes_button.setChecked(look.bboxes)
+        self.boxes_button.toggled.connect(lambda on: self._change(bboxes=on))
         self.mirror_button = self._button("Mirror", "Mirror the view, never the data (M)", checkable=True)
         self.mirror_button.setChecked(look.mirror)
         self.mirror_button.toggled.connect(self._on_mirror)
@@ -42,12 +63,14 @@ class Controls(QWidget):
         self.threshold_slider.setRange(0, 100)
         self.threshold_slider.setFixedWidth(110)
         self.threshold_slider.setToolTip("Points below this score are not shown (+ and −)")
-        self.threshold_label = QLabel(objectName="threshold")
+        self.threshold_label = QLabel()
+        self.threshold_label.setObjectName("threshold")
         self._show_threshold()
         self.threshold_slider.valueChanged.connect(self._on_threshold)
         self.screenshot_button = self._button("", "Save a picture (S)", icon_name="picture")
         self.screenshot_button.clicked.connect(self.screenshot)
-        self.record_button = self._button("", "Record a video (R)", icon_name="record", colour=RED, checkable=True)
+        self.record_button = self._button("", "Record a video (R)", icon_name="record", checkable=True)
+        self.record_button.setIcon(icon("record", RED))
         self.record_button.setObjectName("record")
         self.record_button.toggled.connect(self.recording)
         self.fullscreen_button = self._button("", "Full screen (F, Esc leaves)", icon_name="fullscreen")
@@ -56,11 +79,11 @@ class Controls(QWidget):
 
     def set_source(self, spec: int | str, name: str) -> None:
         """Fill the box anew, with the present source selected."""
-        entries: list[tuple[str, object]] = [(f"Camera {n} · {label}", n) for n, label in list_cameras().items()]
-        entries.append(("Demo", "demo"))
+        entries: list[tuple[str, object]] = [("Demo", "demo")]
+        entries += [(f"Camera {n} · {label}", n) for n, label in list_cameras().items()]
         if spec not in [value for _, value in entries]:
             entries.insert(0, (name[:1].upper() + name[1:], spec))
-        entries += [("Video or picture…", ASK_FILE), ("Folder of pictures…", ASK_FOLDER), ("Stream address…", ASK_URL)]
+        entries += ASK
         self.source_box.clear()
         for label, value in entries:
             self.source_box.addItem(label if len(label) < 40 else label[:18] + " … " + label[-18:], value)
@@ -86,6 +109,7 @@ class Controls(QWidget):
         row.addSpacing(14)
         for button in self.group_buttons.values():
             row.addWidget(button)
+        row.addWidget(self.boxes_button)
         row.addWidget(self.mirror_button)
         row.addSpacing(14)
         row.addWidget(QLabel("Threshold"))
@@ -96,9 +120,7 @@ class Controls(QWidget):
         row.addWidget(self.record_button)
         row.addWidget(self.fullscreen_button)
 
-    def _button(
-        self, text: str, tip: str, *, icon_name: str = "", colour: str | None = None, checkable: bool = False
-    ) -> QToolButton:
+    def _button(self, text: str, tip: str, *, icon_name: str = "", checkable: bool = False) -> QToolButton:
         button = QToolButton()
         button.setText(text)
         button.setToolTip(tip)
@@ -106,7 +128,7 @@ class Controls(QWidget):
         button.setCheckable(checkable)
         button.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # a click must not steal the space bar
         if icon_name:
-            button.setIcon(icon(icon_name, colour) if colour else icon(icon_name))
+            button.setIcon(icon(icon_name))
             button.setIconSize(QSize(16, 16))
         return button
 
@@ -116,8 +138,8 @@ class Controls(QWidget):
         button.toggled.connect(self._on_group)
         return button
 
-    def _change(self, **values: object) -> None:
-        self._look = Look(**{**vars(self._look), **values})  # type: ignore[arg-type]
+    def _change(self, **values: Any) -> None:
+        self._look = replace(self._look, **values)
         self.look_changed.emit(self._look)
 
     def _show_threshold(self) -> None:
@@ -136,7 +158,8 @@ class Controls(QWidget):
         self.paused.emit(paused)
 
     def _on_group(self) -> None:
-        self._change(hidden=frozenset(group for group, button in self.group_buttons.items() if not button.isChecked()))
+        hidden = (group for group, button in self.group_buttons.items() if not button.isChecked())
+        self._change(hidden=frozenset(hidden))
 
     def _on_mirror(self, mirror: bool) -> None:
         self._change(mirror=mirror)

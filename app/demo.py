@@ -1,4 +1,4 @@
-"""The demo: a real photograph of a person in known motion, so that an app without a camera has something to see.
+"""The demo: a photograph of a person in known motion, so that without a camera there is something to see.
 
 The photograph (Grace Hopper, official portrait of the US Navy, public domain) is part of matplotlib's sample
 data. Because the motion is known exactly, the demo also measures how steady the points are: see drift.py.
@@ -12,8 +12,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from edgepose import EdgeposeError
 from numpy.typing import NDArray
+
+from edgepose import EdgeposeError
 
 from .folder import read_picture
 from .source import Frame, Source
@@ -29,12 +30,14 @@ def motion_at(time: float) -> NDArray[np.float64]:
 
     The periods have no small common multiple, so no two moments of the first minutes look alike.
     """
+
     def swing(amplitude: float, period: float, phase: float = 0.0) -> float:
         return amplitude * sin(2 * pi * (time / period + phase))
 
     scale = _SCALE * (1 + swing(0.16, 7.3))
     angle = radians(swing(9.0, 5.9) + swing(3.0, 2.3, 0.2))
-    centre = np.array([SIZE[0] / 2 + swing(130, 8.7, 0.1) + swing(12, 1.9), SIZE[1] / 2 + swing(45, 6.1, 0.4)])
+    pan = (swing(130, 8.7, 0.1) + swing(12, 1.9), swing(45, 6.1, 0.4))
+    centre = np.array(SIZE) / 2 + pan
     turn = scale * np.array([[cos(angle), -sin(angle)], [sin(angle), cos(angle)]])
     middle = np.array([256.0, 300.0])  # of the photograph, which turns around it
     return np.column_stack([turn, centre - turn @ middle])
@@ -62,8 +65,7 @@ class Demo(Source):
         motion = motion_at(time)
         canvas_to_frame = motion.copy()
         canvas_to_frame[:, 2] -= motion[:, :2] @ (_PAD, _PAD)
-        image = cv2.warpAffine(self._canvas, canvas_to_frame, SIZE, flags=cv2.INTER_LINEAR,
-                               borderMode=cv2.BORDER_REPLICATE)
+        image = cv2.warpAffine(self._canvas, canvas_to_frame, SIZE, borderMode=cv2.BORDER_REPLICATE)
         frame = Frame(image.astype(np.uint8, copy=False), self._index, time, motion=motion)
         self._index += 1
         return frame
@@ -76,7 +78,7 @@ def find_photograph() -> Path:
         path = Path(spec.origin).parent / "mpl-data" / "sample_data" / "grace_hopper.jpg"
         if path.exists():
             return path
-    raise EdgeposeError("the demo's photograph comes with matplotlib, which is not installed: pip install 'edgepose[app]'")
+    raise EdgeposeError("the demo's photograph comes with matplotlib: pip install 'edgepose[app]'")
 
 
 def _surround(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:

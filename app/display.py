@@ -97,6 +97,6 @@ def explain(stderr: str) -> str:
         )
     if "could not connect to display" in stderr or "Failed to create wl_display" in stderr:
         shown = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-        return f"the display {shown!r} cannot be reached; check DISPLAY and that you may use it, or use --headless"
+        return f"the display {shown!r} cannot be reached; check DISPLAY and your rights, or use --headless"
     last = stderr.strip().splitlines()[-1] if stderr.strip() else "no reason given"
     return f"Qt cannot open a window here ({last}); use --headless"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from edgepose import Poses
 from numpy.typing import NDArray
+
+from edgepose import Poses, Skeleton
+from edgepose.draw import visible_points
 
 from .demo import PERSON_BOX
 
@@ -35,13 +38,15 @@ class DriftReport:
 class Drift:
     """Collects the demo's points, mapped back into the photograph, where they should stand still.
 
-    Of each frame the person with the highest mean score counts. A point counts where its score reaches the
-    threshold and it lies inside the frame, in frames after the first second (the box is being found), if
-    that is so in at least a quarter of them. Deviation: distance from the point's own median over time.
+    Of each frame the person with the highest mean score counts. A point counts where it is drawn: its score
+    reaches the threshold and it lies inside the frame; in frames after the first second (the person is being
+    found), if that is so in at least a quarter of them. Deviation: distance from the point's own median over
+    time.
     """
 
-    def __init__(self, threshold: float | NDArray[np.float32], warmup: int = 30) -> None:
-        self._threshold = threshold  # one for all points, or [K]
+    def __init__(self, skeleton: Skeleton, threshold: float | Mapping[str, float], warmup: int = 30) -> None:
+        self._skeleton = skeleton
+        self._threshold = threshold  # one for all points, or by part
         self._warmup = warmup  # frames
         self._seen = 0
         self._found = 0
@@ -58,8 +63,7 @@ class Drift:
         self._found += 1
         best = int(poses.scores.mean(axis=1).argmax())
         keypoints = poses.keypoints[best].astype(np.float64)  # [K, 2]
-        inside = ((keypoints >= 0) & (keypoints < size)).all(axis=1)
-        counts = inside & (poses.scores[best] >= self._threshold)
+        counts = visible_points(poses, self._skeleton, size, self._threshold)[best]  # what is drawn
         photograph = np.linalg.solve(motion[:, :2], (keypoints - motion[:, 2]).T).T
         self._points.append(np.where(counts[:, None], photograph, np.nan))
 

@@ -7,11 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
-from edgepose import EdgeposeError, Poses
 from numpy.typing import NDArray
+
+from edgepose import EdgeposeError, Poses
 
 from .mailbox import Mailbox
 from .source import Frame, Source
@@ -23,6 +25,7 @@ log = logging.getLogger(__name__)
 class Estimator(Protocol):
     """What the engine needs of `edgepose.TopdownEstimator`."""
 
+    sequence: bool  # whether frames follow each other: tracked and smoothed
     last_timings_ms: dict[str, float]
 
     def __call__(self, frame: NDArray[np.uint8], *, timestamp: float | None = None) -> Poses: ...
@@ -47,7 +50,7 @@ class Engine:
     first. `on_result` is called by the pose thread, without payload: fetch with `take`.
     """
 
-    def __init__(self, estimator: Estimator, *, realtime: bool, on_result: Callable[[], None] | None = None) -> None:
+    def __init__(self, estimator: Estimator, *, realtime: bool, on_result: Callable[[], None] = lambda: None) -> None:
         self.estimator = estimator
         self.realtime = realtime
         self.source: Source | None = None
@@ -55,7 +58,7 @@ class Engine:
         self.error: BaseException | None = None  # what ended the pose thread
         self.listeners: list[Callable[[Result], None]] = []  # called by the pose thread for every result
         self.captured_rate, self.pose_rate = Rate(), Rate()
-        self._on_result = on_result or (lambda: None)
+        self._on_result = on_result
         self._frames: Mailbox[tuple[Frame, bool]] = Mailbox()  # frame, related to the one before
         self._results: Mailbox[Result] = Mailbox()
         self._stream = 0
@@ -65,16 +68,15 @@ class Engine:
         self._pose = threading.Thread(target=self._pose_loop, name="edgepose-pose", daemon=True)
 
     def open(self, opener: Callable[[], Source]) -> None:
-        """Switch to the source that `opener` makes (called in the capture thread, as opening may take long)."""
+        """Switch to the source that `opener` makes, in the capture thread, as that may take long."""
         if self.source is not None:
             self.source.stop()
         self._stream += 1
         self.message = "opening…"
         self._running.set()
         before = self._capture
-        self._capture = threading.Thread(
-            target=self._capture_loop, args=(opener, self._stream, before), name="edgepose-capture", daemon=True
-        )
+        job = partial(self._capture_loop, opener, self._stream, before)
+        self._capture = threading.Thread(target=job, name="edgepose-capture", daemon=True)
         self._capture.start()
         if not self._pose.is_alive() and self.error is None:
             self._pose.start()
@@ -84,7 +86,7 @@ class Engine:
         return self._results.get(timeout)
 
     def results(self, poll: float = 0.2) -> Iterator[Result | None]:
-        """Results until the source ends; None every `poll` seconds without one. Raises what a thread died of."""
+        """Results until the source ends, None every `poll` seconds without. Raises what a thread died of."""
         while not self._results.closed:
             yield self._results.get(poll)
         if self.error is not None:
@@ -176,12 +178,13 @@ class Engine:
         try:
             while (item := self._frames.get()) is not None:
                 frame, related = item
-                if frame.stream != stream or not related:
+                if frame.stream != stream:
                     self.estimator.reset()
+                    self.estimator.sequence = related
                 stream = frame.stream
                 if stream == self._stream:
                     self._estimate(frame)
-        except Exception as error:  # reported by results() or by the window; the thread has nobody to raise to
+        except Exception as error:  # for results() or the window: a thread has nobody to raise to
             self.error = error
             self.message = f"the pose estimator failed: {error}"
         finally:

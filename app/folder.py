@@ -8,9 +8,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
 from edgepose import EdgeposeError
 from edgepose.transforms import to_bgr8
-from numpy.typing import NDArray
 
 from .source import PICTURE_SUFFIXES, Frame, Source
 
@@ -40,7 +41,7 @@ def natural_key(path: Path) -> list[tuple[bool, int, str]]:
 
 
 class Folder(Source):
-    """Pictures in natural order, sub-folders included. A file that cannot be read is named, skipped, counted."""
+    """Pictures in natural order, with sub-folders. What cannot be read is named, skipped, counted."""
 
     def __init__(self, path: Path, *, sequence: bool = False) -> None:
         super().__init__()

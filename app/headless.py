@@ -6,10 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .demo import Demo
 from .drift import Drift, DriftReport
 from .engine import Engine, Estimator, Result
 from .sinks import Sink
@@ -38,7 +34,8 @@ class Report:
         lines = [f"{self.frames} frames in {self.seconds:.1f} s ({rate:.1f} fps), {self.people} people seen"]
         if self.skipped:
             few = ", ".join(self.skipped[:5]) + (" …" if len(self.skipped) > 5 else "")
-            lines.append(f"skipped {len(self.skipped)} file{'s' * (len(self.skipped) > 1)} that could not be read: {few}")
+            count = f"{len(self.skipped)} file{'s' if len(self.skipped) > 1 else ''}"
+            lines.append(f"skipped {count} that could not be read: {few}")
         if self.timings.rows():
             lines += ["", self.timings.text()]
         if self.drift is not None:
@@ -51,19 +48,18 @@ def run(
     estimator: Estimator,
     sinks: Sequence[Sink],
     *,
-    threshold: float | NDArray[np.float32] = 0.3,  # of the drift; one for all points, or [K]
+    drift: Drift | None = None,
     duration: float | None = None,
     max_frames: int | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Every frame of a file, the newest frames of a live source, until the end or the limits.
 
-    `duration` counts seconds of the source, and for live sources also those of the clock, lest a dead camera
-    never ends. Ctrl-C ends the run in order. Raises what a thread died of.
+    `duration` counts seconds of the source, of live ones also those of the clock, lest a dead camera never
+    ends. `drift` collects the points of the demo. Ctrl-C ends the run in order. Raises what a thread died of.
     """
     engine = Engine(estimator, realtime=False)
     report = Report()
-    drift = Drift(threshold) if isinstance(source, Demo) else None
     start = said = time.perf_counter()
     engine.open(lambda: source)
     try:

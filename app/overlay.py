@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import inf
 
 import cv2
 import numpy as np
-from edgepose import ModelCard, Poses, Skeleton, draw_poses
 from numpy.typing import NDArray
+
+from edgepose import ModelCard, Poses, Skeleton, draw_poses
 
 # What the user switches → the parts of the skeleton that it covers.
 GROUPS = {"body": ("body", "foot"), "face": ("face",), "hands": ("lefthand", "righthand")}
-
-
 DEFAULT_THRESHOLD = 0.3
-
-
-@dataclass(frozen=True, eq=False)
-class Cast:
-    """What the overlay needs to know of the model: its points, and from which score on each is worth showing."""
-
-    skeleton: Skeleton
-    thresholds: NDArray[np.float32]  # [K]
-
-    @classmethod
-    def of(cls, card: ModelCard | None, skeleton: Skeleton) -> Cast:
-        """The thresholds of the model's card by part, DEFAULT_THRESHOLD where it says nothing."""
-        by_part = card.thresholds if card is not None else {}
-        values = [by_part.get(part, DEFAULT_THRESHOLD) for part in skeleton.part_of]
-        return cls(skeleton, np.array(values, np.float32))
 
 
 @dataclass(frozen=True)
@@ -38,7 +24,28 @@ class Look:
     threshold: float | None = None  # scores below are not drawn; None: the model's own, by part
     mirror: bool = False
     hidden: frozenset[str] = frozenset()  # of GROUPS
-    background: bool = True  # False: the skeleton on black
+    bboxes: bool = False  # with ids
+
+
+@dataclass(frozen=True, eq=False)
+class Cast:
+    """What the overlay needs to know of the model: its points, and which scores are worth showing."""
+
+    skeleton: Skeleton
+    thresholds: Mapping[str, float]  # by part
+
+    @classmethod
+    def of(cls, card: ModelCard, skeleton: Skeleton) -> Cast:
+        """The thresholds of the model's card, DEFAULT_THRESHOLD where it says nothing."""
+        return cls(skeleton, {part: card.thresholds.get(part, DEFAULT_THRESHOLD) for part in skeleton.parts})
+
+    def limits(self, look: Look) -> dict[str, float]:
+        """The lowest score that is shown, by part; nothing of what is hidden reaches it."""
+        hidden = {part for group in look.hidden for part in GROUPS[group]}
+        given = look.threshold
+        return {
+            part: inf if part in hidden else own if given is None else given for part, own in self.thresholds.items()
+        }
 
 
 def compose(
@@ -54,29 +61,13 @@ def compose(
     """
     height, width = image.shape[:2]
     size = size or (width, height)
-    scaled = image
     if size != (width, height):
-        shrinks = size[0] < width
-        scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    if not look.background:
-        scaled = np.zeros_like(scaled)
-    shown = _scaled(select(poses, cast, look), size[0] / width, size[1] / height)
+        filter_ = cv2.INTER_AREA if size[0] < width else cv2.INTER_LINEAR
+        image = np.asarray(cv2.resize(image, size, interpolation=filter_), np.uint8)
+    shown = _scaled(poses, size[0] / width, size[1] / height)
     if look.mirror:
-        scaled, shown = cv2.flip(scaled, 1), _mirrored(shown, size[0])
-    return draw_poses(scaled.astype(np.uint8, copy=False), shown, cast.skeleton, threshold=_TINY)
-
-
-_TINY = 1e-6  # what `select` has not set to zero is drawn
-
-
-def select(poses: Poses, cast: Cast, look: Look) -> Poses:
-    """The same people, with the scores of everything that is not to be seen set to zero."""
-    thresholds = cast.thresholds if look.threshold is None else np.float32(look.threshold)
-    scores = np.where(poses.scores >= thresholds, poses.scores, 0)
-    for part in (part for group in look.hidden for part in GROUPS[group] if part in cast.skeleton.parts):
-        start, stop = cast.skeleton.parts[part]
-        scores[:, start:stop] = 0
-    return replace(poses, scores=scores)
+        image, shown = np.asarray(cv2.flip(image, 1), np.uint8), _mirrored(shown, size[0])
+    return draw_poses(image, shown, cast.skeleton, threshold=cast.limits(look), bboxes=look.bboxes)
 
 
 def _scaled(poses: Poses, sx: float, sy: float) -> Poses:

@@ -12,9 +12,10 @@ from typing import Protocol, TextIO
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
 from edgepose import EdgeposeError
 from edgepose.formats import frame_record
-from numpy.typing import NDArray
 
 from .engine import Result
 from .overlay import Cast, Look, compose, letterbox
@@ -35,16 +36,19 @@ class JsonLines:
     def __init__(self, path: str) -> None:
         self._path = path
         self._count = 0
-        try:
-            self._file: TextIO = sys.stdout if path == "-" else _made(path).open("w", encoding="utf-8", buffering=1)
-        except OSError as error:
-            raise EdgeposeError(f"{path}: cannot be written ({error.strerror}); choose another place for --json") from error
+        self._file: TextIO = sys.stdout
+        if path != "-":
+            try:
+                self._file = _made(path).open("w", encoding="utf-8", buffering=1)
+            except OSError as error:
+                reason = f"{path}: cannot be written ({error.strerror}); choose another place for --json"
+                raise EdgeposeError(reason) from error
 
     def write(self, result: Result) -> None:
         frame = result.frame
         record = frame_record(
+            frame.index,
             result.poses,
-            frame=frame.index,
             time=frame.time,
             file=frame.file,
             size=(frame.image.shape[1], frame.image.shape[0]),
@@ -62,7 +66,7 @@ class JsonLines:
 
 
 class VideoSink:
-    """An annotated video at a constant rate; late frames are repeated, so that it keeps the time of capture."""
+    """An annotated video at a constant rate; frames are repeated where needed to keep the time of capture."""
 
     def __init__(self, path: str, fps: float, cast: Cast, look: Look) -> None:
         self._path, self._fps, self._cast, self._look = path, fps, cast, look
@@ -90,11 +94,11 @@ class VideoSink:
         return f"{self._path}: {self._written / self._fps:.1f} s of annotated video"
 
     def _open(self, image: NDArray[np.uint8]) -> cv2.VideoWriter:
-        codec = "MJPG" if self._path.lower().endswith(".avi") else "mp4v"
+        codec = cv2.VideoWriter.fourcc(*("MJPG" if self._path.lower().endswith(".avi") else "mp4v"))
         self._size = (image.shape[1] // 2 * 2, image.shape[0] // 2 * 2)  # chroma is stored at half size
-        writer = cv2.VideoWriter(str(_made(self._path)), cv2.VideoWriter.fourcc(*codec), self._fps, self._size)
+        writer = cv2.VideoWriter(str(_made(self._path)), codec, self._fps, self._size)
         if not writer.isOpened():
-            raise EdgeposeError(f"{self._path}: cannot be written as a video; choose a writable place that ends in .mp4")
+            raise EdgeposeError(f"{self._path}: cannot be written as a video; choose a place that ends in .mp4")
         return writer
 
 
@@ -129,7 +133,7 @@ def save_sink(path: str, fps: float, cast: Cast, look: Look) -> Sink:
         return VideoSink(path, fps, cast, look)
     if suffix in PICTURE_SUFFIXES or not suffix:
         return PictureSink(path, cast, look)
-    raise EdgeposeError(f"--save {path}: unknown ending {suffix}; use .mp4, a picture such as .png, or a folder without ending")
+    raise EdgeposeError(f"--save {path}: unknown ending {suffix}; use .mp4, .png, or a folder without ending")
 
 
 class Recorder:
@@ -175,5 +179,6 @@ def _made(path: str | Path) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise EdgeposeError(f"{path.parent}: this folder cannot be made ({error.strerror}); choose another place") from error
+        reason = f"{path.parent}: this folder cannot be made ({error.strerror}); choose another place"
+        raise EdgeposeError(reason) from error
     return path

@@ -1,4 +1,4 @@
-"""Where pictures come from: the Frame, the interface of every source, and the choice by what the user typed."""
+"""Where pictures come from: the Frame, the interface of all sources, the choice by what the user typed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
-from edgepose import EdgeposeError
 from numpy.typing import NDArray
 
-VIDEO_SUFFIXES = frozenset(".mp4 .m4v .mov .mkv .avi .webm .mpg .mpeg .wmv .flv .ts .ogv .3gp".split())
-PICTURE_SUFFIXES = frozenset(".jpg .jpeg .png .webp .bmp .tif .tiff .ppm .pgm .pnm .jp2 .avif".split())
+from edgepose import EdgeposeError
+
+VIDEO_SUFFIXES = frozenset(
+    [".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".ogv", ".3gp"]
+)
+PICTURE_SUFFIXES = frozenset(
+    [".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm", ".jp2", ".avif"]
+)
 
 
 @dataclass(frozen=True, eq=False)

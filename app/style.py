@@ -1,4 +1,4 @@
-"""How the window looks: colours as a Qt style sheet, and the few symbols, painted so that no font is needed."""
+"""How the window looks: colours as a style sheet, and a few symbols, painted so that no font is needed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ QToolButton:focus, QComboBox:focus, QSlider:focus {{ border-color: {ACCENT}; out
 QComboBox::drop-down {{ border: none; width: 22px; }}
 QComboBox::down-arrow {{ image: none; }}
 QComboBox QAbstractItemView {{
-    background: #20242a; border: 1px solid #2b3037; selection-background-color: #2c6153; padding: 4px; outline: none;
+    background: #20242a; border: 1px solid #2b3037; padding: 4px; outline: none;
+    selection-background-color: #2c6153;
 }}
 QSlider::groove:horizontal {{ height: 4px; background: #2b3037; border-radius: 2px; }}
 QSlider::sub-page:horizontal {{ background: {ACCENT}; border-radius: 2px; }}

@@ -57,10 +57,11 @@ class TimingTable:
 
     def rows(self) -> dict[str, tuple[float, ...]]:
         """Stage → p50, p95, p99 in ms."""
-        return {stage: tuple(np.percentile(values, self.PERCENTILES).tolist()) for stage, values in self._values.items()}
+        table = {stage: np.percentile(values, self.PERCENTILES) for stage, values in self._values.items()}
+        return {stage: tuple(row.tolist()) for stage, row in table.items()}
 
     def text(self) -> str:
         """The table for people."""
         head = f"{'stage':<10}" + "".join(f"{f'p{p}':>9}" for p in self.PERCENTILES) + "   (ms)"
-        rows = [f"{stage:<10}" + "".join(f"{value:9.2f}" for value in row) for stage, row in self.rows().items()]
-        return "\n".join([head, *rows])
+        lines = [f"{stage:<10}" + "".join(f"{ms:9.2f}" for ms in row) for stage, row in self.rows().items()]
+        return "\n".join([head, *lines])

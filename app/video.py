@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+
 from edgepose import EdgeposeError
 
 from .source import Frame, Source
@@ -24,7 +25,7 @@ class VideoFile(Source):
         self._next = self._read_image()
         if self._next is None:
             self._capture.release()
-            raise EdgeposeError(f"{path}: no video that OpenCV can read; convert it to .mp4 (H.264), or check the file")
+            raise EdgeposeError(f"{path}: no video that OpenCV can read; check the file, or convert it to .mp4")
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         self.fps = rate if 1 <= rate <= 1000 else 30.0  # some containers state 0 or their time base
         self._expected = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -47,7 +48,7 @@ class VideoFile(Source):
         stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
         self._time = stamp if stamp > self._time else self._time + 1 / self.fps
         if self._next is None and 0 < self._index < 0.9 * self._expected:
-            log.warning("%s: ends after %d of %d frames; the file is damaged", self.name, self._index, self._expected)
+            log.warning("%s: damaged, ends after %d of %d frames", self.name, self._index, self._expected)
         return frame
 
     def close(self) -> None:

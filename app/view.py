@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import cast
 
 import cv2
 import numpy as np
@@ -23,11 +24,11 @@ class VideoView(QWidget):
     painted = pyqtSignal()  # a result came on screen for the first time
     double_clicked = pyqtSignal()
 
-    def __init__(self, cast: Cast, look: Look, parent: QWidget | None = None) -> None:
+    def __init__(self, people: Cast, look: Look, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.age_ms = 0.0  # from capture to paint, of the result shown last
         self.result: Result | None = None
-        self._cast = cast
+        self._cast = people
         self._look = look
         self._message = ""
         self._image: QImage | None = None  # composed for the present size and look
@@ -98,7 +99,8 @@ class VideoView(QWidget):
         # Four bytes a pixel, blue first: the format that Qt paints without converting.
         self._pixels = np.ascontiguousarray(cv2.cvtColor(image, cv2.COLOR_BGR2BGRA), np.uint8)
         rows, columns = self._pixels.shape[:2]
-        self._image = QImage(self._pixels.data, columns, rows, 4 * columns, QImage.Format.Format_RGB32)
+        data = cast(bytes, self._pixels.data)  # Qt takes any buffer and copies none of it; its stubs say bytes
+        self._image = QImage(data, columns, rows, 4 * columns, QImage.Format.Format_RGB32)
         self._image.setDevicePixelRatio(ratio)
 
     def _paint_message(self, painter: QPainter) -> None:

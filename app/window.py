@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -67,7 +68,9 @@ class Window(QWidget):
         self.setWindowTitle("edgepose")
         self.setAcceptDrops(True)
         self.setStyleSheet(SHEET)
-        self.status, self.facts = QLabel(objectName="status"), QLabel(objectName="facts")
+        self.status, self.facts = QLabel(), QLabel()
+        self.status.setObjectName("status")
+        self.facts.setObjectName("facts")
         self.facts.setAlignment(Qt.AlignmentFlag.AlignRight)
         self._status_row = QWidget()
         row = QHBoxLayout(self._status_row)
@@ -80,7 +83,7 @@ class Window(QWidget):
         column.addWidget(self.view, 1)
         column.addWidget(self.controls)
         column.addWidget(self._status_row)
-        self.bridge.poked.connect(self._on_poke, Qt.ConnectionType.QueuedConnection)
+        self.bridge.poked.connect(self._on_poke)  # across threads, so Qt queues it
         self.view.painted.connect(self._on_painted)
         self.view.double_clicked.connect(self._toggle_fullscreen)
         self.controls.source_chosen.connect(self._on_source_chosen)
@@ -100,6 +103,7 @@ class Window(QWidget):
         actions = {
             "Space": self._space,
             "M": controls.mirror_button.toggle,
+            "B": controls.boxes_button.toggle,
             "S": self._save_picture,
             "R": controls.record_button.toggle,
             "F": self._toggle_fullscreen,
@@ -252,13 +256,12 @@ class Window(QWidget):
             return
         path = OUTPUT / time.strftime("pose-%Y%m%d-%H%M%S.png")
         path.parent.mkdir(parents=True, exist_ok=True)
-        done = cv2.imwrite(str(path), compose(result.frame.image, result.poses, self.setup.cast, self._file_look()))
-        self._say(f"saved {path}" if done else f"{path} cannot be written")
+        image = compose(result.frame.image, result.poses, self.setup.cast, self._file_look())
+        self._say(f"saved {path}" if cv2.imwrite(str(path), image) else f"{path} cannot be written")
 
     def _file_look(self) -> Look:
         """As shown, but never mirrored: a file shows the world as it is."""
-        look = self.view.look
-        return Look(threshold=look.threshold, hidden=look.hidden, background=look.background)
+        return replace(self.view.look, mirror=False)
 
     def _toggle_fullscreen(self) -> None:
         full = not self.isFullScreen()

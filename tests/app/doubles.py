@@ -1,0 +1,117 @@
+"""Stand-ins for the world around the app: an estimator without a net, a live stream on loopback, a video."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edgepose import Poses
+
+NUM_KEYPOINTS = 133
+
+
+class FakeEstimator:
+    """One person in the middle of every frame, after a delay; keeps account of how it was called."""
+
+    def __init__(self, delay: float = 0.0, fail_at: int | None = None) -> None:
+        self.sequence = True
+        self.last_timings_ms: dict[str, float] = {}
+        self.delay, self.fail_at = delay, fail_at
+        self.calls = 0
+        self.resets = 0
+        self.sequences: list[bool] = []
+
+    def reset(self) -> None:
+        self.resets += 1
+
+    def __call__(self, frame: np.ndarray, *, timestamp: float | None = None) -> Poses:
+        assert frame.ndim == 3
+        assert frame.dtype == np.uint8
+        assert timestamp is not None
+        if self.calls == self.fail_at:
+            raise RuntimeError("the net fell over")
+        self.calls += 1
+        self.sequences.append(self.sequence)
+        time.sleep(self.delay)
+        self.last_timings_ms = {"detect": 0.0, "crop": 0.1, "network": 1.0, "decode": 0.1, "track": 0.1}
+        height, width = frame.shape[:2]
+        keypoints = np.full((1, NUM_KEYPOINTS, 2), 0.5, np.float32) * (width, height)
+        return Poses(keypoints, np.full((1, NUM_KEYPOINTS), 0.9), [[0, 0, width, height]], [1], [1.0])
+
+
+# A picture that carries a number: one block a bit, robust to JPEG.
+_BITS, _BLOCK = 20, 24
+
+
+def encode_number(number: int, noise: int = 0) -> np.ndarray:  # -> [H, W, 3]
+    image = np.full((120, _BITS * _BLOCK, 3), 90, np.uint8)
+    for bit in range(_BITS):
+        image[40:80, bit * _BLOCK : (bit + 1) * _BLOCK] = 255 * (number >> bit & 1)
+    image[0, 0] = noise
+    return image
+
+
+def decode_number(image: np.ndarray) -> int:  # [H, W, 3]
+    middle = image[50:70].mean(axis=(0, 2)).reshape(_BITS, _BLOCK)[:, 6:-6].mean(axis=1)
+    return int(sum(1 << bit for bit in range(_BITS) if middle[bit] > 128))
+
+
+class Stream:
+    """An MJPEG camera on loopback that counts its frames in the pixels and can be told to die or freeze."""
+
+    def __init__(self, fps: float = 40.0) -> None:
+        self.sent = 0  # the number in the newest picture
+        self.connections = 0
+        self.dead = False  # drop connections and refuse new ones
+        self.frozen = False  # send the same number for ever
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def log_message(self, *_args: object) -> None:
+                pass
+
+            def do_GET(self) -> None:
+                if outer.dead:
+                    self.send_error(503)
+                    return
+                outer.connections += 1
+                self.send_response(200)
+                self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+                self.end_headers()
+                try:
+                    while not outer.dead:
+                        outer.sent += not outer.frozen
+                        data = cv2.imencode(".jpg", encode_number(outer.sent))[1].tobytes()
+                        head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+                        self.wfile.write(head.encode() + data + b"\r\n")
+                        time.sleep(1 / fps)
+                except OSError:
+                    pass  # the client has gone
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._server.block_on_close = False
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}/camera.mjpg"
+
+    def close(self) -> None:
+        self.dead = True
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def write_video(path: Path, frames: int, fps: float = 25.0) -> Path:
+    """A video whose frames are numbered."""
+    height, width = encode_number(0).shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, (width, height))
+    assert writer.isOpened()
+    for number in range(frames):
+        writer.write(encode_number(number))
+    writer.release()
+    return path
