@@ -1,0 +1,194 @@
+"""Measure a model on labelled people: `python training/evaluate.py MODEL --data ../shared/data`.
+
+MODEL is an `.onnx` file or a shipped model's name, run by the app's own runtime, or a checkpoint (`.pt`).
+Boxes are the labels' own (padding by the model's card, 1.25) or a detector's file. Beside the model stand, in
+the same run: the mean pose of the training people in each box, the mean face and hands in their true boxes,
+other models (`--compare`), and the net that made the body labels (`--teachers`). Every mean and AP carries a
+95 % bootstrap interval over images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from edgepose_training.baselines import TinyPose, mean_parts, mean_pose
+from edgepose_training.datasets import Person, ReadReport, read_coco_wholebody
+from edgepose_training.detections import detector_stats, read_boxes, unlabelled_people
+from edgepose_training.labels import Labels, Predictions
+from edgepose_training.predictors import Predictor, frames, make_predictor
+from edgepose_training.results import results_of
+from edgepose_training.summary import markdown, summarise
+
+from edgepose import EdgeposeError, Skeleton
+
+log = logging.getLogger("evaluate")
+
+
+def predict(
+    people: Sequence[Person], predictors: Sequence[Predictor]
+) -> tuple[list[Person], list[Predictions]]:
+    """Run all predictors on the labels' boxes, picture by picture, leaving out unreadable pictures."""
+    kept: list[Person] = []
+    found: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in predictors]
+    for frame, group in frames(people):
+        bboxes = np.stack([person.bbox for person in group])
+        for answers, predictor in zip(found, predictors, strict=True):
+            answers.append(predictor(frame, bboxes))
+        kept += group
+    if not kept:
+        raise EdgeposeError("None of the pictures could be read: check the image folder.")
+    return kept, [_stacked(predictor, answers) for predictor, answers in zip(predictors, found, strict=True)]
+
+
+def _stacked(predictor: Predictor, answers: list[tuple[np.ndarray, np.ndarray]]) -> Predictions:
+    keypoints, scores = (np.concatenate(arrays) for arrays in zip(*answers, strict=True))
+    return Predictions(predictor.name, keypoints, scores, getattr(predictor, "parts", None))
+
+
+def evaluate(
+    predictors: Sequence[Predictor],
+    people: Sequence[Person],
+    train: Sequence[Person] | None,
+    skeleton: Skeleton,
+    *,
+    intervals: bool = True,
+) -> tuple[dict[str, Any], list[Person], Predictions]:
+    """Figures by predictor name on the labels' boxes, their people, and the first one's predictions."""
+    people, predictions = predict(people, predictors)
+    labels = Labels.of(people)
+    if train:
+        shapes = Labels.of(train)
+        predictions += [mean_pose(shapes, labels), mean_parts(shapes, labels, skeleton.parts)]
+    figures: dict[str, Any] = {}
+    for one in predictions:
+        if one.parts is None or set(one.parts) & set(skeleton.parts):
+            figures[one.name] = summarise(labels, one, skeleton, intervals=intervals)
+    return figures, people, predictions[0]
+
+
+def _read(args: argparse.Namespace, split: str, skeleton: Skeleton, report: ReadReport) -> list[Person]:
+    path = _annotations(args, split)
+    people = read_coco_wholebody(
+        path, args.images or args.data / "images", skeleton, split=split, report=report
+    )
+    return [person for person in people if not args.source or person.source in args.source]
+
+
+def _annotations(args: argparse.Namespace, split: str) -> Path:
+    own = args.annotations if split == args.split else None
+    return own or args.data / "annotations" / f"{split}.json"
+
+
+def _predictors(args: argparse.Namespace) -> list[Predictor]:
+    options = {"flip": args.flip, "device": args.device, "threads": args.threads}
+    predictors = [make_predictor(model, **options) for model in (args.model, *args.compare)]
+    if args.teachers:
+        predictors.append(TinyPose(args.teachers, predictors[0].skeleton, args.threads))
+    names: set[str] = set()
+    for number, predictor in enumerate(predictors):
+        predictor.name = f"{predictor.name} ({number})" if predictor.name in names else predictor.name
+        names.add(predictor.name)
+    for other in predictors[1 : 1 + len(args.compare)]:
+        if other.skeleton.keypoints != predictors[0].skeleton.keypoints:
+            raise EdgeposeError(
+                f"{other.name} has other keypoints than {predictors[0].name}: compare them apart."
+            )
+    return predictors
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """The whole evaluation as a JSON-ready record."""
+    predictors = _predictors(args)
+    skeleton = predictors[0].skeleton
+    report = ReadReport()
+    people = _read(args, args.split, skeleton, report)
+    if args.limit:
+        people = np.random.default_rng(0).permutation(np.array(people, object))[: args.limit].tolist()
+    record: dict[str, Any] = {
+        "model": args.model, "split": args.split, "flip": args.flip, "skipped": dict(report.skipped),
+        "boxes": "ground truth" if args.boxes == "gt" else args.boxes,
+    }  # fmt: skip
+    if args.boxes == "gt":
+        train = None if args.no_baselines else _read(args, "train", skeleton, ReadReport())
+        record["predictors"], people, first = evaluate(
+            predictors, people, train, skeleton, intervals=not args.no_intervals
+        )
+        boxes = np.stack([person.bbox for person in people])
+        results = results_of(
+            [person.image_id for person in people], boxes, np.ones(len(people)), first, skeleton
+        )
+    else:
+        ignored = unlabelled_people(_annotations(args, args.split), people)
+        detections = read_boxes(Path(args.boxes))
+        record["detector"], results = detector_stats(predictors[0], detections, people, skeleton, ignored)
+    record |= {"people": len(people), "images": len({person.image_id for person in people})}
+    if args.results:
+        args.results.write_text(json.dumps(results))
+    return record
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("model", help="model name, .onnx file or .pt checkpoint")
+    parser.add_argument("--data", type=Path, required=True, help="folder with annotations/ and images/")
+    parser.add_argument("--split", default="val", help="annotations/SPLIT.json (default: val)")
+    parser.add_argument(
+        "--annotations", type=Path, help="annotation file, where it is not annotations/SPLIT.json"
+    )
+    parser.add_argument("--images", type=Path, help="image folder, where it is not DATA/images")
+    parser.add_argument("--source", action="append", help="people of this source only (may be repeated)")
+    parser.add_argument("--boxes", default="gt", help="gt, or a COCO detection file (JSON): AP only")
+    parser.add_argument("--flip", action="store_true", help="average with the mirrored picture")
+    parser.add_argument(
+        "--compare", action="append", default=[], help="another model beside it (may be repeated)"
+    )
+    parser.add_argument("--teachers", type=Path, help="folder with the net that made the body labels")
+    parser.add_argument("--no-baselines", action="store_true", help="leave out the mean pose, face and hands")
+    parser.add_argument(
+        "--no-intervals", action="store_true", help="AP without its bootstrap interval (faster)"
+    )
+    parser.add_argument("--limit", type=int, help="a random sample of so many people")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
+    parser.add_argument("--threads", type=int, help="CPU threads of the network")
+    parser.add_argument("--json", type=Path, help="write all figures here")
+    parser.add_argument("--results", type=Path, help="write the predictions here, as COCO-WholeBody results")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        record = run(args)
+    except EdgeposeError as error:
+        print(error, file=sys.stderr)
+        return 2
+    conditions = f"{record['boxes']} boxes" + (", flip test" if args.flip else "")
+    print(f"{record['people']} people in {record['images']} images of {args.split}, {conditions}\n")
+    figures = record.get("predictors")
+    print(markdown(figures) if figures else json.dumps(record["detector"], indent=1))
+    if args.json:
+        args.json.write_text(json.dumps(_without_nan(record), indent=1))
+    return 0
+
+
+def _without_nan(value: Any) -> Any:
+    """NaN is no JSON: undefined figures become null."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""Ways from a frame and its boxes to keypoints: the app's own runtime; or a session's crops, mirrored too."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from edgepose_training.datasets import Person
+
+from edgepose import EdgeposeError, ModelCard, TopdownEstimator
+from edgepose.modelcard import simcc_outputs
+from edgepose.runtime import Session
+from edgepose.skeletons import Skeleton
+from edgepose.topdown import PoseNet
+
+log = logging.getLogger(__name__)
+
+
+class Predictor(Protocol):
+    name: str
+    skeleton: Skeleton
+
+    def __call__(self, frame: np.ndarray, bboxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """frame [H, W, 3] uint8 BGR, bboxes [N, 4] xyxy → keypoints [N, K, 2] px, scores [N, K]."""
+
+
+class RuntimePredictor:
+    """The very class that the app runs, so that what ships is what is measured."""
+
+    def __init__(self, model: str | Path, device: str = "cpu", threads: int | None = None) -> None:
+        self._estimator = TopdownEstimator(model, device, threads=threads, sequence=False)
+        self.name = Path(model).stem
+        self.skeleton = self._estimator.skeleton
+
+    def __call__(self, frame: np.ndarray, bboxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        poses = self._estimator(frame, bboxes)
+        return poses.keypoints, poses.scores
+
+
+class CropPredictor:
+    """A session between the runtime's own crop and decode, with the flip test where it is asked for."""
+
+    def __init__(self, name: str, session: Session | CheckpointSession, *, flip: bool = False) -> None:
+        self.name = name
+        self._net = PoseNet(session)
+        self._flip = flip
+        self._x, self._y = simcc_outputs(session.output_shapes())
+        self.skeleton = self._net.skeleton
+
+    def __call__(self, frame: np.ndarray, bboxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        crops, to_frame = self._net.crop(frame, np.asarray(bboxes, np.float32))
+        logits = self._net.session.run(crops)
+        if self._flip:
+            mirrored = self._net.session.run(np.ascontiguousarray(crops[..., ::-1]))
+            swapped_x, swapped_y = (mirrored[name][:, self.skeleton.swap] for name in (self._x, self._y))
+            merged_x, shift_px = flip_merge_x(logits[self._x], swapped_x, self._net.card.split_ratio)
+            logits = {self._x: merged_x, self._y: (logits[self._y] + swapped_y) / 2}
+            to_frame[:, :, 2] -= shift_px * to_frame[:, :, 0]  # the decoder's x is `shift_px` too large
+        return self._net.decode(logits, to_frame)
+
+
+def flip_merge_x(
+    simcc_x: np.ndarray,  # [N, K, Wx] logits of the crop
+    mirrored_x: np.ndarray,  # [N, K, Wx] logits of the mirrored crop, left and right already swapped
+    split_ratio: float,
+) -> tuple[np.ndarray, float]:
+    """Averaged logits [N, K, Wx], and by how many crop pixels a position read from them is too large.
+
+    A mirrored picture holds pixel x at W − 1 − x, so the reversed vector peaks split_ratio − 1 bins too high.
+    Whole bins are moved back here; a fraction of a bin cannot be, and is left for the coordinate: half of it,
+    as only one of the two averaged vectors is off.
+    """
+    reversed_x = mirrored_x[..., ::-1]
+    excess = split_ratio - 1
+    if not float(excess).is_integer():
+        return (simcc_x + reversed_x) / 2, excess / (2 * split_ratio)
+    bins = int(excess)
+    last = np.repeat(reversed_x[..., -1:], bins, axis=-1)
+    return (simcc_x + np.concatenate([reversed_x[..., bins:], last], axis=-1)) / 2, 0.0
+
+
+class CheckpointSession:
+    """A training checkpoint with the face of a `Session`: the same crop and decode run around it."""
+
+    def __init__(self, path: str | Path, device: str = "cpu", threads: int | None = None) -> None:
+        # Late: measuring an ONNX file should not need torch.
+        import torch
+        from edgepose_training.export import load_for_export
+
+        if threads:
+            torch.set_num_threads(threads)
+        self.path = Path(path)
+        self._net, self.card = load_for_export(self.path)
+        self.device = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+        if device == "cuda" and self.device != "cuda":
+            raise EdgeposeError("CUDA was asked for, but torch finds no NVIDIA GPU: use --device cpu.")
+        self._net.to(self.device)
+        self.card: ModelCard
+
+    def output_shapes(self) -> dict[str, tuple[int, ...]]:
+        count = self.card.skeleton.num_keypoints
+        return {"simcc_x": (1, count, self.card.bins[0]), "simcc_y": (1, count, self.card.bins[1])}
+
+    def run(self, batch: np.ndarray) -> dict[str, Any]:  # [N, 3, H, W]
+        import torch
+
+        with torch.inference_mode():
+            outputs = self._net(torch.from_numpy(batch).to(self.device))
+        return {
+            name: output.float().cpu().numpy()
+            for name, output in zip(self.output_shapes(), outputs, strict=True)
+        }
+
+
+def make_predictor(
+    model: str, *, flip: bool = False, device: str = "cpu", threads: int | None = None
+) -> RuntimePredictor | CropPredictor:
+    """The runtime itself for an ONNX file or a shipped name; its crop and decode for the rest."""
+    if Path(model).suffix == ".pt":
+        return CropPredictor(Path(model).stem, CheckpointSession(model, device, threads), flip=flip)
+    if flip:
+        return CropPredictor(Path(model).stem, Session(model, device, threads), flip=True)
+    return RuntimePredictor(model, device, threads)
+
+
+def frames(people: Sequence[Person]) -> Iterator[tuple[np.ndarray, list[Person]]]:
+    """Each readable picture once, with its people."""
+    ordered = sorted(people, key=lambda person: str(person.image))
+    for path, group in groupby(ordered, lambda person: person.image):
+        frame = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if frame is None:
+            log.warning("%s: not a readable image, its people are left out", path)
+            continue
+        yield frame, list(group)
