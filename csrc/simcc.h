@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 
 #include "array.h"
 #if defined(__CUDACC__)
@@ -102,6 +103,13 @@ struct Peak {
   float value;
   int32_t bin;
 };
+
+EDGEPOSE_HD Peak no_peak() { return {-INFINITY, 0x7fffffff}; }
+
+// The larger of two, or the first of two equal ones. Bins come in any order: lanes of a warp hold strided ones.
+EDGEPOSE_HD Peak better(Peak a, Peak b) {
+  return b.value > a.value || (b.value == a.value && b.bin < a.bin) ? b : a;
+}
 
 // x − peak, with 0 for the peak itself: an infinite peak leaves no NaN behind.
 template <class V>

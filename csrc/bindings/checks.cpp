@@ -1,4 +1,6 @@
 // What an op may ask of an argument, and the words in which it complains.
+#include <cmath>
+
 #include "interop.h"
 
 namespace edgepose {
@@ -15,7 +17,41 @@ std::string join(std::initializer_list<DType> dtypes) {
   return text;
 }
 
+std::string text_of(py::handle object) { return py::repr(object).cast<std::string>(); }
+
 }  // namespace
+
+void value_error(const char* op, const std::string& message) { throw py::value_error(std::string(op) + ": " + message); }
+void type_error(const char* op, const std::string& message) { throw py::type_error(std::string(op) + ": " + message); }
+
+double number(const char* op, const char* name, py::handle object) {
+  const double value = PyFloat_AsDouble(object.ptr());
+  if (value != -1.0 || !PyErr_Occurred()) return value;
+  PyErr_Clear();
+  type_error(op, std::string(name) + " expected a number, got " + text_of(object));
+}
+
+double positive(const char* op, const char* name, py::handle object) {
+  const double value = number(op, name, object);
+  if (value > 0 && std::isfinite(value)) return value;
+  value_error(op, std::string(name) + " expected a positive number, got " + text_of(object));
+}
+
+std::string_view choice(const char* op, const char* name, py::handle object) {
+  if (!py::isinstance<py::str>(object)) type_error(op, std::string(name) + " expected a string, got " + text_of(object));
+  return object.cast<std::string_view>();
+}
+
+std::pair<double, double> positive_pair(const char* op, const char* name, py::handle object) {
+  if (!PySequence_Check(object.ptr()) || PySequence_Size(object.ptr()) != 2)
+    type_error(op, std::string(name) + " expected two numbers (x, y), got " + text_of(object));
+  const auto pair = py::reinterpret_borrow<py::sequence>(object);
+  const auto at = [&](int i) {
+    const std::string element = std::string(name) + "[" + std::to_string(i) + "]";
+    return positive(op, element.c_str(), py::object(pair[i]));
+  };
+  return {at(0), at(1)};
+}
 
 void Argument::fail(const std::string& message) const {
   throw py::value_error(std::string(op_) + ": " + name_ + " " + message);

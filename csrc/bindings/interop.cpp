@@ -82,10 +82,6 @@ const char* name_of(DType dtype) {
 
 std::string name_of(const Device& device) { return device.cuda ? "cuda:" + std::to_string(device.index) : "cpu"; }
 
-void value_error(const char* op, const std::string& message) {
-  throw py::value_error(std::string(op) + ": " + message);
-}
-
 Argument::Argument(const char* op, const char* name, py::handle object, bool writable)
     : op_(op), name_(name), object_(object) {
   if (py::isinstance<py::array>(object)) {
@@ -115,7 +111,7 @@ void Argument::from_numpy(py::handle object, bool writable) {
   const auto array = py::reinterpret_borrow<py::array>(object);
   const auto dtype = array.dtype();
   view_.dtype = dtype_of(dtype);
-  if (dtype.byteorder() != '=' && dtype.byteorder() != '|') fail_type("expected native byte order, got " + dtype_text());
+  if (dtype.byteorder() != '=' && dtype.byteorder() != '|') fail_type("expected native byte order, got " + py::str(dtype).cast<std::string>());
   view_.ndim = static_cast<int32_t>(array.ndim());
   view_.data = static_cast<char*>(const_cast<void*>(array.data()));
   for (int d = 0; d < view_.ndim && d < kMaxDims; ++d) {
@@ -154,7 +150,7 @@ void Argument::from_capsule(bool writable) {
   if (device.first == dlpack::kCUDA || device.first == dlpack::kCUDAManaged)
     options["stream"] = py::int_(reinterpret_cast<intptr_t>(announced_stream(object_)));
   try {
-    py::dict versioned(options);
+    auto versioned = options.attr("copy")().cast<py::dict>();
     versioned["max_version"] = py::make_tuple(1, 0);
     owner_ = object_.attr("__dlpack__")(**versioned);
   } catch (py::error_already_set& error) {

@@ -6,8 +6,11 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <array>
 #include <initializer_list>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "array.h"
@@ -63,5 +66,22 @@ const char* name_of(DType dtype);
 std::string name_of(const Device& device);
 
 [[noreturn]] void value_error(const char* op, const std::string& message);
+[[noreturn]] void type_error(const char* op, const std::string& message);
+
+// Arguments that are no arrays. `positive` refuses zero, infinities and NaN.
+double number(const char* op, const char* name, py::handle object);
+double positive(const char* op, const char* name, py::handle object);
+std::string_view choice(const char* op, const char* name, py::handle object);
+// A pair (x, y), such as sigma=(4.9, 5.66).
+std::pair<double, double> positive_pair(const char* op, const char* name, py::handle object);
+// out=: as many arrays as `names` lists, e.g. "(keypoints, scores)".
+template <size_t Count>
+std::array<py::object, Count> outputs(const char* op, const char* names, py::handle out) {
+  if (!py::isinstance<py::tuple>(out) || py::len(out) != Count)
+    type_error(op, std::string("out expected ") + names + ", got " + Py_TYPE(out.ptr())->tp_name);
+  std::array<py::object, Count> arrays;
+  for (size_t i = 0; i < Count; ++i) arrays[i] = py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(out.ptr(), i));
+  return arrays;
+}
 
 }  // namespace edgepose

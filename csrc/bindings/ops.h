@@ -7,7 +7,7 @@
 
 namespace edgepose {
 
-py::object simcc_decode(py::object simcc_x, py::object simcc_y, double split_ratio, std::string_view score, py::object beta,
+py::object simcc_decode(py::object simcc_x, py::object simcc_y, py::object split_ratio, py::object score, py::object beta,
                         py::object sigma, py::object affine, py::object out);
 
 }  // namespace edgepose

@@ -46,15 +46,9 @@ float inverse_ideal_peak(int64_t bins, double sigma, double beta) {
   return memo.value;
 }
 
-double positive(const char* name, double value) {
-  if (!(value > 0) || !std::isfinite(value))
-    value_error(kOp, std::string(name) + " expected a positive number, got " + py::str(py::float_(value)).cast<std::string>());
-  return value;
-}
-
 }  // namespace
 
-py::object simcc_decode(py::object simcc_x, py::object simcc_y, double split_ratio, std::string_view score, py::object beta,
+py::object simcc_decode(py::object simcc_x, py::object simcc_y, py::object split_ratio, py::object score, py::object beta,
                         py::object sigma, py::object affine, py::object out) {
   const auto floating = {DType::f32, DType::f16, DType::bf16};
   Argument x(kOp, "simcc_x", simcc_x), y(kOp, "simcc_y", simcc_y);
@@ -66,18 +60,18 @@ py::object simcc_decode(py::object simcc_x, py::object simcc_y, double split_rat
     y.fail_type("expected the dtype of simcc_x (" + x.dtype_text() + "), got " + y.dtype_text());
 
   SimccDecode args{x, y, {}, {}, {}, {}};
-  args.rule.split_ratio = static_cast<float>(positive("split_ratio", split_ratio));
-  args.rule.score = score_named(score);
-  const double temperature = beta.is_none() ? 1.0 : positive("beta", beta.cast<double>());
+  args.rule.split_ratio = static_cast<float>(positive(kOp, "split_ratio", split_ratio));
+  args.rule.score = score_named(choice(kOp, "score", score));
+  const double temperature = beta.is_none() ? 1.0 : positive(kOp, "beta", beta);
   args.rule.beta = static_cast<float>(temperature);
   args.rule.scale_x = args.rule.scale_y = 1.0f;
   if (!sigma.is_none()) {
     if (args.rule.score != Score::softmax)
-      value_error(kOp, "sigma expected None unless score='softmax', got score='" + std::string(score) + "'");
-    const auto [sx, sy] = sigma.cast<std::pair<double, double>>();
+      value_error(kOp, "sigma expected None unless score='softmax', got score='" + score.cast<std::string>() + "'");
+    const auto [sx, sy] = positive_pair(kOp, "sigma", sigma);
     args.rule.calibrated = true;
-    args.rule.scale_x = inverse_ideal_peak(x.size(2), positive("sigma[0]", sx), temperature);
-    args.rule.scale_y = inverse_ideal_peak(y.size(2), positive("sigma[1]", sy), temperature);
+    args.rule.scale_x = inverse_ideal_peak(x.size(2), sx, temperature);
+    args.rule.scale_y = inverse_ideal_peak(y.size(2), sy, temperature);
   }
   if (!affine.is_none()) {
     Argument a(kOp, "affine", affine);
@@ -86,13 +80,8 @@ py::object simcc_decode(py::object simcc_x, py::object simcc_y, double split_rat
     args.affine = a;
   }
 
-  py::object keypoints, scores;
-  if (out.is_none()) {
-    keypoints = x.make_float({N, K, 2});
-    scores = x.make_float({N, K});
-  } else {
-    std::tie(keypoints, scores) = out.cast<std::pair<py::object, py::object>>();
-  }
+  auto [keypoints, scores] = out.is_none() ? std::array<py::object, 2>{x.make_float({N, K, 2}), x.make_float({N, K})}
+                                           : outputs<2>(kOp, "(keypoints, scores)", out);
   Argument kp(kOp, "out[0]", keypoints, true), sc(kOp, "out[1]", scores, true);
   kp.dtypes({DType::f32}).dims(3, "[N, K, 2]").contiguous_from(2).same_device(x);
   kp.size_is(0, "N", N, x).size_is(1, "K", K, x);

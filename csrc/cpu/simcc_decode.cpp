@@ -11,11 +11,11 @@ constexpr int kBlock = 4 * kLanes;
 // Rows shorter than a block, and rows with a NaN somewhere.
 template <class T>
 Peak peak_exact(const T* row, int bins) {
-  Peak peak{to_float(row[0]), 0};
+  Peak peak = no_peak();
   for (int i = 0; i < bins; ++i) {
     const float x = to_float(row[i]);
     if (is_nan(x)) return {x, 0};
-    if (x > peak.value) peak = {x, i};
+    peak = better(peak, {x, i});
   }
   return peak;
 }
