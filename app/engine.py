@@ -69,6 +69,8 @@ class Engine:
 
     def open(self, opener: Callable[[], Source]) -> None:
         """Switch to the source that `opener` makes, in the capture thread, as that may take long."""
+        if self._pose.ident is None:
+            self._pose.start()  # first: a source that fails at once must find somebody to hear of it
         if self.source is not None:
             self.source.stop()
         self._stream += 1
@@ -78,8 +80,6 @@ class Engine:
         job = partial(self._capture_loop, opener, self._stream, before)
         self._capture = threading.Thread(target=job, name="edgepose-capture", daemon=True)
         self._capture.start()
-        if not self._pose.is_alive() and self.error is None:
-            self._pose.start()
 
     def take(self, timeout: float | None = 0.0) -> Result | None:
         """The newest result that nobody has taken, or None."""

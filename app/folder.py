@@ -48,6 +48,7 @@ class Folder(Source):
         self.name = path.name or str(path)
         self.related = sequence
         self.fps = 30.0 if sequence else 1.0  # unrelated pictures: a slide show
+        self._path = path
         self._root = path if path.is_dir() else path.parent
         files = path.rglob("*") if path.is_dir() else [path]
         self._files = sorted((f for f in files if f.suffix.lower() in PICTURE_SUFFIXES), key=natural_key)
@@ -74,4 +75,6 @@ class Folder(Source):
             frame = Frame(image, self._index, self._index / self.fps, file=name)
             self._index += 1
             return frame
+        if not self._index and not self.stopped.is_set():
+            raise EdgeposeError(f"{self._path}: no picture that can be read ({len(self.skipped)} tried)")
         return None

@@ -10,13 +10,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgepose import Poses
+from edgepose import ModelCard, Poses, Skeleton
 
 NUM_KEYPOINTS = 133
 
 
 class FakeEstimator:
     """One person in the middle of every frame, after a delay; keeps account of how it was called."""
+
+    skeleton = Skeleton.load("coco_wholebody")
+    card = ModelCard(name="fake", skeleton=skeleton)
+    device = "cpu"
 
     def __init__(self, delay: float = 0.0, fail_at: int | None = None) -> None:
         self.sequence = True

@@ -9,12 +9,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from doubles import FakeEstimator, Stream, decode_number
+
+from edgepose import EdgeposeError
 from edgepose_app import camera
 from edgepose_app.camera import FreezeWatch, LiveCapture, list_cameras
 from edgepose_app.engine import Engine
 from edgepose_app.source import open_source
-
-from edgepose import EdgeposeError
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:

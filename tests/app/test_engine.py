@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from doubles import FakeEstimator, decode_number, encode_number, write_video
+
 from edgepose_app.engine import Engine, Pace
 from edgepose_app.mailbox import Mailbox
 from edgepose_app.source import Frame, Source

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 from doubles import FakeEstimator
+
+from edgepose import EdgeposeError
 from edgepose_app import headless
 from edgepose_app.folder import Folder, read_picture
 from edgepose_app.source import open_source
-
-from edgepose import EdgeposeError
 
 
 @pytest.fixture
