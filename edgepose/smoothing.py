@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,7 @@ class OneEuro:
             states[track] = self._step(self._states.get(track), keypoints[n], seen, size, timestamp)
             keypoints[n] = states[track].points
         self._states = states
-        return Poses(keypoints, poses.scores, poses.bboxes, poses.track_ids, poses.bbox_scores)
+        return replace(poses, keypoints=keypoints)
 
     def _step(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ Float = NDArray[np.float32]
 _STAGES = ("detect", "crop", "network", "decode", "track")
 _DETECT_EVERY = 10  # frames between two runs of the detector while everybody is in sight
 _SEARCH_EVERY = 5  # frames between two searches of an empty picture: an idle camera should not burn a core
+_FIRST_LOOK = 0.5  # share of the usual threshold that makes a place worth a second, closer look
 _FRAME_TIME = 1 / 30  # s, when the caller gives no timestamps
 
 
@@ -35,9 +37,9 @@ class TopdownEstimator:
 
     ``model``: ``"default"``, a shipped model's name, or the path of an ONNX file (edgepose, RTMPose, DWPose).
     ``detector``: a ``Detector``, or the path of one; without it people are found by the pose net itself.
-    ``max_people``: at most so many, the largest and surest first. ``sequence``: frames follow each other, people
-    are tracked; False for unrelated pictures. ``smooth``: One-Euro filter on tracked people. ``score``: by
-    name instead of the card's (min, mean, max, softmax, calibrated).
+    ``max_people``: at most so many, the largest and surest first. ``sequence``: frames follow each other and
+    people are tracked (an attribute too); False for unrelated pictures. ``smooth``: One-Euro filter on
+    tracked people. ``score``: by name instead of the card's (min, mean, max, softmax, calibrated).
 
     Raises EdgeposeError in one sentence for what a user can get wrong.
     """
@@ -103,8 +105,8 @@ class TopdownEstimator:
         size = image.shape[1], image.shape[0]
         if bboxes is not None:
             poses = self._look(image, _checked_boxes(bboxes), None)
-            scores = self._tracker.person_scores(poses, size)
-            return Poses(poses.keypoints, poses.scores, poses.bboxes, poses.track_ids, scores)
+            scores = self._tracker.person_scores(poses, self._tracker.confident(poses, size))
+            return replace(poses, bbox_scores=scores)
         if not self.sequence:
             self.reset()
         boxes, owners = self._places(image, size)
@@ -112,9 +114,7 @@ class TopdownEstimator:
         with self._timed("track"):
             poses = self._tracker.update(poses, size)
             if not self.sequence:
-                return Poses(
-                    poses.keypoints, poses.scores, poses.bboxes, np.full(len(poses), -1), poses.bbox_scores
-                )
+                return replace(poses, track_ids=np.full(len(poses), -1))
             return self._smoother(poses, self._clock) if self._smoother else poses
 
     def _places(self, image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[Float, NDArray[np.int64]]:
@@ -144,8 +144,9 @@ class TopdownEstimator:
         """People by the pose net itself: a first look at the frame and at windows of it, in one call."""
         poses = self._look(image, search_windows(size, self._net.aspect), None, padding=1.0)
         with self._timed("track"):
-            scores = self._tracker.person_scores(poses, size)
-            boxes = self._tracker.pose_boxes(poses, size)
+            confident = self._tracker.confident(poses, size, _FIRST_LOOK)
+            scores = self._tracker.person_scores(poses, confident)
+            boxes = self._tracker.pose_boxes(poses, confident, size)
             weight = scores * np.sqrt(_areas(boxes))
             order = [n for n in np.argsort(-weight, kind="stable") if weight[n] > 0]
             kept: list[int] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,21 +72,20 @@ class Tracker:
         """Whether there is somebody and nobody is missing: no reason to search."""
         return bool(self._tracks) and all(track.missing == 0 for track in self._tracks)
 
-    def confident(self, poses: Poses, size: tuple[int, int]) -> Mask:  # [N, K]; size (W, H)
-        """Points that are to be believed: a high score, and inside the picture."""
+    def confident(self, poses: Poses, size: tuple[int, int], strictness: float = 1.0) -> Mask:
+        """Points [N, K] that are to be believed: a high score, and inside the picture of ``size`` (W, H)."""
         inside = ((poses.keypoints >= 0) & (poses.keypoints < np.array(size))).all(axis=2)
-        return inside & (poses.scores >= self._thresholds)
+        return np.logical_and(inside, poses.scores >= self._thresholds * strictness)
 
-    def person_scores(self, poses: Poses, size: tuple[int, int]) -> Float:  # [N]
-        """Mean score of the confident points; 0 where they are too few for a person."""
-        confident = self.confident(poses, size)
+    def person_scores(self, poses: Poses, confident: Mask) -> Float:  # [N]
+        """Mean score of the confident points [N, K]; 0 where they are too few for a person."""
         count = confident.sum(axis=1)
         mean = np.where(confident, poses.scores, 0).sum(axis=1) / np.maximum(count, 1)
         return np.where(count >= self.config.min_points, mean, 0).astype(np.float32)
 
-    def pose_boxes(self, poses: Poses, size: tuple[int, int]) -> Float:  # [N, 4]
-        """The box around every person's confident points, inside the frame."""
-        return boxes_from_keypoints(poses.keypoints, self.confident(poses, size), self._head, size)
+    def pose_boxes(self, poses: Poses, confident: Mask, size: tuple[int, int]) -> Float:  # [N, 4]
+        """The box around every person's confident points [N, K], inside the frame."""
+        return boxes_from_keypoints(poses.keypoints, confident, self._head, size)
 
     def fresh(self, bboxes: Float) -> NDArray[np.int64]:  # [D, 4] detections, best first -> [F] indices
         """Detections of people who are not tracked. A track that has lost its shape gets their box."""
@@ -106,20 +105,17 @@ class Tracker:
 
     def update(self, poses: Poses, size: tuple[int, int]) -> Poses:
         """The poses that are people, with ids, each person once. ``poses.track_ids``: whose box, or −1."""
-        config, scores = self.config, self.person_scores(poses, size)
+        config, confident = self.config, self.confident(poses, size)
+        scores = self.person_scores(poses, confident)
         known = poses.track_ids >= 0
         found = scores >= np.where(known, config.keep, config.start)
         order = np.lexsort((-scores, ~known))  # a known person outranks a newcomer
-        kept = self._distinct(poses, self.confident(poses, size), [n for n in order if found[n]])
-        people = poses[np.array(sorted(kept), np.int64)]
-        boxes = self.pose_boxes(people, size)
-        ids = np.array(
-            [self._settle(i, box) for i, box in zip(people.track_ids, boxes, strict=True)], np.int64
-        )
-        self._age(set(ids.tolist()))
-        return Poses(
-            people.keypoints, people.scores, people.bboxes, ids, scores[np.array(sorted(kept), np.int64)]
-        )
+        kept = np.sort(np.array(self._distinct(poses, confident, [n for n in order if found[n]]), np.int64))
+        people = poses[kept]
+        boxes = self.pose_boxes(people, confident[kept], size)
+        ids = [self._settle(owner, box) for owner, box in zip(people.track_ids, boxes, strict=True)]
+        self._age(set(ids))
+        return replace(people, track_ids=np.array(ids, np.int64), bbox_scores=scores[kept])
 
     def _distinct(self, poses: Poses, confident: Mask, order: list[int]) -> list[int]:
         """Of several poses on the same person, the first in the order."""

@@ -1,0 +1,130 @@
+"""Sessions: what a user can get wrong is one sentence; what runs says where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgepose import EdgeposeError, ModelCard, models
+from edgepose.posenet import PoseNet
+from edgepose.runtime import Session
+
+
+@pytest.fixture
+def body_net(constant_net, peaks) -> Path:
+    return constant_net({"simcc_x": peaks(384, [5] * 17), "simcc_y": peaks(512, [7] * 17)})
+
+
+def _sentence(error: pytest.ExceptionInfo) -> str:
+    text = str(error.value)
+    assert "\n" not in text
+    assert text.endswith(".")
+    return text
+
+
+def test_what_a_session_knows(body_net: Path) -> None:
+    session = Session(body_net, "cpu", threads=1)
+    assert (session.device, session.card, session.input_shape) == ("cpu", None, ("N", 3, 256, 192))
+    assert session.output_shapes() == {"simcc_x": (1, 17, 384), "simcc_y": (1, 17, 512)}
+    outputs = session.run(np.zeros((3, 3, 256, 192), np.float32))
+    assert {name: rows.shape for name, rows in outputs.items()} == {"simcc_x": (3, 17, 384), "simcc_y": (3, 17, 512)}
+
+
+def test_the_gpu_sees_few_batch_sizes(body_net: Path, monkeypatch) -> None:
+    """As on a GPU: batches are filled up to a bucket, and the filling never comes out."""
+    session = Session(body_net, "cpu")
+    session.device = "cuda"
+    sizes: list[int] = []
+    real = session._session
+
+    class Recorder:
+        def run(self, names, feed):
+            sizes.append(len(feed["input"]))
+            return real.run(names, feed)
+
+    monkeypatch.setattr(session, "_session", Recorder())
+    for count in (1, 3, 5, 32, 40):
+        assert len(session.run(np.zeros((count, 3, 256, 192), np.float32))["simcc_x"]) == count
+    assert sizes == [1, 4, 8, 32, 32, 32]
+
+
+def test_a_wrong_path() -> None:
+    with pytest.raises(EdgeposeError) as error:
+        Session("no/such/model.onnx")
+    assert "There is no model 'no/such/model.onnx'" in _sentence(error)
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(EdgeposeError, match="is a folder"):
+        Session(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a checkpoint", b"version https://git-lfs.github.com/spec/v1\n"])
+def test_no_onnx(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(EdgeposeError) as error:
+        Session(path)
+    assert "model.onnx is not an ONNX model" in _sentence(error)
+
+
+def test_no_simcc_model_names_its_outputs(constant_net) -> None:
+    path = constant_net({"heatmaps": np.zeros((1, 17, 64, 48))})
+    with pytest.raises(EdgeposeError) as error:
+        PoseNet(Session(path, "cpu"))
+    assert "heatmaps ['N', 17, 64, 48]" in _sentence(error)
+
+
+def test_a_carded_detector_is_no_pose_model(constant_net) -> None:
+    path = constant_net({"boxes": np.zeros((1, 9, 5))}, card=ModelCard("det", "detector"))
+    with pytest.raises(EdgeposeError, match="is a detector: a pose model is needed here"):
+        PoseNet(Session(path, "cpu"))
+
+
+def test_a_broken_card(constant_net, peaks) -> None:
+    onnx = pytest.importorskip("onnx")
+    path = constant_net({"simcc_x": peaks(384, [5] * 17), "simcc_y": peaks(512, [7] * 17)}, card=ModelCard("x"))
+    model = onnx.load(path)
+    model.metadata_props[0].value = '{"format": 1, "shoe_size": 43}'
+    onnx.save(model, path)
+    with pytest.raises(EdgeposeError) as error:
+        Session(path)
+    assert "shoe_size" in _sentence(error)
+
+
+def test_cuda_without_a_gpu(body_net: Path, monkeypatch) -> None:
+    monkeypatch.setattr("edgepose.runtime._has_driver", lambda: False)
+    with pytest.raises(EdgeposeError) as error:
+        Session(body_net, "cuda")
+    assert "CUDA was asked for" in _sentence(error)
+    assert Session(body_net, "auto").device == "cpu"
+
+
+def test_an_unknown_device(body_net: Path) -> None:
+    with pytest.raises(EdgeposeError, match="'tpu' is unknown: use one of auto, cpu, cuda"):
+        Session(body_net, "tpu")
+
+
+def test_without_a_shipped_model(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(models, "_FOLDER", tmp_path)
+    with pytest.raises(EdgeposeError) as error:
+        Session("default")
+    assert "no default model" in _sentence(error)
+
+
+def test_names_of_shipped_models(tmp_path: Path, body_net: Path, monkeypatch) -> None:
+    monkeypatch.setattr(models, "_FOLDER", tmp_path)
+    (tmp_path / "edgepose-t.onnx").write_bytes(body_net.read_bytes())
+    assert models.available() == ["edgepose-t"]
+    assert Session("default").path == Session("edgepose-t").path == tmp_path / "edgepose-t.onnx"
+
+
+@pytest.mark.parametrize("path", [*models._FOLDER.glob("*.onnx")], ids=lambda path: path.stem)
+def test_shipped_models_carry_a_card(path: Path) -> None:
+    net = PoseNet(Session(path, "cpu"))
+    assert net.session.card is not None
+    assert net.card.licence
+    assert net.card.data
+    assert net.skeleton.num_keypoints == 133

@@ -1,0 +1,169 @@
+"""Boxes from keypoints, and ids that stay."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgepose import Poses, Skeleton
+from edgepose.boxes import (
+    boxes_from_keypoints,
+    containment_matrix,
+    head_mask,
+    iou_matrix,
+    nms,
+    search_windows,
+)
+from edgepose.tracking import Tracker
+
+SIZE = (640, 480)
+SKELETON = Skeleton.load("coco17")
+# A standing person in the unit box, in COCO's order.
+STANDING = np.array(
+    [(0.5, 0.06), (0.55, 0.04), (0.45, 0.04), (0.6, 0.06), (0.4, 0.06), (0.75, 0.2), (0.25, 0.2), (0.9, 0.4),
+     (0.1, 0.4), (1.0, 0.55), (0.0, 0.55), (0.65, 0.55), (0.35, 0.55), (0.65, 0.78), (0.35, 0.78), (0.65, 1.0),
+     (0.35, 1.0)], np.float32,
+)  # fmt: skip
+
+
+def people(bboxes: list[tuple[float, ...]], ids: list[int] | None = None, score: float = 0.8) -> Poses:
+    boxes = np.array(bboxes, np.float32).reshape(-1, 4)
+    points = boxes[:, None, :2] + STANDING * (boxes[:, 2:] - boxes[:, :2])[:, None]
+    count = len(boxes)
+    return Poses(points, np.full((count, 17), score), boxes, ids or [-1] * count, np.ones(count))
+
+
+def test_overlaps_by_literals() -> None:
+    boxes = np.float32([[0, 0, 10, 10], [5, 0, 15, 10], [2, 2, 4, 4], [50, 50, 60, 60]])
+    np.testing.assert_allclose(iou_matrix(boxes[:1], boxes), [[1, 1 / 3, 0.04, 0]], rtol=1e-6)
+    np.testing.assert_allclose(containment_matrix(boxes[:1], boxes), [[1, 0.5, 1, 0]], rtol=1e-6)
+    assert nms(boxes, np.float32([0.5, 0.9, 0.8, 0.1]), 0.3).tolist() == [1, 2, 3]
+    assert iou_matrix(boxes[:0], boxes).shape == (0, 4)
+
+
+def test_box_of_a_standing_person() -> None:
+    points = np.float32([100, 100]) + STANDING[None] * np.float32([100, 200])
+    box = boxes_from_keypoints(points, np.ones((1, 17), bool), head_mask(SKELETON), SIZE)[0]
+    # Extent 100 … 200 by 108 … 300; 10 % to the sides and above, 5 % below.
+    np.testing.assert_allclose(box, [90, 108 - 19.2, 210, 300 + 9.6], rtol=1e-5)
+
+
+def test_a_face_alone_becomes_head_and_shoulders() -> None:
+    points = np.float32([300, 100]) + STANDING[None] * np.float32([200, 400])
+    confident = np.zeros((1, 17), bool)
+    confident[0, :5] = True
+    box = boxes_from_keypoints(points, confident, head_mask(SKELETON), SIZE)[0]
+    left, top, right, bottom = points[0, :5].min(axis=0).tolist() + points[0, :5].max(axis=0).tolist()
+    width = right - left
+    assert box[0] < left - 0.7 * width
+    assert box[2] > right + 0.7 * width
+    assert box[3] - bottom > 0.4 * width
+    assert box[1] < top
+
+
+def test_uncertain_points_do_not_stretch_the_box() -> None:
+    points = np.float32([100, 100]) + STANDING[None] * np.float32([100, 200])
+    points[0, 15] = 600, 470
+    confident = np.ones((1, 17), bool)
+    confident[0, 15] = False
+    box = boxes_from_keypoints(points, confident, head_mask(SKELETON), SIZE)[0]
+    assert box[2] < 230
+
+
+def test_head_of_the_whole_body() -> None:
+    mask = head_mask(Skeleton.load("coco_wholebody"))
+    assert np.flatnonzero(mask).tolist() == [0, 1, 2, 3, 4, *range(23, 91)]
+
+
+@pytest.mark.parametrize("size", [(640, 480), (1920, 1080), (480, 640), (300, 400), (2000, 300)])
+def test_search_windows_cover_the_picture(size: tuple[int, int]) -> None:
+    windows = search_windows(size, 0.75)
+    width, height = size
+    np.testing.assert_array_equal(windows[0], [0, 0, width, height])
+    assert (windows[:, :2] >= 0).all()
+    assert (windows[:, 2:] <= np.array(size) + 1e-3).all()
+    rest = windows[1:]
+    if abs(width / height - 0.75) > 0.05:
+        np.testing.assert_allclose((rest[:, 2] - rest[:, 0]) / (rest[:, 3] - rest[:, 1]), 0.75, rtol=1e-3)
+        axis = 0 if width / height > 0.75 else 1
+        gaps = rest[1:, axis] - rest[:-1, axis + 2]
+        assert rest[0, axis] == 0
+        assert rest[-1, axis + 2] == pytest.approx(size[axis])
+        assert (gaps < 0).all()
+
+
+def test_ids_stay_while_people_move() -> None:
+    tracker = Tracker(SKELETON)
+    left, right = (50.0, 100, 150, 300), (400.0, 100, 500, 300)
+    assert tracker.update(people([left, right]), SIZE).track_ids.tolist() == [1, 2]
+    for step in range(20):
+        shift = np.float32([4, 0, 4, 0]) * step
+        seen = people([tuple(left + shift), tuple(right - shift)], tracker.ids.tolist())
+        assert tracker.update(seen, SIZE).track_ids.tolist() == [1, 2]
+    assert tracker.complete
+
+
+def test_one_person_is_reported_once() -> None:
+    """Two boxes that both fell on the same person: the track that is known stays."""
+    tracker = Tracker(SKELETON)
+    box = (50.0, 100, 150, 300)
+    tracker.update(people([box]), SIZE)
+    twice = people([(52.0, 100, 152, 300), box], [-1, 1])
+    found = tracker.update(twice, SIZE)
+    assert found.track_ids.tolist() == [1]
+    np.testing.assert_array_equal(found.bboxes, [box])
+
+
+def test_unsure_people_are_nobody_but_their_place_is_kept() -> None:
+    tracker = Tracker(SKELETON)
+    box = (50.0, 100, 150, 300)
+    assert len(tracker.update(people([box], score=0.2), SIZE)) == 0
+    tracker.update(people([box]), SIZE)
+    for _ in range(tracker.config.max_missing):
+        assert len(tracker.update(people([box], [1], score=0.1), SIZE)) == 0
+        assert tracker.ids.tolist() == [1]
+        assert not tracker.complete
+    tracker.update(people([box], [1], score=0.1), SIZE)
+    assert tracker.ids.tolist() == []
+    assert tracker.update(people([box]), SIZE).track_ids.tolist() == [2]  # ids are never given twice
+
+
+def test_who_comes_back_nearby_is_the_same() -> None:
+    tracker = Tracker(SKELETON)
+    tracker.update(people([(50.0, 100, 150, 300)]), SIZE)
+    tracker.update(Poses.empty(17), SIZE)
+    assert tracker.update(people([(70.0, 100, 170, 300)]), SIZE).track_ids.tolist() == [1]
+    tracker.update(Poses.empty(17), SIZE)
+    assert tracker.update(people([(450.0, 100, 550, 300)]), SIZE).track_ids.tolist() == [2]
+
+
+def test_detections_of_known_people_are_not_fresh() -> None:
+    tracker = Tracker(SKELETON)
+    tracker.update(people([(50.0, 100, 150, 300)]), SIZE)
+    detections = np.float32([[55, 95, 160, 310], [400, 100, 500, 300], [80, 120, 120, 180]])
+    assert tracker.fresh(detections).tolist() == [1]  # not the known person, nor a piece of them
+    assert Tracker(SKELETON).fresh(detections).tolist() == [0, 1, 2]
+
+
+def test_the_box_of_a_person_at_rest_stands_still() -> None:
+    """Noise of the points must not move the crop; a hidden arm must not make it collapse; nothing adds up."""
+    rng = np.random.default_rng(1)
+    tracker = Tracker(SKELETON)
+    tracker.update(people([(200.0, 100, 300, 300)]), SIZE)
+    box = tracker.bboxes[0]
+    for _ in range(50):
+        seen = people([(200.0, 100, 300, 300)], [1])
+        noisy = seen.keypoints + rng.normal(0, 0.5, seen.keypoints.shape).astype(np.float32)
+        tracker.update(Poses(noisy, seen.scores, seen.bboxes, [1], [1.0]), SIZE)
+    np.testing.assert_array_equal(tracker.bboxes[0], box)
+
+    one_arm = people([(200.0, 100, 300, 300)], [1])
+    one_arm.scores[0, [7, 9]] = 0.1
+    tracker.update(one_arm, SIZE)
+    full, first = box[2] - box[0], tracker.bboxes[0, 2] - tracker.bboxes[0, 0]
+    assert 0.9 * full < first < full
+    for _ in range(30):
+        tracker.update(one_arm, SIZE)
+    assert tracker.bboxes[0, 2] - tracker.bboxes[0, 0] < 0.9 * full
+    tracker.update(people([(200.0, 100, 300, 300)], [1]), SIZE)
+    np.testing.assert_allclose(tracker.bboxes[0], box, atol=4)  # a limb that comes back is inside at once
