@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .boxes import head_mask
 from .skeletons import Skeleton
 from .structures import Poses
 
@@ -81,25 +82,23 @@ def _draw_person(
     strokes, dots = _style(skeleton)
     spots = np.rint(np.where(shown[:, None], points, 0) * (1 << _SHIFT)).astype(int).tolist()
     width = _limb_width(canvas, points[shown])
-    fine = max(1, round(width * 0.45))
+    fine = max(1, round(width * 0.4))
     visible = [stroke for stroke in strokes if shown[stroke.start] and shown[stroke.stop]]
     for start, stop, _, is_fine in visible:  # all rims first: they must not cut through a colour
-        if not is_fine or fine > 1:
-            cv2.line(
-                canvas, spots[start], spots[stop], _RIM, (fine if is_fine else width) + 2, cv2.LINE_AA, _SHIFT
-            )
+        if (fine if is_fine else width) > 1:  # a rim around a hair line would bury it
+            cv2.line(canvas, spots[start], spots[stop], _RIM, (fine if is_fine else width) + 2, cv2.LINE_AA, _SHIFT)
     for start, stop, colour, is_fine in visible:
         cv2.line(canvas, spots[start], spots[stop], colour, fine if is_fine else width, cv2.LINE_AA, _SHIFT)
     for k, (colour, is_fine) in dots.items():
         if shown[k]:
-            _dot(canvas, spots[k], colour, 0.8 * fine if is_fine else 0.9 * width, rim=not is_fine)
+            _dot(canvas, spots[k], colour, 0.8 * fine if is_fine else 0.9 * width, rim=not is_fine and width > 1)
 
 
 def _limb_width(canvas: NDArray[np.uint8], points: NDArray[np.float32]) -> int:  # [P, 2]
     """About 1 % of the person's extent, but never a thread and never a beam."""
     person = float(np.linalg.norm(points.max(axis=0) - points.min(axis=0)))
     frame = float(np.hypot(*canvas.shape[:2]))
-    return round(min(max(0.011 * person, 0.0018 * frame, 1.0), max(0.006 * frame, 2.0)))
+    return round(min(max(0.012 * person + 0.4, 0.0018 * frame, 1.0), max(0.006 * frame, 2.0)))
 
 
 def _dot(canvas: NDArray[np.uint8], spot: list[int], colour: Colour, radius: float, *, rim: bool) -> None:
@@ -118,9 +117,7 @@ def _draw_bbox(canvas: NDArray[np.uint8], bbox: NDArray[np.float32], track_id: i
         spot = (x1 + 4, y1 + round(24 * size) + 2)
         for colour, extra in ((_RIM, 2), ((240, 240, 240), 0)):
             thickness = max(1, round(1.5 * size)) + extra
-            cv2.putText(
-                canvas, str(track_id), spot, cv2.FONT_HERSHEY_SIMPLEX, size, colour, thickness, cv2.LINE_AA
-            )
+            cv2.putText(canvas, str(track_id), spot, cv2.FONT_HERSHEY_SIMPLEX, size, colour, thickness, cv2.LINE_AA)
 
 
 @lru_cache(maxsize=16)
@@ -128,9 +125,8 @@ def _style(skeleton: Skeleton) -> tuple[list[_Stroke], dict[int, tuple[Colour, b
     """Lines, and the dots of the points that no contour passes through."""
     colours = [(int(b), int(g), int(r)) for r, g, b in skeleton.rgb]
     fine = [part in _FINE for part in skeleton.part_of]
-    side = [
-        name.partition("_")[0] if name.startswith(("left_", "right_")) else "" for name in skeleton.keypoints
-    ]
+    delicate = np.logical_or(head_mask(skeleton), fine).tolist()  # thick lines would hide the face
+    side = [name.partition("_")[0] if name.startswith(("left_", "right_")) else "" for name in skeleton.keypoints]
     centre = skeleton.colour("centre")[::-1]
 
     def colour(a: int, b: int) -> Colour:
@@ -140,8 +136,8 @@ def _style(skeleton: Skeleton) -> tuple[list[_Stroke], dict[int, tuple[Colour, b
         return colours[b if side[b] else a]
 
     pairs = [(a, b) for a, b in skeleton.links.tolist()]
-    strokes = [_Stroke(a, b, colour(a, b), fine[a] and fine[b]) for a, b in pairs]
+    strokes = [_Stroke(a, b, colour(a, b), delicate[a] and delicate[b]) for a, b in pairs]
     for line in skeleton.contours:
         strokes += [_Stroke(a, b, colours[a], True) for a, b in pairwise(line)]
     drawn = {k for line in skeleton.contours for k in line}
-    return strokes, {k: (colours[k], fine[k]) for k in range(skeleton.num_keypoints) if k not in drawn}
+    return strokes, {k: (colours[k], delicate[k]) for k in range(skeleton.num_keypoints) if k not in drawn}

@@ -1,0 +1,150 @@
+"""Who may import what: the architecture as a table, read from the syntax trees."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# Module of edgepose → (modules of edgepose, third parties) that it may import, wherever in the file.
+BASE: set[str] = {"errors"}
+DATA = BASE | {"structures", "skeletons", "modelcard"}
+OPS = DATA | {"ops"}
+VALUES = OPS | {"boxes", "codecs", "smoothing", "tracking", "formats"}
+PICTURES = VALUES | {"transforms", "draw"}
+NETS = PICTURES | {"models", "runtime", "posenet", "detectors", "topdown"}
+TABLE: dict[str, tuple[set[str], set[str]]] = {
+    "__init__": (NETS, set()),  # lazily: only names for type checkers
+    **dict.fromkeys(("errors", "structures", "skeletons", "modelcard"), (DATA, {"numpy"})),
+    "models": (BASE, set()),
+    "ops": ({"_C", "ops"}, {"numpy"}),
+    **dict.fromkeys(("boxes", "codecs", "smoothing", "tracking", "formats"), (VALUES, {"numpy"})),
+    **dict.fromkeys(("transforms", "draw"), (PICTURES, {"numpy", "cv2"})),
+    "runtime": (NETS, {"numpy", "onnxruntime"}),
+    **dict.fromkeys(("posenet", "topdown"), (NETS, {"numpy"})),
+    "detectors": (NETS, {"numpy", "cv2"}),
+    "torch": ({"_C", "ops", "torch"}, {"numpy", "torch"}),
+}
+QT_MODULES = {"bridge", "controls", "style", "view", "window"}
+APP_PARTIES = {"numpy", "cv2", "matplotlib", "edgepose", "edgepose_app"}
+TRAINING_NEVER = {"PyQt6", "edgepose_app", "app"}
+
+
+def imports(tree: ast.AST, package: str) -> set[str]:
+    """Absolute dotted names of everything that a module of `package` imports, deferred imports included."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            parent = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            module = ".".join([*parent, *([node.module] if node.module else [])])
+            # `from package import module` imports the module; a plain name resolves to the package itself.
+            found |= {f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def forbidden(source: str, module: str, package: str) -> list[str]:
+    """What a module of edgepose imports against the table."""
+    inner, outer = TABLE[module]
+    wrong = []
+    for name in sorted(imports(ast.parse(source), package)):
+        top, *rest = name.split(".")
+        if top == "edgepose":
+            known = rest[0] if rest else ""
+            allowed = known in inner or known == module or (known not in TABLE and known != "_C")
+        else:
+            allowed = top in sys.stdlib_module_names or top in outer
+        if not allowed:
+            wrong.append(name)
+    return wrong
+
+
+def _modules() -> list[tuple[str, str, Path]]:  # module of the table, package it lies in, file
+    found = []
+    for path in sorted((ROOT / "edgepose").rglob("*.py")):
+        parts = path.relative_to(ROOT / "edgepose").with_suffix("").parts
+        module = parts[0]
+        package = ".".join(["edgepose", *parts[:-1]])
+        found.append((module, package, path))
+    return found
+
+
+@pytest.mark.parametrize(("module", "package", "path"), _modules(), ids=lambda value: getattr(value, "stem", None))
+def test_library(module: str, package: str, path: Path) -> None:
+    assert module in TABLE, f"edgepose/{module} has no row in the table of this test"
+    assert forbidden(path.read_text("utf-8"), module, package) == []
+
+
+CONTROLS = [
+    ("structures", "import cv2", "cv2"),
+    ("codecs", "from . import runtime", "edgepose.runtime"),
+    ("codecs", "from .runtime import Session", "edgepose.runtime.Session"),
+    ("tracking", "def f():\n    import onnxruntime", "onnxruntime"),
+    ("topdown", "from edgepose.torch import simcc_decode", "edgepose.torch.simcc_decode"),
+    ("ops", "import torch", "torch"),
+    ("draw", "from edgepose_app import view", "edgepose_app.view"),
+    ("formats", "from . import _C", "edgepose._C"),
+]
+
+
+@pytest.mark.parametrize(("module", "source", "name"), CONTROLS)
+def test_negative_control(module: str, source: str, name: str) -> None:
+    """The test itself must see a forbidden import."""
+    assert forbidden(source, module, "edgepose") == [name]
+
+
+def _tops(path: Path, package: str) -> set[str]:
+    return {name.split(".")[0] for name in imports(ast.parse(path.read_text("utf-8")), package)}
+
+
+def app_offences(path: Path) -> set[str]:
+    names = imports(ast.parse(path.read_text("utf-8")), "edgepose_app")
+    tops = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names)
+    wrong = tops - APP_PARTIES - ({"PyQt6"} if path.stem in QT_MODULES else set())
+    return wrong | {name for name in names if name.startswith("edgepose.torch")}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "app").rglob("*.py")), ids=lambda path: path.stem)
+def test_app(path: Path) -> None:
+    assert app_offences(path) == set()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "training").rglob("*.py")), ids=lambda path: path.stem)
+def test_training(path: Path) -> None:
+    assert _tops(path, "edgepose_training") & TRAINING_NEVER == set()
+
+
+def test_negative_control_of_app_and_training(tmp_path: Path) -> None:
+    engine, train = tmp_path / "engine.py", tmp_path / "data.py"
+    engine.write_text("from PyQt6 import QtCore\nimport torch\nfrom edgepose.torch import simcc_decode\n")
+    assert app_offences(engine) == {"PyQt6", "torch", "edgepose.torch.simcc_decode"}
+    train.write_text("from edgepose_app import camera\n")
+    assert _tops(train, "edgepose_training") & TRAINING_NEVER == {"edgepose_app"}
+
+
+def test_import_needs_numpy_alone() -> None:
+    """What `import edgepose`, its data modules and its ops really load."""
+    code = (
+        "import sys, edgepose, edgepose.ops, edgepose.codecs, edgepose.tracking, edgepose.formats\n"
+        "edgepose.Skeleton, edgepose.Poses, edgepose.__version__\n"
+        "heavy = {'cv2', 'onnxruntime', 'torch', 'PyQt6', 'onnx'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {sorted(heavy)}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_public_words() -> None:
+    import edgepose
+
+    assert sorted(edgepose._HOME) == sorted(edgepose.__all__)
+    for word in edgepose.__all__:
+        assert getattr(edgepose, word).__name__ == word
+    with pytest.raises(AttributeError, match="has no attribute 'Posse'"):
+        _ = edgepose.Posse
