@@ -7,11 +7,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from edgepose_training.labels import Labels, Predictions
 
 from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
 from edgepose.transforms import apply_affine, bbox_to_center_scale, crop_affine, crop_normalize, invert_affine
+from edgepose_training.labels import Labels, Predictions
 
 TINYPOSE_FILE = "pp_tinypose_256x192.onnx"
 TINYPOSE_INPUT = (192, 256)  # W, H
@@ -52,9 +52,7 @@ def mean_parts(train: Labels, people: Labels, parts: Mapping[str, tuple[int, int
         points = slice(*parts[part])
         shape = mean_shape(train.keypoints[:, points], train.visible[:, points], train.part_boxes[part])
         keypoints[:, points] = placed(shape, people.part_boxes[part])
-    return Predictions(
-        "mean face and hands in their true boxes", keypoints, np.ones(keypoints.shape[:2]), known
-    )
+    return Predictions("mean face and hands in their true boxes", keypoints, np.ones(keypoints.shape[:2]), known)
 
 
 class TinyPose:
@@ -73,9 +71,7 @@ class TinyPose:
 
         path = Path(teachers) / TINYPOSE_FILE
         if not path.is_file():
-            raise EdgeposeError(
-                f"{path}: the labelling net is not there; leave --teachers out or correct it."
-            )
+            raise EdgeposeError(f"{path}: the labelling net is not there; leave --teachers out or correct it.")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -108,26 +104,27 @@ def heatmap_peaks(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     count, points, height, width = maps.shape
     flat = maps.reshape(count, points, -1)
-    y, x = np.divmod(flat.argmax(-1), width)
-    peaks = np.stack([x, y], -1).astype(np.float32)
-    for n, k in np.ndindex(count, points):
-        column, row = int(x[n, k]), int(y[n, k])
-        if 1 < column < width - 2 and 1 < row < height - 2:
-            smooth = cv2.GaussianBlur(maps[n, k], (11, 11), 0)
-            peaks[n, k] += _newton_step(np.log(np.maximum(smooth, 1e-10)), column, row)
-    return peaks, flat.max(-1)
+    y, x = np.divmod(flat.argmax(-1), width)  # [N, K]
+    inside = (x > 1) & (x < width - 2) & (y > 1) & (y < height - 2)
+    smooth = np.stack([cv2.GaussianBlur(one.transpose(1, 2, 0), (11, 11), 0) for one in maps])
+    smooth = smooth.reshape(count, height, width, points)  # OpenCV drops a last axis of one
+    log_maps = np.log(np.maximum(smooth, 1e-10))
+    step = _newton_step(log_maps, np.clip(x, 2, width - 3), np.clip(y, 2, height - 3))
+    return np.stack([x, y], -1) + np.where(inside[..., None], step, 0), flat.max(-1)
 
 
-def _newton_step(log_map: np.ndarray, x: int, y: int) -> np.ndarray:
-    def at(dx: int, dy: int) -> float:
-        return float(log_map[y + dy, x + dx])
+def _newton_step(log_maps: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """−H⁻¹·g [N, K, 2] of log_maps [N, h, w, K] at cells x, y [N, K], by central differences; 0 where H is no peak."""
+    n, k = np.ogrid[: x.shape[0], : x.shape[1]]
 
-    gradient = np.array([at(1, 0) - at(-1, 0), at(0, 1) - at(0, -1)]) / 2
+    def at(dx: int, dy: int) -> np.ndarray:
+        return log_maps[n, y + dy, x + dx, k].astype(np.float64)
+
+    gx, gy = (at(1, 0) - at(-1, 0)) / 2, (at(0, 1) - at(0, -1)) / 2
     xx = (at(2, 0) - 2 * at(0, 0) + at(-2, 0)) / 4
     yy = (at(0, 2) - 2 * at(0, 0) + at(0, -2)) / 4
     xy = (at(1, 1) - at(1, -1) - at(-1, 1) + at(-1, -1)) / 4
     determinant = xx * yy - xy * xy
-    if determinant <= 1e-12:
-        return np.zeros(2)
-    step = -np.array([yy * gradient[0] - xy * gradient[1], xx * gradient[1] - xy * gradient[0]]) / determinant
-    return np.clip(step, -1, 1)
+    peak = determinant > 1e-12
+    step = -np.stack([yy * gx - xy * gy, xx * gy - xy * gx], -1) / np.where(peak, determinant, 1)[..., None]
+    return np.where(peak[..., None], np.clip(step, -1, 1), 0)

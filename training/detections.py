@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from edgepose import EdgeposeError, Skeleton
 from edgepose_training.datasets import Person, load_document, load_json
 from edgepose_training.labels import Labels, Predictions
 from edgepose_training.metrics.average_precision import AveragePrecision, Truth
 from edgepose_training.predictors import Predictor, frames
 from edgepose_training.results import results_of
 from edgepose_training.summary import part_slices, ranked
-
-from edgepose import EdgeposeError, Skeleton
 
 PERSON_CATEGORY = 1
 SAME_PERSON_IOU = 0.5
@@ -95,7 +95,7 @@ def detector_stats(
         detections = [detection for _, detection in ranked(*where, predictions, skeleton, points)]
         truths = _truths(labels, points) + _ignored(ignored, labels.keypoints[0, points].shape)
         stats[part] = AveragePrecision(truths, detections, skeleton.sigmas[points]).stats
-    return stats, results_of(image_ids, where[1], where[2], predictions, skeleton)
+    return stats, results_of(*where, predictions, skeleton)
 
 
 def _truths(labels: Labels, points: slice) -> list[Truth]:

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from edgepose import EdgeposeError, Skeleton
 from edgepose_training.baselines import TinyPose, mean_parts, mean_pose
 from edgepose_training.datasets import Person, ReadReport, read_coco_wholebody
 from edgepose_training.detections import detector_stats, read_boxes, unlabelled_people
@@ -26,14 +28,10 @@ from edgepose_training.predictors import Predictor, frames, make_predictor
 from edgepose_training.results import results_of
 from edgepose_training.summary import markdown, summarise
 
-from edgepose import EdgeposeError, Skeleton
-
 log = logging.getLogger("evaluate")
 
 
-def predict(
-    people: Sequence[Person], predictors: Sequence[Predictor]
-) -> tuple[list[Person], list[Predictions]]:
+def predict(people: Sequence[Person], predictors: Sequence[Predictor]) -> tuple[list[Person], list[Predictions]]:
     """Run all predictors on the labels' boxes, picture by picture, leaving out unreadable pictures."""
     kept: list[Person] = []
     found: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in predictors]
@@ -59,8 +57,8 @@ def evaluate(
     skeleton: Skeleton,
     *,
     intervals: bool = True,
-) -> tuple[dict[str, Any], list[Person], Predictions]:
-    """Figures by predictor name on the labels' boxes, their people, and the first one's predictions."""
+) -> tuple[dict[str, Any], Labels, Predictions]:
+    """Figures by predictor name on the labels' own boxes, those labels, and the first one's predictions."""
     people, predictions = predict(people, predictors)
     labels = Labels.of(people)
     if train:
@@ -70,15 +68,12 @@ def evaluate(
     for one in predictions:
         if one.parts is None or set(one.parts) & set(skeleton.parts):
             figures[one.name] = summarise(labels, one, skeleton, intervals=intervals)
-    return figures, people, predictions[0]
+    return figures, labels, predictions[0]
 
 
 def _read(args: argparse.Namespace, split: str, skeleton: Skeleton, report: ReadReport) -> list[Person]:
     path = _annotations(args, split)
-    people = read_coco_wholebody(
-        path, args.images or args.data / "images", skeleton, split=split, report=report
-    )
-    return [person for person in people if not args.source or person.source in args.source]
+    return read_coco_wholebody(path, args.images or args.data / "images", skeleton, split=split, report=report)
 
 
 def _annotations(args: argparse.Namespace, split: str) -> Path:
@@ -97,9 +92,7 @@ def _predictors(args: argparse.Namespace) -> list[Predictor]:
         names.add(predictor.name)
     for other in predictors[1 : 1 + len(args.compare)]:
         if other.skeleton.keypoints != predictors[0].skeleton.keypoints:
-            raise EdgeposeError(
-                f"{other.name} has other keypoints than {predictors[0].name}: compare them apart."
-            )
+            raise EdgeposeError(f"{other.name} has other keypoints than {predictors[0].name}: compare them apart.")
     return predictors
 
 
@@ -109,6 +102,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     skeleton = predictors[0].skeleton
     report = ReadReport()
     people = _read(args, args.split, skeleton, report)
+    people = [person for person in people if not args.source or person.source in args.source]
+    if not people:
+        raise EdgeposeError(f"Nobody in {args.split} comes from {', '.join(args.source)}.")
     if args.limit:
         people = np.random.default_rng(0).permutation(np.array(people, object))[: args.limit].tolist()
     record: dict[str, Any] = {
@@ -117,45 +113,34 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
     if args.boxes == "gt":
         train = None if args.no_baselines else _read(args, "train", skeleton, ReadReport())
-        record["predictors"], people, first = evaluate(
-            predictors, people, train, skeleton, intervals=not args.no_intervals
-        )
-        boxes = np.stack([person.bbox for person in people])
-        results = results_of(
-            [person.image_id for person in people], boxes, np.ones(len(people)), first, skeleton
-        )
+        intervals = not args.no_intervals
+        record["predictors"], labels, first = evaluate(predictors, people, train, skeleton, intervals=intervals)
+        results = results_of(labels.image_id, labels.bbox, np.ones(len(labels)), first, skeleton)
     else:
         ignored = unlabelled_people(_annotations(args, args.split), people)
         detections = read_boxes(Path(args.boxes))
         record["detector"], results = detector_stats(predictors[0], detections, people, skeleton, ignored)
-    record |= {"people": len(people), "images": len({person.image_id for person in people})}
+        labels = Labels.of(people)
+    record |= {"people": len(labels), "images": len(np.unique(labels.image_id))}
     if args.results:
         args.results.write_text(json.dumps(results))
     return record
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="model name, .onnx file or .pt checkpoint")
     parser.add_argument("--data", type=Path, required=True, help="folder with annotations/ and images/")
     parser.add_argument("--split", default="val", help="annotations/SPLIT.json (default: val)")
-    parser.add_argument(
-        "--annotations", type=Path, help="annotation file, where it is not annotations/SPLIT.json"
-    )
+    parser.add_argument("--annotations", type=Path, help="annotation file, where it is not annotations/SPLIT.json")
     parser.add_argument("--images", type=Path, help="image folder, where it is not DATA/images")
     parser.add_argument("--source", action="append", help="people of this source only (may be repeated)")
     parser.add_argument("--boxes", default="gt", help="gt, or a COCO detection file (JSON): AP only")
     parser.add_argument("--flip", action="store_true", help="average with the mirrored picture")
-    parser.add_argument(
-        "--compare", action="append", default=[], help="another model beside it (may be repeated)"
-    )
+    parser.add_argument("--compare", action="append", default=[], help="another model beside it (may be repeated)")
     parser.add_argument("--teachers", type=Path, help="folder with the net that made the body labels")
     parser.add_argument("--no-baselines", action="store_true", help="leave out the mean pose, face and hands")
-    parser.add_argument(
-        "--no-intervals", action="store_true", help="AP without its bootstrap interval (faster)"
-    )
+    parser.add_argument("--no-intervals", action="store_true", help="AP without its bootstrap interval (faster)")
     parser.add_argument("--limit", type=int, help="a random sample of so many people")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
     parser.add_argument("--threads", type=int, help="CPU threads of the network")

@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from edgepose_training import onnx_graph
-from edgepose_training.checkpoint import load_net
-from edgepose_training.data import MEAN, STD
 from torch import nn
 
 from edgepose import EdgeposeError, ModelCard
+from edgepose_training import onnx_graph
+from edgepose_training.checkpoint import load_net
+from edgepose_training.data import MEAN, STD
 
 log = logging.getLogger("export")
 
@@ -64,9 +64,7 @@ def with_entries(card: ModelCard, entries: dict[str, Any]) -> ModelCard:
     """The card with entries replaced. Raises EdgeposeError for an entry that a card does not have."""
     known = {field.name for field in dataclasses.fields(ModelCard)} - {"skeleton"}
     if unknown := sorted(set(entries) - known):
-        raise EdgeposeError(
-            f"A model card has no entry {unknown[0]!r}; known are {', '.join(sorted(known))}."
-        )
+        raise EdgeposeError(f"A model card has no entry {unknown[0]!r}; known are {', '.join(sorted(known))}.")
     try:
         return dataclasses.replace(card, **entries)
     except (ValueError, TypeError) as error:
@@ -105,9 +103,7 @@ def run_onnx(model: onnx.ModelProto, batch: np.ndarray) -> list[np.ndarray]:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # initialisers that it folds away are no news
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return session.run(None, {session.get_inputs()[0].name: batch})
 
 
@@ -175,21 +171,13 @@ def read_entries(path: Path) -> dict[str, Any]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True, help="the .onnx file")
     parser.add_argument("--name", help="name in the card (default: the output's)")
-    parser.add_argument(
-        "--card", type=Path, help="TOML or JSON with entries of the card: licence, data, accuracy, …"
-    )
-    parser.add_argument(
-        "--half-weights", action="store_true", help="store weights as float16 (compute stays float32)"
-    )
-    parser.add_argument(
-        "--with-decode", action="store_true", help="end in keypoints and scores, for other runtimes"
-    )
+    parser.add_argument("--card", type=Path, help="TOML or JSON with entries of the card: licence, data, accuracy, …")
+    parser.add_argument("--half-weights", action="store_true", help="store weights as float16 (compute stays float32)")
+    parser.add_argument("--with-decode", action="store_true", help="end in keypoints and scores, for other runtimes")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
 from edgepose_training.datasets import TRUTH, Person
 
 
@@ -25,9 +26,7 @@ class Labels:
     @classmethod
     def of(cls, people: Sequence[Person]) -> Labels:
         boxes = {
-            part: np.array([person.part_boxes.get(part, np.full(4, np.nan)) for person in people]).reshape(
-                -1, 4
-            )
+            part: np.array([person.part_boxes.get(part, np.full(4, np.nan)) for person in people]).reshape(-1, 4)
             for part in ("face", "lefthand", "righthand", "head")
         }
         return cls(

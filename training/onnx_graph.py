@@ -68,9 +68,7 @@ def store_half(model: onnx.ModelProto) -> None:
         stored = f"{tensor.name}_half"
         initialisers.append(numpy_helper.from_array(half, stored))
         casts.append(
-            helper.make_node(
-                "Cast", [stored], [tensor.name], name=f"{tensor.name}_cast", to=TensorProto.FLOAT
-            )
+            helper.make_node("Cast", [stored], [tensor.name], name=f"{tensor.name}_cast", to=TensorProto.FLOAT)
         )
     del model.graph.initializer[:]
     model.graph.initializer.extend(initialisers)

@@ -10,13 +10,13 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-from edgepose_training.datasets import Person
 
-from edgepose import EdgeposeError, ModelCard, TopdownEstimator
+from edgepose import EdgeposeError, TopdownEstimator
 from edgepose.modelcard import simcc_outputs
+from edgepose.posenet import PoseNet
 from edgepose.runtime import Session
 from edgepose.skeletons import Skeleton
-from edgepose.topdown import PoseNet
+from edgepose_training.datasets import Person
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class CropPredictor:
         self.name = name
         self._net = PoseNet(session)
         self._flip = flip
-        self._x, self._y = simcc_outputs(session.output_shapes())
+        self._x, self._y = simcc_outputs(session.outputs)
         self.skeleton = self._net.skeleton
 
     def __call__(self, frame: np.ndarray, bboxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -90,6 +90,7 @@ class CheckpointSession:
     def __init__(self, path: str | Path, device: str = "cpu", threads: int | None = None) -> None:
         # Late: measuring an ONNX file should not need torch.
         import torch
+
         from edgepose_training.export import load_for_export
 
         if threads:
@@ -100,21 +101,15 @@ class CheckpointSession:
         if device == "cuda" and self.device != "cuda":
             raise EdgeposeError("CUDA was asked for, but torch finds no NVIDIA GPU: use --device cpu.")
         self._net.to(self.device)
-        self.card: ModelCard
-
-    def output_shapes(self) -> dict[str, tuple[int, ...]]:
-        count = self.card.skeleton.num_keypoints
-        return {"simcc_x": (1, count, self.card.bins[0]), "simcc_y": (1, count, self.card.bins[1])}
+        count, (bins_x, bins_y) = self.card.skeleton.num_keypoints, self.card.bins
+        self.outputs = {"simcc_x": ("N", count, bins_x), "simcc_y": ("N", count, bins_y)}
 
     def run(self, batch: np.ndarray) -> dict[str, Any]:  # [N, 3, H, W]
         import torch
 
         with torch.inference_mode():
             outputs = self._net(torch.from_numpy(batch).to(self.device))
-        return {
-            name: output.float().cpu().numpy()
-            for name, output in zip(self.output_shapes(), outputs, strict=True)
-        }
+        return {name: output.float().cpu().numpy() for name, output in zip(self.outputs, outputs, strict=True)}
 
 
 def make_predictor(

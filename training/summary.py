@@ -12,15 +12,15 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+
+from edgepose.skeletons import Skeleton
+from edgepose.transforms import bbox_to_center_scale
 from edgepose_training.labels import Labels, Predictions
 from edgepose_training.metrics.average_precision import AveragePrecision, Detection, Truth
 from edgepose_training.metrics.bootstrap import Estimate, mean_estimate, ratio_estimate, statistic_estimate
 from edgepose_training.metrics.nme import box_diagonal, normalised_error
 from edgepose_training.metrics.oks import instance_scores, oks, oks_nms
 from edgepose_training.metrics.pck import normalised_distances, torso_length
-
-from edgepose.skeletons import Skeleton
-from edgepose.transforms import bbox_to_center_scale
 
 BODY_TRUTH = "body (truth)"
 TRUTH_SOURCES = ("coco",)
@@ -67,7 +67,10 @@ def part_oks(
 ) -> np.ndarray:
     """OKS [N] over one part's points; NaN for a person without a label or a prediction of it."""
     return oks(
-        predictions.keypoints[:, points], labels.keypoints[:, points], visible[:, points], labels.area,
+        predictions.keypoints[:, points],
+        labels.keypoints[:, points],
+        visible[:, points],
+        labels.area,
         skeleton.sigmas[points],
     )
 
@@ -96,9 +99,7 @@ def part_ap(
     ]
     detections = [
         detection
-        for n, detection in ranked(
-            labels.image_id, labels.bbox, np.ones(len(labels)), predictions, skeleton, points
-        )
+        for n, detection in ranked(labels.image_id, labels.bbox, np.ones(len(labels)), predictions, skeleton, points)
         if people[n]
     ]
     measured = AveragePrecision(truths, detections, skeleton.sigmas[points])
@@ -137,9 +138,7 @@ def ranked(
         rows = np.flatnonzero((image_id == image) & finite)
         all_points = np.nan_to_num(predictions.keypoints[rows][:, predicted])
         for n in rows[oks_nms(all_points, scores[rows], areas[rows], skeleton.sigmas[predicted])]:
-            person = Detection(
-                int(image), float(scores[n]), float(areas[n]), predictions.keypoints[n, points]
-            )
+            person = Detection(int(image), float(scores[n]), float(areas[n]), predictions.keypoints[n, points])
             detections.append((int(n), person))
     return detections
 
@@ -177,9 +176,7 @@ def _special_measures(labels: Labels, predictions: Predictions, skeleton: Skelet
     return measures
 
 
-def torso_pck(
-    labels: Labels, predictions: Predictions, skeleton: Skeleton, threshold: float = 0.2
-) -> Estimate:
+def torso_pck(labels: Labels, predictions: Predictions, skeleton: Skeleton, threshold: float = 0.2) -> Estimate:
     """PCK over the v = 2 body points of LSPET people, by ‖left shoulder − right hip‖ where both are known."""
     people = labels.from_sources(PCK_SOURCES)
     points, truth = slice(*skeleton.parts["body"]), labels.truth_only()[people]
@@ -199,7 +196,9 @@ def face_errors(labels: Labels, predictions: Predictions, skeleton: Skeleton) ->
     """Mean error of the labelled face points ÷ diagonal of the label's face box, [N]; NaN without one."""
     points = slice(*skeleton.parts["face"])
     return normalised_error(
-        predictions.keypoints[:, points], labels.keypoints[:, points], labels.visible[:, points],
+        predictions.keypoints[:, points],
+        labels.keypoints[:, points],
+        labels.visible[:, points],
         np.nan_to_num(box_diagonal(labels.part_boxes["face"])),
     )
 

@@ -1,0 +1,328 @@
+import json
+from pathlib import Path
+
+import evaluation_fixtures as fixtures
+import numpy as np
+import pytest
+
+import edgepose.ops
+from edgepose import EdgeposeError, Skeleton
+from edgepose_training import baselines, detections, evaluate, predictors
+from edgepose_training.datasets import read_coco_wholebody
+from edgepose_training.labels import Labels, Predictions
+from edgepose_training.metrics.coco_files import part_stats
+from edgepose_training.summary import MIN_HAND_POINTS, summarise
+
+SHARED = Path(__file__).parents[2].parent / "shared"
+WHOLEBODY = fixtures.WHOLEBODY
+
+
+@pytest.fixture
+def data(tmp_path):
+    fixtures.dataset(tmp_path / "data", split="train")
+    return fixtures.dataset(tmp_path / "data")
+
+
+@pytest.fixture
+def model(tmp_path):
+    return fixtures.constant_model(tmp_path / "constant.onnx")
+
+
+def run(*arguments) -> dict:
+    return evaluate.run(evaluate.parse_args([str(argument) for argument in arguments]))
+
+
+# --- the whole program --------------------------------------------------------------------------------------
+
+
+def test_a_model_that_meets_every_label_scores_one_everywhere(data, model):
+    figures = run(model, "--data", data)["predictors"]["constant"]
+    for part in ("body", "foot", "face", "lefthand", "righthand", "wholebody", "body (truth)"):
+        assert figures["parts"][part]["mean_oks"]["value"] == pytest.approx(1, abs=1e-4), part
+        assert figures["parts"][part]["ap"]["value"] == pytest.approx(1), part
+    assert figures["parts"]["body"]["mean_oks"]["count"] == 4
+    assert figures["parts"]["body (truth)"]["mean_oks"]["count"] == 1  # the one person of the coco picture
+    assert figures["lspet_pck20"]["value"] == 1
+    assert figures["lspet_pck20"]["count"] == 2 * 17
+    assert figures["face_nme"]["value"] == pytest.approx(0, abs=1e-5)
+    assert figures["webcam_hand_error"]["count"] == 2
+    assert figures["sources"]["gesture"]["body"]["count"] == 1
+
+
+def test_moved_labels_cost_what_the_formula_says(tmp_path, model):
+    data = fixtures.dataset(tmp_path / "data", offset=3.0)
+    figures = run(model, "--data", data, "--no-baselines", "--no-intervals")["predictors"]["constant"]
+    people = read_coco_wholebody(data / "annotations/val.json", data / "images", WHOLEBODY)
+    variances = (2 * WHOLEBODY.sigmas[:17].astype(float)) ** 2
+    expected = np.mean([np.exp(-9 / (2 * variances * person.area)).mean() for person in people])
+    assert figures["parts"]["body"]["mean_oks"]["value"] == pytest.approx(expected, abs=1e-4)
+    diagonals = [np.hypot(*np.ptp(person.keypoints[23:91], axis=0)) for person in people]
+    assert figures["face_nme"]["value"] == pytest.approx(np.mean(3 / np.array(diagonals)), abs=1e-4)
+
+
+def test_the_results_file_is_what_other_evaluators_read(data, model, tmp_path):
+    path = tmp_path / "results.json"
+    run(model, "--data", data, "--no-baselines", "--results", path)
+    annotations = json.loads((data / "annotations/val.json").read_text())["annotations"]
+    results = json.loads(path.read_text())
+    assert [len(results[0][field]) for field in fixtures.FIELDS.values()] == [51, 18, 204, 63, 63]
+    for part, (start, stop) in WHOLEBODY.parts.items():
+        stats = part_stats(annotations, results, part, WHOLEBODY.sigmas[start:stop])
+        assert stats["AP"] == pytest.approx(1)
+
+
+def test_figures_are_printed_and_written_without_nan(data, model, tmp_path, capsys):
+    path = tmp_path / "figures.json"
+    assert evaluate.main([str(model), "--data", str(data), "--json", str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert "4 people in 3 images of val, ground truth boxes" in printed
+    assert "| mean OKS | n | constant | mean pose in the box | mean face and hands in their true boxes |" in printed
+    json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def test_a_decoder_that_fails_fails_the_evaluation(data, model, monkeypatch):
+    def broken(*_args, **_kwargs):
+        raise RuntimeError("the only decoder")
+
+    monkeypatch.setattr(edgepose.ops, "simcc_decode", broken)
+    for flip in ([], ["--flip"]):
+        with pytest.raises(RuntimeError, match="the only decoder"):
+            run(model, "--data", data, "--no-baselines", *flip)
+
+
+def test_another_model_stands_beside_the_first(data, model, tmp_path):
+    other = fixtures.constant_model(tmp_path / "other.onnx")
+    figures = run(model, "--data", data, "--compare", other, "--no-baselines", "--no-intervals")["predictors"]
+    assert list(figures) == ["constant", "other"]
+
+
+def test_models_with_other_keypoints_are_refused(data, model, tmp_path):
+    other = fixtures.constant_model(tmp_path / "other.onnx", fixtures.card(Skeleton.load("coco17")))
+    with pytest.raises(EdgeposeError, match="other has other keypoints than constant"):
+        run(model, "--data", data, "--compare", other)
+
+
+def test_a_body_only_model_is_measured_by_its_own_skeleton(data, tmp_path):
+    model = fixtures.constant_model(tmp_path / "body.onnx", fixtures.card(Skeleton.load("coco17")))
+    figures = run(model, "--data", data)["predictors"]
+    assert list(figures["body"]["parts"]) == ["body", "body (truth)"]
+    assert figures["body"]["parts"]["body"]["mean_oks"]["value"] == pytest.approx(1, abs=1e-4)
+    assert "mean face and hands in their true boxes" not in figures
+
+
+def test_limit_and_source_choose_people(data, model):
+    assert run(model, "--data", data, "--limit", 2, "--no-baselines", "--no-intervals")["people"] == 2
+    record = run(model, "--data", data, "--source", "lspet", "--no-baselines", "--no-intervals")
+    assert list(record["predictors"]["constant"]["sources"]) == ["lspet"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["nowhere.onnx"], "nowhere.onnx"),
+        (["nowhere.pt"], "nowhere.pt"),
+    ],
+)
+def test_mistakes_are_one_sentence(data, arguments, complaint, capsys):
+    assert evaluate.main([*arguments, "--data", str(data)]) == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_missing_annotations_are_one_sentence(tmp_path, model, capsys):
+    assert evaluate.main([str(model), "--data", str(tmp_path)]) == 2
+    assert "val.json" in capsys.readouterr().err
+
+
+def test_unreadable_pictures_are_named_and_left_out(data, model, caplog):
+    (data / "images" / "2.png").write_bytes(b"no picture")
+    record = run(model, "--data", data, "--no-baselines", "--no-intervals")
+    assert record["people"] == 2
+    assert "2.png" in caplog.text
+
+
+# --- detector boxes -----------------------------------------------------------------------------------------
+
+
+def detection_file(folder: Path, rows: list) -> Path:
+    path = folder / "boxes.json"
+    path.write_text(json.dumps(rows))
+    return path
+
+
+def box(image_id: int, bbox: list, score: float = 0.9) -> dict:
+    return {"image_id": image_id, "category_id": 1, "bbox": bbox, "score": score}
+
+
+def all_boxes() -> list:
+    return [box(image, xywh) for image, boxes in fixtures.BOXES.items() for xywh in boxes]
+
+
+def test_true_boxes_from_a_file_score_one(data, model, tmp_path):
+    path = detection_file(tmp_path, all_boxes())
+    record = run(model, "--data", data, "--boxes", path)
+    assert record["detector"]["body"]["AP"] == pytest.approx(1)
+    assert record["detector"]["wholebody"]["AP"] == pytest.approx(1)
+
+
+def test_false_alarms_cost_precision_unless_somebody_unlabelled_stands_there(data, model, tmp_path):
+    alarm = [2, 90, 30, 30]
+    path = detection_file(tmp_path, [*all_boxes(), box(1, alarm, score=1.0)])
+    assert run(model, "--data", data, "--boxes", path)["detector"]["body"]["AP"] < 0.99
+    annotations = data / "annotations/val.json"
+    document = json.loads(annotations.read_text())
+    document["images"][0]["person_boxes"] = [fixtures.BOXES[1][0], alarm]
+    annotations.write_text(json.dumps(document))
+    assert run(model, "--data", data, "--boxes", path)["detector"]["body"]["AP"] == pytest.approx(1)
+
+
+def test_other_categories_are_not_people(tmp_path):
+    path = detection_file(tmp_path, [box(1, [0, 0, 5, 5]), box(1, [1, 1, 5, 5]) | {"category_id": 2}])
+    bboxes, scores = detections.read_boxes(path)[1]
+    np.testing.assert_array_equal(bboxes, [[0, 0, 5, 5]])
+    np.testing.assert_allclose(scores, [0.9])
+
+
+@pytest.mark.parametrize("rows", [{"a": 1}, [{"image_id": 1}], [{"image_id": 1, "bbox": [1], "score": 1}], [5]])
+def test_a_broken_detection_file_is_refused(tmp_path, rows):
+    with pytest.raises(EdgeposeError, match="list of COCO detections"):
+        detections.read_boxes(detection_file(tmp_path, rows))
+
+
+def test_boxes_of_other_pictures_are_refused(data, model, tmp_path):
+    path = detection_file(tmp_path, [box(99, [0, 0, 5, 5])])
+    with pytest.raises(EdgeposeError, match="no box for any"):
+        run(model, "--data", data, "--boxes", path)
+
+
+# --- flip test ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("split_ratio", [1.0, 2.0, 3.0, 1.5])
+def test_the_mirrored_vector_lands_on_the_same_place(split_ratio):
+    width, x = 48, 20.0  # a pixel whose bin is whole for every ratio here
+    positions = np.arange(int(width * split_ratio))
+
+    def logits(pixel: float) -> np.ndarray:
+        return np.exp(-0.5 * ((positions - pixel * split_ratio) / 3) ** 2)[None, None]
+
+    merged, shift_px = predictors.flip_merge_x(logits(x), logits(width - 1 - x), split_ratio)
+    # The centre of mass is exact where the argmax can only be whole.
+    centre = (merged * positions).sum() / merged.sum() / split_ratio
+    assert centre - shift_px == pytest.approx(x, abs=1e-6)
+
+
+class Mirror:
+    """A session whose answer follows the picture: one bright column, found at its place; points 0 and 1 swap."""
+
+    path = Path("mirror")
+
+    def __init__(self, skeleton: Skeleton) -> None:
+        self.card = fixtures.card(skeleton, mean=(0, 0, 0), std=(255, 255, 255))
+        count, (bins_x, bins_y) = skeleton.num_keypoints, self.card.bins
+        self.outputs = {"simcc_x": ("N", count, bins_x), "simcc_y": ("N", count, bins_y)}
+
+    def run(self, crops: np.ndarray) -> dict:
+        columns = crops.mean((1, 2))  # [N, W]
+        simcc_x = np.zeros((len(crops), *self.outputs["simcc_x"][1:]), np.float32)
+        simcc_x[..., ::2] = columns[:, None]
+        simcc_y = np.zeros((len(crops), *self.outputs["simcc_y"][1:]), np.float32)
+        simcc_y[..., 64] = 1
+        return {"simcc_x": simcc_x, "simcc_y": simcc_y}
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_column_of_the_picture_is_found_with_and_without_the_flip_test(flip):
+    frame = np.zeros((64, 48, 3), np.uint8)
+    frame[:, 31] = 255
+    predictor = predictors.CropPredictor("mirror", Mirror(Skeleton.load("coco17")), flip=flip)
+    keypoints, scores = predictor(frame, np.array([[4.8, 6.4, 43.2, 57.6]], np.float32))  # × 1.25: the whole frame
+    np.testing.assert_allclose(keypoints[0, :, 0], 31, atol=1e-3)
+    assert ((scores >= 0) & (scores <= 1)).all()
+
+
+# --- baselines and summary ----------------------------------------------------------------------------------
+
+
+def labels_of_two() -> Labels:
+    keypoints = np.zeros((2, 133, 2), np.float32)
+    keypoints[0, 0], keypoints[1, 0] = [5, 5], [30, 20]
+    visible = np.zeros((2, 133), np.uint8)
+    visible[:, 0] = 2
+    return Labels(
+        keypoints=keypoints, visible=visible, weights=visible / 2, bbox=np.array([[0, 0, 10, 10], [10, 10, 50, 50.0]]),
+        area=np.array([50.0, 800.0]), image_id=np.array([1, 2]), source=np.array(["coco", "gesture"]),
+        part_boxes={part: np.full((2, 4), np.nan) for part in ("face", "lefthand", "righthand")},
+    )  # fmt: skip
+
+
+def test_the_mean_pose_is_a_mean_in_box_units():
+    labels = labels_of_two()
+    shape = baselines.mean_shape(labels.keypoints, labels.visible, labels.bbox)
+    np.testing.assert_allclose(shape[0], [0.5, 0.375])
+    np.testing.assert_allclose(shape[1], [0.5, 0.5])  # never labelled: the middle
+    np.testing.assert_allclose(baselines.mean_pose(labels, labels).keypoints[1, 0], [30, 25])
+
+
+def test_people_without_a_part_box_have_no_mean_part():
+    labels = labels_of_two()
+    labels.part_boxes["face"][1] = [10, 10, 20, 20]
+    labels.visible[1, 23:91] = 1
+    labels.keypoints[1, 23:91] = [14, 16]
+    predictions = baselines.mean_parts(labels, labels, WHOLEBODY.parts)
+    assert np.isnan(predictions.keypoints[0, 23:91]).all()
+    np.testing.assert_allclose(predictions.keypoints[1, 23:91], np.broadcast_to([14, 16], (68, 2)))
+    figures = summarise(labels, predictions, WHOLEBODY, intervals=False)
+    assert figures["face_nme"]["count"] == 1
+    assert figures["parts"]["face"]["mean_oks"] == {"value": 1, "low": 1, "high": 1, "count": 1}
+    assert "body" not in figures["parts"]
+
+
+def test_hands_with_too_few_points_and_other_sources_do_not_count():
+    labels = labels_of_two()
+    labels.part_boxes["lefthand"][:] = [10, 10, 40, 50]
+    labels.visible[:, 91 : 91 + MIN_HAND_POINTS] = 1
+    labels.part_boxes["righthand"][:] = [10, 10, 40, 50]
+    labels.visible[:, 112 : 112 + MIN_HAND_POINTS - 1] = 1
+    keypoints = labels.keypoints + np.float32([3, 4])
+    figures = summarise(labels, Predictions("x", keypoints, np.ones((2, 133))), WHOLEBODY, intervals=False)
+    assert figures["webcam_hand_error"]["count"] == 1
+    assert figures["webcam_hand_error"]["value"] == pytest.approx(0.1)
+
+
+def test_labels_of_teachers_do_not_enter_the_truth_row():
+    labels = labels_of_two()
+    labels.visible[0, :2] = [2, 1]
+    keypoints = labels.keypoints.copy()
+    keypoints[0, 1] += 1000
+    figures = summarise(labels, Predictions("x", keypoints, np.ones((2, 133))), WHOLEBODY, intervals=False)
+    assert figures["parts"]["body (truth)"]["mean_oks"]["value"] == 1
+    assert figures["parts"]["body (truth)"]["ap"]["value"] == pytest.approx(1)
+    assert figures["parts"]["body"]["mean_oks"]["value"] == pytest.approx(0.75)
+
+
+def test_heatmap_peaks_are_found_between_cells():
+    y, x = np.mgrid[:64, :48]
+    true = np.array([20.3, 33.6])
+    maps = np.exp(-((x - true[0]) ** 2 + (y - true[1]) ** 2) / (2 * 2**2))[None, None].astype(np.float32)
+    peaks, heights = baselines.heatmap_peaks(maps)
+    np.testing.assert_allclose(peaks[0, 0], true, atol=0.02)
+    assert 0.9 < heights[0, 0] <= 1
+
+
+@pytest.mark.slow
+def test_the_labelling_net_and_the_mean_shapes_give_their_published_figures():
+    """Known beforehand: .663 AP and .66 PCK of the labelling net, .07 PCK of the mean pose."""
+    if not (SHARED / "data").is_dir() or not (SHARED / "teachers").is_dir():
+        pytest.skip("../shared is not here")
+    root = SHARED / "data"
+    val, train = (
+        read_coco_wholebody(root / f"annotations/{split}.json", root / "images", WHOLEBODY)
+        for split in ("val", "train")
+    )
+    val = [person for person in val if person.source in ("coco", "lspet")]
+    tiny = baselines.TinyPose(SHARED / "teachers", WHOLEBODY, threads=2)
+    figures, _, _ = evaluate.evaluate([tiny], val, train, WHOLEBODY, intervals=False)
+    net, mean = figures[tiny.name], figures["mean pose in the box"]
+    assert net["parts"]["body (truth)"]["ap"]["value"] == pytest.approx(0.663, abs=0.003)
+    assert net["lspet_pck20"]["value"] == pytest.approx(0.66, abs=0.005)
+    assert mean["lspet_pck20"]["value"] == pytest.approx(0.07, abs=0.005)
