@@ -17,6 +17,18 @@ struct SimccDecode {
   DecodeRule rule;
 };
 
+struct SimccEncode {
+  ArrayView keypoints;      // [N, K, 2] float32 or float64
+  ArrayView visible;        // [N, K] float32 or float64
+  ArrayView simcc_x;        // [N, K, Wx], written
+  ArrayView simcc_y;        // [N, K, Wy], written
+  ArrayView target_weight;  // [N, K] float32, written
+  LabelRule rule;
+  // CPU: label values at the distances −origin … origin, in the dtype of the labels; null: compute every label.
+  const void *table_x, *table_y;
+  int64_t origin_x, origin_y;
+};
+
 // A CPU kernel computes the items [begin, end) of its index space; the caller decides about threads.
 template <class Args>
 using CpuKernel = void (*)(const Args& args, int64_t begin, int64_t end);
@@ -24,6 +36,7 @@ using CpuKernel = void (*)(const Args& args, int64_t begin, int64_t end);
 #define EDGEPOSE_CPU_KERNELS(level)                                         \
   namespace level {                                                         \
   void simcc_decode(const SimccDecode& args, int64_t begin, int64_t end);   \
+  void simcc_encode(const SimccEncode& args, int64_t begin, int64_t end);   \
   }
 EDGEPOSE_CPU_KERNELS(scalar)
 EDGEPOSE_CPU_KERNELS(baseline)
@@ -35,6 +48,7 @@ EDGEPOSE_CPU_KERNELS(avx512)
 // A CUDA kernel is enqueued on the caller's stream, on the device of its arrays, and returns at once.
 namespace gpu {
 void simcc_decode(const SimccDecode& args, void* stream);
+void simcc_encode(const SimccEncode& args, void* stream);
 }
 
 }  // namespace edgepose

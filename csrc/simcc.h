@@ -1,18 +1,14 @@
 // The arithmetic of SimCC, written once: the CPU kernels, vectorised or not, and the CUDA kernels call these functions.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
-#include <cstring>
 
 #include "array.h"
-#if defined(__CUDACC__)
-#include <cuda_fp16.h>
-#else
-#include "simd.h"
-#endif
+#include "numeric.h"
 
 namespace edgepose {
+
+// ---- decode ----
 
 enum class Score : uint8_t { min, mean, max, softmax };
 
@@ -25,78 +21,6 @@ struct DecodeRule {
 };
 
 inline namespace EDGEPOSE_LEVEL {
-
-// ---- scalars spelled like the vectors of simd.h, so that templates below take either ----
-
-EDGEPOSE_HD int32_t as_int(float x) {
-#if defined(__CUDA_ARCH__)
-  return __float_as_int(x);
-#else
-  int32_t i;
-  std::memcpy(&i, &x, sizeof i);
-  return i;
-#endif
-}
-
-EDGEPOSE_HD float as_float(int32_t i) {
-#if defined(__CUDA_ARCH__)
-  return __int_as_float(i);
-#else
-  float x;
-  std::memcpy(&x, &i, sizeof x);
-  return x;
-#endif
-}
-
-EDGEPOSE_HD float fma(float a, float b, float c) {
-#if defined(__CUDA_ARCH__) || defined(__FMA__)
-  return ::fmaf(a, b, c);
-#else
-  return a * b + c;  // without the instruction fmaf() is a slow library call
-#endif
-}
-
-EDGEPOSE_HD float select(bool mask, float a, float b) { return mask ? a : b; }
-
-// `value` in the type of `like`.
-EDGEPOSE_HD float constant(float value, float /*like*/) { return value; }
-#if !defined(__CUDACC__)
-EDGEPOSE_HD vf constant(float value, vf /*like*/) { return splat(value); }
-#endif
-
-EDGEPOSE_HD float to_float(float x) { return x; }
-EDGEPOSE_HD float to_float(bfloat_t x) { return as_float(static_cast<int32_t>(static_cast<uint32_t>(x.bits) << 16)); }
-EDGEPOSE_HD float to_float(half_t x) {
-#if defined(__CUDA_ARCH__)
-  return __half2float(__ushort_as_half(x.bits));
-#else
-  const uint32_t special = (x.bits & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0u;  // as load(const half_t*) in simd.h
-  const float magnitude = as_float(static_cast<int32_t>((x.bits & 0x7fffu) << 13)) * 0x1p112f;
-  return as_float(static_cast<int32_t>(static_cast<uint32_t>(as_int(magnitude)) | special | ((x.bits & 0x8000u) << 16)));
-#endif
-}
-
-EDGEPOSE_HD bool is_nan(float x) { return !(x == x); }
-
-// exp(x) for x ≤ 0 within 2 ulp; 0 below −87, where float32 runs out of normal numbers. V is float or vf.
-template <class V>
-EDGEPOSE_HD V exp_nonpositive(V x) {
-  const auto c = [x](float value) { return constant(value, x); };
-  const V rounded = fma(x, c(1.44269504f), c(12582912.0f));  // adding 1.5·2^23 leaves n = round(x / ln 2) in the low bits
-  const V n = rounded - 12582912.0f;
-  V r = fma(n, c(-0.693359375f), x);  // ln 2 in two parts, so that r keeps all its bits
-  r = fma(n, c(2.12194440e-4f), r);
-  V p = fma(c(1.9875691500e-4f), r, c(1.3981999507e-3f));
-  p = fma(p, r, c(8.3334519073e-3f));
-  p = fma(p, r, c(4.1665795894e-2f));
-  p = fma(p, r, c(1.6666665459e-1f));
-  p = fma(p, r, c(5.0000001201e-1f));
-  p = fma(p, r * r, r) + 1.0f;
-  const V scaled = as_float(as_int(p) + (as_int(rounded) << 23));  // times 2^n
-  return select(x < -87.0f, c(0.0f), scaled);
-}
-
-// ---- decode ----
 
 // The first maximum of one row. A row that holds a NaN has value NaN and bin 0.
 struct Peak {
@@ -147,8 +71,79 @@ EDGEPOSE_HD void load_affine(const ArrayView& view, int64_t n, float* affine /* 
   const char* row = view.at(n);
   for (int i = 0; i < 6; ++i) {
     const char* p = row + (i / 3) * view.strides[1] + (i % 3) * view.strides[2];
-    affine[i] = view.dtype == DType::f64 ? static_cast<float>(*reinterpret_cast<const double*>(p))
-                                         : *reinterpret_cast<const float*>(p);
+    affine[i] = load_real(p, view.dtype);
+  }
+}
+
+}  // namespace EDGEPOSE_LEVEL
+
+// ---- encode ----
+
+enum class Label : uint8_t { gaussian, laplace, spike };  // spike: one-hot and equally smoothed labels
+
+struct LabelAxis {
+  int32_t bins;
+  float sigma;  // width in bins; the scale b of a Laplace label
+  float reach;  // a label whose centre ± reach lies wholly outside counts as out of range
+  float peak;   // value at the centre
+  float floor;  // spike: value everywhere else
+};
+
+struct LabelRule {
+  Label kind;
+  bool exact;         // the centre stays where it is instead of moving to the nearest bin
+  float split_ratio;  // bins per pixel
+  LabelAxis x, y;
+};
+
+inline namespace EDGEPOSE_LEVEL {
+
+EDGEPOSE_HD float label_centre(const LabelRule& rule, float coordinate) {
+  const float centre = coordinate * rule.split_ratio;
+  return rule.exact ? centre : ::rintf(centre);  // half to even
+}
+
+// False for NaN.
+EDGEPOSE_HD bool label_in_range(const LabelRule& rule, const LabelAxis& axis, float centre) {
+  const float bins = static_cast<float>(axis.bins);
+  if (rule.kind == Label::spike) return centre >= 0.0f && centre < bins;
+  return centre - axis.reach < bins && centre + axis.reach + 1.0f >= 0.0f;
+}
+
+// Where the two labels of one keypoint lie, and what they weigh.
+struct LabelPoint {
+  float x, y;  // centres in bins
+  float weight;
+  bool drawn;  // false: both rows are zero
+};
+
+EDGEPOSE_HD LabelPoint label_point(const LabelRule& rule, float x, float y, float visible) {
+  LabelPoint point{label_centre(rule, x), label_centre(rule, y), visible, visible >= 0.5f};
+  if (point.drawn && !(label_in_range(rule, rule.x, point.x) && label_in_range(rule, rule.y, point.y))) {
+    point.drawn = false;
+    point.weight = 0.0f;
+  }
+  return point;
+}
+
+EDGEPOSE_HD LabelPoint label_point(const LabelRule& rule, const ArrayView& keypoints, const ArrayView& visible, int64_t n,
+                                   int64_t k) {
+  const char* p = keypoints.at(n, k);
+  return label_point(rule, load_real(p, keypoints.dtype), load_real(p + keypoints.strides[2], keypoints.dtype),
+                     load_real(visible.at(n, k), visible.dtype));
+}
+
+// The label at distance d from its centre. V is float or vf.
+template <class V>
+EDGEPOSE_HD V label_value(const LabelRule& rule, const LabelAxis& axis, V d) {
+  const auto c = [d](float value) { return constant(value, d); };
+  switch (rule.kind) {
+    case Label::gaussian: {
+      const V z = d / axis.sigma;
+      return axis.peak * exp_nonpositive(-0.5f * (z * z));
+    }
+    case Label::laplace: return axis.peak * exp_nonpositive(select(d < 0.0f, d, -d) / axis.sigma);
+    default: return select(d == 0.0f, c(axis.peak), c(axis.floor));
   }
 }
 

@@ -39,6 +39,7 @@ EDGEPOSE_INLINE vf splat(float x) { return x - vf{}; }
 EDGEPOSE_INLINE vi splat(int32_t x) { return x - vi{}; }
 EDGEPOSE_INLINE vi as_int(vf x) { return (vi)x; }
 EDGEPOSE_INLINE vf as_float(vi x) { return (vf)x; }
+EDGEPOSE_INLINE vf to_float(vi x) { return __builtin_convertvector(x, vf); }
 EDGEPOSE_INLINE vf select(vi mask, vf a, vf b) { return mask ? a : b; }
 EDGEPOSE_INLINE vi select(vi mask, vi a, vi b) { return mask ? a : b; }
 
@@ -156,7 +157,12 @@ EDGEPOSE_INLINE vf load_first(const T* p, int count, float fill) {
   return select(lane_numbers() < splat(count), load(padded), splat(fill));
 }
 
-EDGEPOSE_INLINE void store(float* p, vf v) { std::memcpy(p, &v, sizeof v); }
+template <class V>
+EDGEPOSE_INLINE void store_bits(void* p, V v) {
+  std::memcpy(p, &v, sizeof v);
+}
+
+EDGEPOSE_INLINE void store(float* p, vf v) { store_bits(p, v); }
 
 }  // namespace EDGEPOSE_LEVEL
 }  // namespace edgepose

@@ -18,3 +18,16 @@ def simcc_decode(
     out: tuple[Any, Any] | None,
     /,
 ) -> tuple[Any, Any]: ...
+def simcc_encode(
+    keypoints: Any,
+    visible: Any,
+    input_size: tuple[float, float],
+    split_ratio: float,
+    sigma: tuple[float, float] | None,
+    kind: str,
+    center: str,
+    normalize: bool,
+    smoothing: float,
+    out: tuple[Any, Any, Any] | None,
+    /,
+) -> tuple[Any, Any, Any]: ...

@@ -10,4 +10,8 @@ namespace edgepose {
 py::object simcc_decode(py::object simcc_x, py::object simcc_y, py::object split_ratio, py::object score, py::object beta,
                         py::object sigma, py::object affine, py::object out);
 
+py::object simcc_encode(py::object keypoints, py::object visible, py::object input_size, py::object split_ratio,
+                        py::object sigma, py::object kind, py::object center, bool normalize, py::object smoothing,
+                        py::object out);
+
 }  // namespace edgepose

@@ -62,13 +62,13 @@ EDGEPOSE_INLINE Peak find_peak(const T* row, int bins) {
 // 1 / Σ exp(β(x − peak)): the height of the softmax at its peak.
 template <class T>
 float softmax_peak(const T* row, int bins, float peak, float beta) {
-  const vf p = splat(peak), b = splat(beta);
+  const vf p = splat(peak), b = splat(beta * kLog2e);
   vf sum = {};
   int i = 0;
-  for (; i + kLanes <= bins; i += kLanes) sum += exp_nonpositive(b * below_peak(load(row + i), p));
+  for (; i + kLanes <= bins; i += kLanes) sum += exp2_nonpositive(b * below_peak(load(row + i), p));
   if (i < bins) {
     const int count = bins - i;
-    const vf e = exp_nonpositive(b * below_peak(load_first(row + i, count, peak), p));
+    const vf e = exp2_nonpositive(b * below_peak(load_first(row + i, count, peak), p));
     sum += select(lane_numbers() < splat(count), e, splat(0.0f));
   }
   return 1.0f / sum_lanes(sum);

@@ -33,7 +33,7 @@ __device__ float softmax_peak(const T* row, int bins, float peak, float beta, in
   for (int i = lane * Count; i < bins; i += kWarp * Count) {
     const auto pack = *reinterpret_cast<const Pack<T, Count>*>(row + i);  // a second read, from the cache
 #pragma unroll
-    for (int j = 0; j < Count; ++j) sum += exp_nonpositive(beta * below_peak(to_float(pack.values[j]), peak));
+    for (int j = 0; j < Count; ++j) sum += exp2_nonpositive(beta * kLog2e * below_peak(to_float(pack.values[j]), peak));
   }
   return 1.0f / warp_sum(sum);
 }

@@ -65,3 +65,57 @@ def simcc_decode(
         return keypoints, scores
     out[0][...], out[1][...] = keypoints, scores
     return out
+
+
+def _labels(
+    mu: Floats,  # [N, K] in bins
+    bins: int,
+    sigma: float,
+    kind: str,
+    normalize: bool,
+    smoothing: float,
+) -> tuple[Floats, Floats]:  # rows [N, K, bins], in range [N, K]
+    d = np.arange(bins, dtype=np.float32) - mu[..., None]
+    width = np.float32(sigma)
+    if kind in ("onehot", "smooth"):
+        epsilon = smoothing if kind == "smooth" else 0.0
+        rows = np.where(d == 0, np.float32(1 - epsilon), np.float32(epsilon / max(bins - 1, 1)))
+        return rows, (mu >= 0) & (mu < bins)
+    if kind == "gaussian":
+        rows, area = np.exp(np.float32(-0.5) * np.square(d / width)), sigma * np.sqrt(2 * np.pi)
+    else:
+        rows, area = np.exp(-np.abs(d) / width), 2 * sigma
+    reach = np.float32(3) * width
+    return rows * np.float32(1 / area if normalize else 1), (mu - reach < bins) & (mu + reach + 1 >= 0)
+
+
+def simcc_encode(
+    keypoints: Floats,  # [N, K, 2]
+    visible: Floats,  # [N, K]
+    *,
+    input_size: tuple[float, float],
+    split_ratio: float = 2.0,
+    sigma: tuple[float, float] | None = None,
+    kind: str = "gaussian",
+    center: str = "round",
+    normalize: bool = False,
+    smoothing: float = 0.1,
+    out: tuple[Floats, Floats, Floats] | None = None,
+) -> tuple[Floats, Floats, Floats]:
+    mu = np.asarray(keypoints).astype(np.float32) * np.float32(split_ratio)
+    mu = mu if center == "exact" else np.rint(mu)
+    weight = np.array(visible, np.float32)
+    with np.errstate(invalid="ignore", under="ignore", over="ignore"):
+        (x, x_inside), (y, y_inside) = (
+            _labels(mu[..., i], int(input_size[i] * split_ratio), (sigma or (1, 1))[i], kind, normalize, smoothing)
+            for i in (0, 1)
+        )
+    labelled, inside = weight >= 0.5, x_inside & y_inside
+    weight[labelled & ~inside] = 0
+    drawn = (labelled & inside)[..., None]
+    results = np.where(drawn, x, np.float32(0)), np.where(drawn, y, np.float32(0)), weight
+    if out is None:
+        return results
+    for array, result in zip(out, results, strict=True):
+        array[...] = result
+    return out

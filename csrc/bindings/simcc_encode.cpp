@@ -1,0 +1,110 @@
+#include <cmath>
+
+#include "launch.h"
+#include "ops.h"
+
+namespace edgepose {
+namespace {
+
+constexpr const char* kOp = "simcc_encode";
+constexpr double kSqrtTau = 2.5066282746310002;  // √(2π)
+constexpr int64_t kMaxOrigin = 1 << 16;          // a table beyond this does not pay
+
+LabelAxis label_axis(std::string_view kind, int64_t bins, double sigma, bool normalize, double smoothing) {
+  LabelAxis axis{static_cast<int32_t>(bins), static_cast<float>(sigma), 3.0f * static_cast<float>(sigma), 1.0f, 0.0f};
+  if (kind == "gaussian" && normalize) axis.peak = static_cast<float>(1.0 / (sigma * kSqrtTau));
+  if (kind == "laplace" && normalize) axis.peak = static_cast<float>(1.0 / (2.0 * sigma));
+  if (kind == "smooth") {
+    axis.peak = static_cast<float>(1.0 - smoothing);
+    axis.floor = bins > 1 ? static_cast<float>(smoothing / static_cast<double>(bins - 1)) : 0.0f;
+  }
+  return axis;
+}
+
+Label label_named(std::string_view kind) {
+  if (kind == "gaussian") return Label::gaussian;
+  if (kind == "laplace") return Label::laplace;
+  if (kind == "smooth" || kind == "onehot") return Label::spike;
+  value_error(kOp, "kind expected 'gaussian', 'smooth', 'onehot' or 'laplace', got '" + std::string(kind) + "'");
+}
+
+// A label on a whole bin, at every distance that a window of one row can see. `origin` is the centre's place.
+struct LabelTable {
+  std::vector<char> bytes;
+  int64_t origin = 0;
+  const void* data() const { return bytes.empty() ? nullptr : bytes.data(); }
+};
+
+LabelTable make_table(const LabelRule& rule, const LabelAxis& axis, DType dtype) {
+  LabelTable table;
+  table.origin = axis.bins + static_cast<int64_t>(std::ceil(axis.reach)) + 2;
+  if (rule.exact || table.origin > kMaxOrigin) return table;
+  table.bytes.resize((2 * table.origin + 1) * item_size(dtype));
+  visit_float(dtype, [&](auto tag) {
+    auto* values = reinterpret_cast<typename decltype(tag)::type*>(table.bytes.data());
+    for (int64_t d = 0; d <= table.origin; ++d) {
+      put(values + table.origin + d, label_value(rule, axis, static_cast<float>(d)));
+      values[table.origin - d] = values[table.origin + d];
+    }
+  });
+  return table;
+}
+
+}  // namespace
+
+py::object simcc_encode(py::object keypoints, py::object visible, py::object input_size, py::object split_ratio,
+                        py::object sigma, py::object kind, py::object center, bool normalize, py::object smoothing,
+                        py::object out) {
+  Argument points(kOp, "keypoints", keypoints), shown(kOp, "visible", visible);
+  points.dtypes({DType::f32, DType::f64}).dims(3, "[N, K, 2]");
+  if (points.size(2) != 2) points.fail("expected shape [N, K, 2], got " + points.shape_text());
+  const int64_t N = points.size(0), K = points.size(1);
+  shown.dtypes({DType::f32, DType::f64}).dims(2, "[N, K]").same_device(points);
+  shown.size_is(0, "N", N, points).size_is(1, "K", K, points);
+
+  const double ratio = positive(kOp, "split_ratio", split_ratio);
+  const auto [width, height] = positive_pair(kOp, "input_size", input_size);
+  const auto Wx = static_cast<int64_t>(width * ratio), Wy = static_cast<int64_t>(height * ratio);
+  if (Wx < 1 || Wy < 1 || Wx > INT32_MAX / 2 || Wy > INT32_MAX / 2)
+    value_error(kOp, "input_size expected at least one bin per axis, got " + std::to_string(Wx) + " and " + std::to_string(Wy));
+  const std::string_view kind_name = choice(kOp, "kind", kind), center_name = choice(kOp, "center", center);
+  const Label label = label_named(kind_name);
+  if (center_name != "round" && center_name != "exact")
+    value_error(kOp, "center expected 'round' or 'exact', got '" + std::string(center_name) + "'");
+  const bool exact = center_name == "exact";
+  if (exact && label == Label::spike)
+    value_error(kOp, "center expected 'round' for kind='" + std::string(kind_name) + "', got 'exact'");
+  std::pair<double, double> widths{1.0, 1.0};
+  if (label != Label::spike) widths = positive_pair(kOp, "sigma", sigma);
+  const double eps = number(kOp, "smoothing", smoothing);
+  if (!(eps >= 0 && eps < 1)) value_error(kOp, "smoothing expected a number in [0, 1), got " + py::repr(smoothing).cast<std::string>());
+
+  auto [x, y, weight] = out.is_none() ? std::array<py::object, 3>{points.make_float({N, K, Wx}), points.make_float({N, K, Wy}),
+                                                                  points.make_float({N, K})}
+                                      : outputs<3>(kOp, "(simcc_x, simcc_y, target_weight)", out);
+  const auto floating = {DType::f32, DType::f16, DType::bf16};
+  Argument ox(kOp, "out[0]", x, true), oy(kOp, "out[1]", y, true), ow(kOp, "out[2]", weight, true);
+  ox.dtypes(floating).dims(3, "[N, K, Wx]").contiguous_from(2).same_device(points);
+  oy.dtypes(floating).dims(3, "[N, K, Wy]").contiguous_from(2).same_device(points);
+  ow.dtypes({DType::f32}).dims(2, "[N, K]").same_device(points);
+  for (Argument* each : {&ox, &oy, &ow}) each->size_is(0, "N", N, points).size_is(1, "K", K, points);
+  if (ox.size(2) != Wx) ox.fail("expected Wx=" + std::to_string(Wx) + " bins, got shape " + ox.shape_text());
+  if (oy.size(2) != Wy) oy.fail("expected Wy=" + std::to_string(Wy) + " bins, got shape " + oy.shape_text());
+  if (oy.view().dtype != ox.view().dtype) oy.fail_type("expected the dtype of out[0] (" + ox.dtype_text() + "), got " + oy.dtype_text());
+
+  SimccEncode args{points, shown, ox, oy, ow, {}, nullptr, nullptr, 0, 0};
+  args.rule = {label, exact, static_cast<float>(ratio), label_axis(kind_name, Wx, widths.first, normalize, eps),
+               label_axis(kind_name, Wy, widths.second, normalize, eps)};
+  LabelTable table_x, table_y;
+  if (!points.view().device.cuda && N * K > 0) {
+    table_x = make_table(args.rule, args.rule.x, ox.view().dtype);
+    table_y = make_table(args.rule, args.rule.y, oy.view().dtype);
+    args.table_x = table_x.data(), args.origin_x = table_x.origin;
+    args.table_y = table_y.data(), args.origin_y = table_y.origin;
+  }
+  const double bytes = static_cast<double>((Wx + Wy) * item_size(ox.view().dtype));
+  launch<SimccEncode>(points, args, N * K, bytes, EDGEPOSE_LEVELS(simcc_encode), EDGEPOSE_GPU(simcc_encode));
+  return py::make_tuple(std::move(x), std::move(y), std::move(weight));
+}
+
+}  // namespace edgepose

@@ -1,0 +1,56 @@
+// simcc_encode on the CPU. With rounded centres every label is a window of one table, so that a row is a copy.
+#include "kernels.h"
+
+namespace edgepose {
+inline namespace EDGEPOSE_LEVEL {
+namespace {
+
+template <class T>
+void copy_window(T* row, const void* table, int64_t origin, float centre, int bins) {
+  const T* window = static_cast<const T*>(table) + (origin - static_cast<int64_t>(centre));
+  std::memcpy(row, window, bins * sizeof(T));
+}
+
+template <class T>
+void compute_label(T* row, const LabelRule& rule, const LabelAxis& axis, float centre) {
+  const vf step = to_float(lane_numbers());
+  int i = 0;
+  for (; i + kLanes <= axis.bins; i += kLanes)
+    store(row + i, label_value(rule, axis, step + static_cast<float>(i) - centre));
+  if (i < axis.bins) store_first(row + i, label_value(rule, axis, step + static_cast<float>(i) - centre), axis.bins - i);
+}
+
+template <class T>
+EDGEPOSE_INLINE void encode_axis(char* out, bool drawn, const LabelRule& rule, const LabelAxis& axis, const void* table,
+                                 int64_t origin, float centre) {
+  T* row = reinterpret_cast<T*>(out);
+  if (!drawn) {
+    std::memset(row, 0, axis.bins * sizeof(T));
+  } else if (table) {
+    copy_window(row, table, origin, centre, axis.bins);
+  } else {
+    compute_label(row, rule, axis, centre);
+  }
+}
+
+template <class T>
+void encode_range(const SimccEncode& a, int64_t begin, int64_t end) {
+  const int64_t K = a.keypoints.shape[1];
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t n = i / K, k = i % K;
+    const LabelPoint point = label_point(a.rule, a.keypoints, a.visible, n, k);
+    encode_axis<T>(a.simcc_x.at(n, k), point.drawn, a.rule, a.rule.x, a.table_x, a.origin_x, point.x);
+    encode_axis<T>(a.simcc_y.at(n, k), point.drawn, a.rule, a.rule.y, a.table_y, a.origin_y, point.y);
+    *reinterpret_cast<float*>(a.target_weight.at(n, k)) = point.weight;
+  }
+}
+
+}  // namespace
+
+void simcc_encode(const SimccEncode& args, int64_t begin, int64_t end) {
+  visit_float(args.simcc_x.dtype,
+              [&](auto tag) { encode_range<typename decltype(tag)::type>(args, begin, end); });
+}
+
+}  // namespace EDGEPOSE_LEVEL
+}  // namespace edgepose

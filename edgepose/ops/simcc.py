@@ -1,0 +1,77 @@
+"""Decoding, labels and losses of SimCC. Re-exported by `edgepose.ops`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import _C
+
+
+def simcc_decode(
+    simcc_x: Any,  # [N, K, Wx] float32, float16 or bfloat16
+    simcc_y: Any,  # [N, K, Wy]
+    *,
+    split_ratio: float = 2.0,
+    score: str = "min",
+    beta: float | None = None,
+    sigma: tuple[float, float] | None = None,
+    affine: Any = None,  # [N, 2, 3] float32 or float64
+    out: tuple[Any, Any] | None = None,
+) -> tuple[Any, Any]:
+    """Keypoints and scores from SimCC logits, in one pass over them.
+
+    Args:
+        simcc_x, simcc_y: logits over the bins of each axis; any strides along N and K, contiguous bins.
+        split_ratio: bins per pixel.
+        score: "min", "mean" or "max" of the two axes' maxima, or "softmax": the smaller of the two peaks of
+            softmax(beta · logits). Scores that are not above zero come out as 0.
+        beta: temperature multiplier of the softmax; None is 1.
+        sigma: label widths (x, y) in bins. With score="softmax" each peak is divided by the one that the ideal label
+            softmax(beta · Gaussian) has, and the result is clipped to [0, 1].
+        affine: crop pixels → image pixels, applied to the keypoints.
+        out: (keypoints, scores) to write into.
+
+    Returns:
+        keypoints [N, K, 2] float32: first argmax per axis ÷ split_ratio, in crop pixels or, with an affine, image pixels;
+        scores [N, K] float32. A row with a NaN has bin 0 and its keypoint score 0; coordinates are always finite.
+
+    Source: SimCC §3; mmpose codecs/simcc_label.py (spec §A.5, §B.3).
+    """
+    return _C.simcc_decode(simcc_x, simcc_y, split_ratio, score, beta, sigma, affine, out)
+
+
+def simcc_encode(
+    keypoints: Any,  # [N, K, 2] float32 or float64, pixels of the crop
+    visible: Any,  # [N, K] float32 or float64
+    *,
+    input_size: tuple[float, float],
+    split_ratio: float = 2.0,
+    sigma: tuple[float, float] | None = None,
+    kind: str = "gaussian",
+    center: str = "round",
+    normalize: bool = False,
+    smoothing: float = 0.1,
+    out: tuple[Any, Any, Any] | None = None,
+) -> tuple[Any, Any, Any]:
+    """Labels over the bins of each axis, and the weight of each keypoint.
+
+    Args:
+        keypoints, visible: visible < 0.5 is not labelled.
+        input_size: (W, H) of the crop in pixels; an axis has int(size · split_ratio) bins.
+        split_ratio: bins per pixel.
+        sigma: label widths (x, y) in bins; for kind="laplace" the scale b.
+        kind: "gaussian"; "laplace"; "onehot"; "smooth": 1 − smoothing at the bin, smoothing / (bins − 1) elsewhere.
+        center: "round": the nearest bin, half to even; "exact": the real-valued place (gaussian and laplace).
+        normalize: divide by the density's integral, σ√(2π) or 2b; otherwise the peak is 1.
+        out: (simcc_x, simcc_y, target_weight) to write into; the labels may be float16 or bfloat16 there.
+
+    Returns:
+        simcc_x [N, K, Wx], simcc_y [N, K, Wy], target_weight [N, K], float32. Unlabelled points get zero rows and keep
+        `visible` as their weight. Labelled points out of range get zero rows and weight 0: μ − 3σ ≥ bins or μ + 3σ + 1 < 0
+        on either axis (gaussian, laplace), a bin outside 0 … bins − 1 (onehot, smooth), or a NaN.
+
+    Source: SimCC §3.2; mmpose codecs/simcc_label.py (spec §A.3, §B.3).
+    """
+    return _C.simcc_encode(
+        keypoints, visible, input_size, split_ratio, sigma, kind, center, normalize, smoothing, out
+    )
