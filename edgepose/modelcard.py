@@ -43,7 +43,8 @@ class ModelCard:
     score: str = "calibrated"  # one of SCORES: what `Poses.scores` holds
     skeleton: Skeleton | None = None
     untrained: tuple[int, ...] = ()  # points without labels in the data: they leave with score 0
-    calibration: dict[str, list[list[float]]] = field(default_factory=dict)  # part -> [[raw, …], [seen, …]]
+    # part -> [[raw, …], [seen, …]]: a piecewise linear map from the bare calibrated score to the one people see
+    calibration: dict[str, list[list[float]]] = field(default_factory=dict)
     thresholds: dict[str, float] = field(default_factory=dict)  # part -> show from this score on
     licence: str = ""
     data: str = ""
@@ -62,6 +63,12 @@ class ModelCard:
                 raise ValueError(f"ModelCard: {name} expected {length} positive numbers, got {value}")
         if self.score == "calibrated" and self.task == "pose" and (self.beta is None or self.sigma is None):
             raise ValueError("ModelCard: score 'calibrated' expected beta and sigma, got none")
+        for part, (raw, seen) in self.calibration.items():
+            if len(raw) != len(seen) or list(raw) != sorted(raw) or not all(0 <= s <= 1 for s in seen):
+                raise ValueError(f"ModelCard: calibration of {part} expected rising scores to [0, 1], got {raw}")
+        parts = set(self.skeleton.parts) if self.skeleton else set()
+        if unknown := sorted({*self.calibration, *self.thresholds} - parts):
+            raise ValueError(f"ModelCard: calibration and thresholds expected parts of the skeleton, got {unknown}")
         count = self.skeleton.num_keypoints if self.skeleton else None
         if count is not None and any(not 0 <= point < count for point in self.untrained):
             raise ValueError(f"ModelCard: untrained expected points below {count}, got {self.untrained}")

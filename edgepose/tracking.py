@@ -19,9 +19,10 @@ Mask = NDArray[np.bool_]
 class TrackerConfig:
     """Every knob of the tracker."""
 
-    start: float = 0.35  # score from which a new person is believed
-    keep: float = 0.25  # score below which a known person counts as missing
-    min_points: int = 4  # fewer confident points are nobody
+    start: float = 1.0  # share of the points' thresholds that a new person must reach
+    keep: float = 0.7  # the same for a known person, who is believed more readily
+    min_points: int = 4  # fewer confident points are nobody,
+    min_share: float = 0.06  # nor is a smaller share of all points: many points have many chances to err
     max_missing: int = 10  # frames that a missing person's place and id are kept
     match_iou: float = 0.3  # a detection and a track are the same person
     same: float = 0.12  # two poses this near (mean distance / size of the smaller) are the same person
@@ -52,6 +53,7 @@ class Tracker:
         self.config = config or TrackerConfig()
         self._head = head_mask(skeleton)
         self._thresholds = np.broadcast_to(np.asarray(thresholds, np.float32), (skeleton.num_keypoints,))
+        self._min_points = max(self.config.min_points, round(self.config.min_share * skeleton.num_keypoints))
         self._tracks: list[_Track] = []
         self._next_id = 1
 
@@ -72,16 +74,19 @@ class Tracker:
         """Whether there is somebody and nobody is missing: no reason to search."""
         return bool(self._tracks) and all(track.missing == 0 for track in self._tracks)
 
-    def confident(self, poses: Poses, size: tuple[int, int], strictness: float = 1.0) -> Mask:
-        """Points [N, K] that are to be believed: a high score, and inside the picture of ``size`` (W, H)."""
+    def confident(self, poses: Poses, size: tuple[int, int], share: Float | float = 1.0) -> Mask:
+        """Points [N, K] that are to be believed: inside the picture of ``size`` (W, H), and sure enough.
+
+        ``share`` of their thresholds is enough; a number, or one per person [N, 1].
+        """
         inside = ((poses.keypoints >= 0) & (poses.keypoints < np.array(size))).all(axis=2)
-        return np.logical_and(inside, poses.scores >= self._thresholds * strictness)
+        return np.logical_and(inside, poses.scores >= self._thresholds * share)
 
     def person_scores(self, poses: Poses, confident: Mask) -> Float:  # [N]
         """Mean score of the confident points [N, K]; 0 where they are too few for a person."""
         count = confident.sum(axis=1)
         mean = np.where(confident, poses.scores, 0).sum(axis=1) / np.maximum(count, 1)
-        return np.where(count >= self.config.min_points, mean, 0).astype(np.float32)
+        return np.where(count >= self._min_points, mean, 0).astype(np.float32)
 
     def pose_boxes(self, poses: Poses, confident: Mask, size: tuple[int, int]) -> Float:  # [N, 4]
         """The box around every person's confident points [N, K], inside the frame."""
@@ -105,12 +110,12 @@ class Tracker:
 
     def update(self, poses: Poses, size: tuple[int, int]) -> Poses:
         """The poses that are people, with ids, each person once. ``poses.track_ids``: whose box, or −1."""
-        config, confident = self.config, self.confident(poses, size)
-        scores = self.person_scores(poses, confident)
         known = poses.track_ids >= 0
-        found = scores >= np.where(known, config.keep, config.start)
+        share = np.where(known, self.config.keep, self.config.start)[:, None]
+        confident = self.confident(poses, size, share)
+        scores = self.person_scores(poses, confident)
         order = np.lexsort((-scores, ~known))  # a known person outranks a newcomer
-        kept = np.sort(np.array(self._distinct(poses, confident, [n for n in order if found[n]]), np.int64))
+        kept = np.sort(np.array(self._distinct(poses, confident, [n for n in order if scores[n] > 0]), np.int64))
         people = poses[kept]
         boxes = self.pose_boxes(people, confident[kept], size)
         ids = [self._settle(owner, box) for owner, box in zip(people.track_ids, boxes, strict=True)]

@@ -45,6 +45,8 @@ BAD = {
     "input_size": (0, 256),
     "beta": None,  # with the calibrated score
     "untrained": (133,),
+    "calibration": {"face": [[0.5, 0.1], [0.0, 1.0]]},
+    "thresholds": {"tail": 0.5},
 }
 
 
