@@ -74,6 +74,7 @@ class TinyPose:
             raise EdgeposeError(f"{path}: the labelling net is not there; leave --teachers out or correct it.")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning starves other work
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self._count = skeleton.num_keypoints
         start, stop = skeleton.parts["body"]

@@ -16,6 +16,7 @@ import logging
 import sys
 import tomllib
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from edgepose import EdgeposeError, ModelCard
 from edgepose_training import onnx_graph
 from edgepose_training.checkpoint import load_net
 from edgepose_training.data import MEAN, STD
+from edgepose_training.datasets import Person, read_coco_wholebody
 
 log = logging.getLogger("export")
 
@@ -133,9 +135,14 @@ def export(
     *,
     entries: dict[str, Any] | None = None,
     half_weights: bool = False,
+    int8_people: Sequence[Person] | None = None,
     with_decode: bool = False,
 ) -> tuple[onnx.ModelProto, ModelCard, float]:
-    """A checked ONNX model with its card, and how far it is from torch. Raises EdgeposeError if too far."""
+    """A checked ONNX model with its card, and how far it is from torch. Raises EdgeposeError if too far.
+
+    With `int8_people` the checked float32 model is quantised on their crops. How far int8 may be from it is
+    no matter of logits but of accuracy: measure both files with evaluate.py.
+    """
     net, card = load_for_export(checkpoint)
     card = with_entries(card, entries or {})
     model = to_onnx(net, card)
@@ -143,6 +150,11 @@ def export(
     if half_weights:
         onnx_graph.store_half(model)
         difference = check_parity(net, model, card, HALF_TOLERANCE)
+    if int8_people is not None:
+        from edgepose_training.quantise import calibration_crops, quantise
+
+        model = quantise(model, list(calibration_crops(int8_people, card)))
+        difference = check_parity(net, model, card, np.inf)
     if with_decode:
         onnx_graph.append_decode(model, card)
     onnx_graph.write_card(model, card)
@@ -170,6 +182,11 @@ def read_entries(path: Path) -> dict[str, Any]:
     return entries
 
 
+def _training_people(checkpoint: Path, data: Path) -> list[Person]:
+    skeleton = load_for_export(checkpoint)[1].skeleton
+    return read_coco_wholebody(data / "annotations" / "train.json", data / "images", skeleton)
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
@@ -177,13 +194,21 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--name", help="name in the card (default: the output's)")
     parser.add_argument("--card", type=Path, help="TOML or JSON with entries of the card: licence, data, accuracy, …")
     parser.add_argument("--half-weights", action="store_true", help="store weights as float16 (compute stays float32)")
+    parser.add_argument("--int8", action="store_true", help="quantise the convolutions, calibrated on people of --data")
+    parser.add_argument("--data", type=Path, help="folder with annotations/train.json and images/, for --int8")
     parser.add_argument("--with-decode", action="store_true", help="end in keypoints and scores, for other runtimes")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
+        if args.int8 and (args.half_weights or not args.data):
+            raise EdgeposeError("--int8 needs --data with people to calibrate on, and stores its weights its own way.")
         entries = {"name": args.name or args.output.stem} | (read_entries(args.card) if args.card else {})
         model, card, difference = export(
-            args.checkpoint, entries=entries, half_weights=args.half_weights, with_decode=args.with_decode
+            args.checkpoint,
+            entries=entries,
+            half_weights=args.half_weights,
+            int8_people=_training_people(args.checkpoint, args.data) if args.int8 else None,
+            with_decode=args.with_decode,
         )
         write(model, args.output)
     except EdgeposeError as error:

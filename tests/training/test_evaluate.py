@@ -320,7 +320,7 @@ def test_the_labelling_net_and_the_mean_shapes_give_their_published_figures():
         for split in ("val", "train")
     )
     val = [person for person in val if person.source in ("coco", "lspet")]
-    tiny = baselines.TinyPose(SHARED / "teachers", WHOLEBODY, threads=2)
+    tiny = baselines.TinyPose(SHARED / "teachers", WHOLEBODY, threads=1)
     figures, _, _ = evaluate.evaluate([tiny], val, train, WHOLEBODY, intervals=False)
     net, mean = figures[tiny.name], figures["mean pose in the box"]
     assert net["parts"]["body (truth)"]["ap"]["value"] == pytest.approx(0.663, abs=0.003)

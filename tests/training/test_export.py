@@ -1,0 +1,300 @@
+import json
+from pathlib import Path
+
+import evaluation_fixtures as fixtures
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, numpy_helper
+
+from edgepose import EdgeposeError, ModelCard, Skeleton, TopdownEstimator
+from edgepose.ops import simcc_decode
+from edgepose_training import checkpoint, export, onnx_graph, quantise
+from edgepose_training.config import Config
+from edgepose_training.datasets import read_coco_wholebody
+from edgepose_training.models import build_pose_net
+from edgepose_training.predictors import make_predictor
+
+BODY = Skeleton.load("coco17")
+INPUT_SIZE = (64, 96)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A checkpoint of a tiny net whose averaged weights differ from its plain ones, with logits of a trained size."""
+    torch.manual_seed(3)
+    net = build_pose_net("t", 17, INPUT_SIZE)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.1, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    averaged = {name: value.clone() for name, value in net.state_dict().items()}
+    for name in ("head.cls_x.weight", "head.cls_y.weight"):
+        averaged[name] = averaged[name] * 300
+    path = tmp_path_factory.mktemp("checkpoint") / "best.pt"
+    config = Config(size="t", skeleton="coco17", input_size=INPUT_SIZE, sigma=(2.83, 3.46), epochs=9)
+    state = {"model": net.state_dict(), "ema": averaged, "config": config.to_dict(), "skeleton": BODY.to_dict()}
+    checkpoint.save(path, state | {"untrained": [3], "epoch": 4})
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(trained) -> tuple[onnx.ModelProto, ModelCard, float]:
+    return export.export(trained)
+
+
+def crops(count: int) -> np.ndarray:
+    width, height = INPUT_SIZE
+    return np.random.default_rng(1).standard_normal((count, 3, height, width), np.float32)
+
+
+# --- parity -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_onnxruntime_gives_torchs_logits_for_any_number_of_people(trained, exported, count):
+    net, _ = export.load_for_export(trained)
+    with torch.inference_mode():
+        expected = [output.numpy() for output in net(torch.from_numpy(crops(count)))]
+    for ours, theirs in zip(expected, export.run_onnx(exported[0], crops(count)), strict=True):
+        assert theirs.shape == ours.shape
+        np.testing.assert_allclose(theirs, ours, atol=1e-4 * np.abs(ours).max())
+
+
+def test_the_averaged_weights_are_the_ones_exported(trained):
+    net, _ = export.load_for_export(trained)
+    state = checkpoint.load(trained)
+    assert torch.equal(net.state_dict()["head.cls_x.weight"], state["ema"]["head.cls_x.weight"])
+    assert not torch.equal(state["ema"]["head.cls_x.weight"], state["model"]["head.cls_x.weight"])
+
+
+def spoil(model: onnx.ModelProto) -> None:
+    """Change one weight of one classifier."""
+    (tensor,) = (tensor for tensor in model.graph.initializer if list(tensor.dims) == [256, 2 * INPUT_SIZE[0]])
+    values = numpy_helper.to_array(tensor).copy()
+    values[10, 20] += 0.1 * np.abs(values).max()
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+
+def test_a_file_that_disagrees_with_torch_is_not_written(trained, tmp_path, monkeypatch, capsys):
+    output = tmp_path / "net.onnx"
+    output.write_bytes(b"the file before")
+    monkeypatch.setattr(onnx_graph, "drop_unused_initialisers", spoil)
+    assert export.main([str(trained), "-o", str(output)]) != 0
+    complaint = capsys.readouterr().err.strip()
+    assert complaint.startswith("Not written: torch and onnxruntime differ by")
+    assert "\n" not in complaint
+    assert output.read_bytes() == b"the file before"
+    assert list(tmp_path.iterdir()) == [output]
+
+
+# --- the graph ----------------------------------------------------------------------------------------------
+
+
+def test_the_graph_is_plain_and_dynamic_in_people_only(exported):
+    model, card, _ = exported
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", export.OPSET)]
+    assert not {"Constant", "Identity", "BatchNormalization"} & {node.op_type for node in model.graph.node}
+    shapes = {
+        value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.input, *model.graph.output)
+    }
+    width, height = INPUT_SIZE
+    assert shapes == {
+        "input": ["N", 3, height, width],
+        "simcc_x": ["N", 17, card.bins[0]],
+        "simcc_y": ["N", 17, card.bins[1]],
+    }
+
+
+def test_half_weights_halve_the_file_and_compute_in_float32(trained, exported):
+    model, _, difference = export.export(trained, half_weights=True)
+    assert difference < export.HALF_TOLERANCE
+    assert len(model.SerializeToString()) < 0.53 * len(exported[0].SerializeToString())
+    large = [t for t in model.graph.initializer if np.prod(t.dims) >= 32 and t.data_type != TensorProto.INT64]
+    assert large
+    assert {tensor.data_type for tensor in large} == {TensorProto.FLOAT16}
+    assert {output.dtype for output in export.run_onnx(model, crops(2))} == {np.dtype(np.float32)}
+
+
+def test_weights_beyond_halfs_range_stay_float32(exported):
+    model = onnx.ModelProto()
+    model.CopyFrom(exported[0])
+    values = np.full(64, 1e5, np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(values, "huge"))
+    onnx_graph.store_half(model)
+    kept = {tensor.name: tensor for tensor in model.graph.initializer}
+    np.testing.assert_array_equal(numpy_helper.to_array(kept["huge"]), values)
+
+
+# --- the card -----------------------------------------------------------------------------------------------
+
+
+def test_the_file_carries_its_card(trained, tmp_path):
+    entries = tmp_path / "card.toml"
+    entries.write_text('licence = "Apache-2.0"\n[thresholds]\nbody = 0.4\n')
+    output = tmp_path / "tiny.onnx"
+    assert export.main([str(trained), "-o", str(output), "--card", str(entries)]) == 0
+    card = TopdownEstimator(output, "cpu").card
+    assert (card.name, card.licence, card.thresholds) == ("tiny", "Apache-2.0", {"body": 0.4})
+    assert (card.input_size, card.sigma, card.beta, card.split_ratio) == (INPUT_SIZE, (2.83, 3.46), 10.0, 2.0)
+    assert card.skeleton.keypoints == BODY.keypoints
+    assert card.untrained == (3,)
+    assert "epoch 4 of 9" in card.recipe
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "complaint"),
+    [
+        ("card.toml", 'license = "MIT"', "no entry 'license'"),
+        ("card.toml", "licence = ", "cannot read the card's entries"),
+        ("card.json", "[1]", "expected entries by name"),
+        ("card.json", '{"score": "best"}', "make no sense"),
+    ],
+)
+def test_entries_that_a_card_cannot_hold_are_refused(trained, tmp_path, capsys, name, text, complaint):
+    (tmp_path / name).write_text(text)
+    output = tmp_path / "tiny.onnx"
+    assert export.main([str(trained), "-o", str(output), "--card", str(tmp_path / name)]) == 2
+    assert complaint in capsys.readouterr().err
+    assert not output.exists()
+
+
+def test_a_file_that_is_no_checkpoint_is_one_sentence(tmp_path, capsys):
+    (tmp_path / "x.pt").write_bytes(b"nothing")
+    assert export.main([str(tmp_path / "x.pt"), "-o", str(tmp_path / "x.onnx")]) == 2
+    assert "x.pt" in capsys.readouterr().err
+
+
+# --- what ships is what is measured -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_checkpoint_and_file_predict_the_same(trained, exported, tmp_path, flip):
+    path = tmp_path / "net.onnx"
+    export.write(exported[0], path)
+    frame = np.random.default_rng(5).integers(0, 255, (120, 100, 3), np.uint8)
+    bboxes = np.array([[10, 10, 60, 100], [30, 5, 90, 70]], np.float32)
+    first, second = (make_predictor(str(model), flip=flip)(frame, bboxes) for model in (trained, path))
+    # An argmax may tip over between two equal bins: a rare neighbour is no difference worth a name.
+    assert np.mean(np.abs(first[0] - second[0]).max(-1) > 1e-3) < 0.05
+    np.testing.assert_allclose(first[1], second[1], atol=1e-3)
+    assert (first[1][:, 3] == 0).all()
+
+
+# --- the decoder in the graph -------------------------------------------------------------------------------
+
+
+def decoded(card: ModelCard, simcc_x: np.ndarray, simcc_y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Outputs of a graph that is nothing but the decoder."""
+    names = ("simcc_x", "simcc_y")
+    values = [
+        onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *array.shape[1:]])
+        for name, array in zip(names, (simcc_x, simcc_y), strict=True)
+    ]
+    graph = onnx.helper.make_graph([], "decoder", values, values)
+    opset = [onnx.helper.make_opsetid("", export.OPSET)]
+    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8)
+    onnx_graph.append_decode(model, card)
+    onnx.checker.check_model(model, full_check=True)
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(["keypoints", "scores"], dict(zip(names, (simcc_x, simcc_y), strict=True)))
+
+
+def logits(count: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(2)
+    width, height = INPUT_SIZE
+    simcc_x = generator.normal(size=(count, 17, 2 * width)).astype(np.float32)
+    simcc_y = generator.normal(size=(count, 17, 2 * height)).astype(np.float32)
+    simcc_x[:, :, 40] += 2
+    simcc_x[0, 0, [7, 9]] = 50  # a tie: the first one counts
+    simcc_y[0, 1] = -3.0  # nowhere above zero
+    return simcc_x, simcc_y
+
+
+@pytest.mark.parametrize("score", ["calibrated", "softmax", "min", "mean", "max"])
+def test_the_graphs_decoder_is_simcc_decode(score):
+    card = fixtures.card(BODY, input_size=INPUT_SIZE, sigma=(2.83, 3.46), score=score)
+    soft = score in ("calibrated", "softmax")
+    simcc_x, simcc_y = logits()
+    keypoints, scores = simcc_decode(
+        simcc_x,
+        simcc_y,
+        split_ratio=2.0,
+        score="softmax" if soft else score,
+        beta=card.beta if soft else None,
+        sigma=card.sigma if score == "calibrated" else None,
+    )
+    theirs = decoded(card, simcc_x, simcc_y)
+    np.testing.assert_array_equal(theirs[0], keypoints)
+    np.testing.assert_allclose(theirs[1], scores, rtol=2e-5, atol=1e-6)
+
+
+def test_the_graphs_decoder_follows_calibration_and_untrained_points():
+    curve = [[0.0, 0.2, 0.6, 1.0], [0.1, 0.1, 0.9, 0.95]]
+    plain = fixtures.card(BODY, input_size=INPUT_SIZE, sigma=(2.83, 3.46))
+    card = fixtures.card(
+        BODY, input_size=INPUT_SIZE, sigma=(2.83, 3.46), calibration={"body": curve}, untrained=(2, 16)
+    )
+    _, raw = decoded(plain, *logits())
+    _, scores = decoded(card, *logits())
+    expected = np.interp(raw, *curve)
+    expected[:, [2, 16]] = 0
+    assert np.ptp(raw) > 0.1  # the curve is walked along, not only met at its ends
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
+def test_export_with_decode_ends_in_keypoints_and_scores(trained):
+    model, _, _ = export.export(trained, with_decode=True)
+    assert [output.name for output in model.graph.output] == ["keypoints", "scores"]
+    keypoints, scores = export.run_onnx(model, crops(3))
+    assert keypoints.shape == (3, 17, 2)
+    assert scores.shape == (3, 17)
+    assert (scores[:, 3] == 0).all()
+
+
+# --- int8 ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def people(tmp_path):
+    data = fixtures.dataset(tmp_path / "data", split="train")
+    return read_coco_wholebody(data / "annotations/train.json", data / "images", BODY)
+
+
+def test_int8_keeps_the_logits_close_in_a_quarter_of_the_size(trained, exported, people):
+    card = exported[1]
+    sample = list(quantise.calibration_crops(people, card))
+    assert [crop.shape for crop in sample] == [(1, 3, 96, 64)] * 4
+    small, _, _ = export.export(trained, int8_people=people)
+    weights = [tensor for tensor in small.graph.initializer if len(tensor.dims) == 4]
+    assert {tensor.data_type for tensor in weights} == {TensorProto.INT8}
+    assert len(small.SerializeToString()) < 0.4 * len(exported[0].SerializeToString())
+    expected, found = (export.run_onnx(model, sample[0])[0] for model in (exported[0], small))
+    assert np.corrcoef(expected.ravel(), found.ravel())[0, 1] > 0.98
+
+
+def test_int8_by_the_command_line(trained, tmp_path, capsys):
+    data = fixtures.dataset(tmp_path / "data", split="train", skeleton=BODY)
+    output = tmp_path / "int8.onnx"
+    assert export.main([str(trained), "-o", str(output), "--int8"]) == 2
+    assert "--int8 needs --data" in capsys.readouterr().err
+    assert export.main([str(trained), "-o", str(output), "--int8", "--data", str(data)]) == 0
+    frame = np.zeros((100, 100, 3), np.uint8)
+    poses = TopdownEstimator(output, "cpu")(frame, [[0, 0, 90, 90]])
+    assert poses.keypoints.shape == (1, 17, 2)
+
+
+def test_int8_without_people_is_refused(exported):
+    with pytest.raises(EdgeposeError, match="needs pictures of people"):
+        quantise.quantise(exported[0], [])
+
+
+def test_entries_of_json_reach_the_card(trained, tmp_path):
+    accuracy = tmp_path / "card.json"
+    accuracy.write_text(json.dumps({"accuracy": {"body": 0.5}}))
+    card = export.with_entries(export.load_for_export(trained)[1], export.read_entries(accuracy))
+    assert card.accuracy == {"body": 0.5}
