@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     what = p.add_argument_group("what to look at", "default: the first camera, else the demo")
     source = what.add_mutually_exclusive_group()
     source.add_argument("--camera", type=int, metavar="N", help="camera number, 0 is the first")
-    source.add_argument("--source", metavar="PATH|URL|FOLDER|demo", help="a video, picture, stream, …")
+    source.add_argument("--source", metavar="PATH|URL|FOLDER|demo", help="a video, picture or stream")
     what.add_argument("--sequence", action="store_true", help="the folder's pictures are frames of a video")
     model = p.add_argument_group("model")
     model.add_argument("--model", default="default", metavar="NAME|ONNX", help="a shipped one, or RTMPose, DWPose")
@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         help="mirror the view, never the data (default: for cameras)",
     )
-    view.add_argument("--fullscreen", action="store_true")
+    view.add_argument("--fullscreen", action="store_true", help="start on the whole screen")
     view.add_argument("--screenshot", metavar="PNG", help="save the window after a moment and quit")
     p.add_argument("-v", "--verbose", action="store_true", help="say more, with tracebacks")
     p.add_argument("--version", action="store_true", help="print the version and quit")
@@ -118,6 +118,8 @@ class Setup:
 
 def _run(args: argparse.Namespace) -> int:
     headless = args.headless or _no_window()
+    if headless and args.screenshot:
+        raise EdgeposeError("--screenshot shows the window: it needs a display, or QT_QPA_PLATFORM=offscreen")
     setup = _set_up(args)
     if headless:
         return _headless(setup)

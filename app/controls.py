@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from PyQt6.QtCore import QPointF, QSize, Qt, pyqtSignal
-from PyQt6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF
+from PyQt6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF, QResizeEvent
 from PyQt6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QSlider, QToolButton, QWidget
 
 from .camera import list_cameras
@@ -48,6 +48,7 @@ class Controls(QWidget):
         self.source_box = SourceBox()
         self.source_box.setToolTip("Where the pictures come from; files can also be dropped on the window")
         self.source_box.setMinimumWidth(170)
+        self.source_box.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.source_box.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
         self.source_box.activated.connect(self._on_source)
         self.pause_button = self._button("", "Pause (space)", icon_name="pause", checkable=True)
@@ -82,7 +83,7 @@ class Controls(QWidget):
         entries: list[tuple[str, object]] = [("Demo", "demo")]
         entries += [(f"Camera {n} · {label}", n) for n, label in list_cameras().items()]
         if spec not in [value for _, value in entries]:
-            entries.insert(0, (name[:1].upper() + name[1:], spec))
+            entries.insert(0, (name, spec))
         entries += ASK
         self.source_box.clear()
         for label, value in entries:
@@ -112,13 +113,38 @@ class Controls(QWidget):
         row.addWidget(self.boxes_button)
         row.addWidget(self.mirror_button)
         row.addSpacing(14)
-        row.addWidget(QLabel("Threshold"))
+        row.addWidget(caption := QLabel("Threshold"))
         row.addWidget(self.threshold_slider)
         row.addWidget(self.threshold_label)
         row.addStretch(1)
         row.addWidget(self.screenshot_button)
         row.addWidget(self.record_button)
         row.addWidget(self.fullscreen_button)
+        # A small screen does without these, the first one first; all of them have keys.
+        self._dispensable: list[tuple[QWidget, ...]] = [
+            (caption,),
+            (self.threshold_slider, self.threshold_label),
+            (self.screenshot_button, self.record_button),
+            (self.boxes_button, self.mirror_button),
+        ]
+        row.setSizeConstraint(QHBoxLayout.SizeConstraint.SetNoConstraint)
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Leave out what does not fit."""
+        super().resizeEvent(event)
+        layout = self.layout()
+        for group in self._dispensable:
+            for widget in group:
+                widget.show()
+        for group in self._dispensable:
+            if layout is None or layout.sizeHint().width() <= self.width():
+                break
+            for widget in group:
+                widget.hide()
+
+    def minimumSizeHint(self) -> QSize:
+        """Narrower than the layout thinks: see resizeEvent."""
+        return QSize(420, super().sizeHint().height())
 
     def _button(self, text: str, tip: str, *, icon_name: str = "", checkable: bool = False) -> QToolButton:
         button = QToolButton()

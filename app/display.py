@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 
 # Shared libraries that Qt wants from the system → Debian and Ubuntu packages.
 PACKAGES = {
@@ -67,6 +68,8 @@ def clear_opencv_qt() -> None:
 def why_no_window() -> str:
     """A sentence on why Qt cannot open a window here and what to do; empty when it can."""
     clear_opencv_qt()
+    if sys.platform != "linux":  # elsewhere the wheel brings all that it needs, and a display is there
+        return "" if find_spec("PyQt6") else explain("No module named 'PyQt6'")
     try:
         probe = subprocess.run(
             [sys.executable, "-c", _PROBE],

@@ -21,6 +21,8 @@ from .timing import Rate
 
 log = logging.getLogger(__name__)
 
+THE_END = "the end"  # the message of an engine whose source has no more
+
 
 class Estimator(Protocol):
     """What the engine needs of `edgepose.TopdownEstimator`."""
@@ -156,7 +158,7 @@ class Engine:
             if stream != self._stream or not self._frames.put((frame, source.related), wait=lossless):
                 return
         if stream == self._stream:
-            self.message = "the end"
+            self.message = THE_END
             if not self.realtime:
                 self._frames.close()
 

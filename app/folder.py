@@ -54,6 +54,7 @@ class Folder(Source):
         self._files = sorted((f for f in files if f.suffix.lower() in PICTURE_SUFFIXES), key=natural_key)
         if not self._files:
             raise EdgeposeError(f"{path}: no pictures in this folder ({', '.join(sorted(PICTURE_SUFFIXES))})")
+        self.count = len(self._files)
         self._position = 0
         self._index = 0
 

@@ -10,6 +10,7 @@ from .drift import Drift, DriftReport
 from .engine import Engine, Estimator, Result
 from .sinks import Sink
 from .source import Source
+from .status import count_of
 from .timing import TimingTable
 
 PROGRESS_EVERY = 2.0  # s
@@ -31,10 +32,13 @@ class Report:
     def text(self) -> str:
         """For people, several lines."""
         rate = self.frames / self.seconds if self.seconds else 0.0
-        lines = [f"{self.frames} frames in {self.seconds:.1f} s ({rate:.1f} fps), {self.people} people seen"]
+        frames = count_of(self.frames, "frame", "frames")
+        lines = [
+            f"{frames} in {self.seconds:.1f} s ({rate:.1f} fps), {self.people / max(1, self.frames):.2f} people a frame"
+        ]
         if self.skipped:
             few = ", ".join(self.skipped[:5]) + (" …" if len(self.skipped) > 5 else "")
-            count = f"{len(self.skipped)} file{'s' if len(self.skipped) > 1 else ''}"
+            count = count_of(len(self.skipped), "file", "files")
             lines.append(f"skipped {count} that could not be read: {few}")
         if self.timings.rows():
             lines += ["", self.timings.text()]
@@ -101,5 +105,6 @@ def _consume(result: Result, sinks: Sequence[Sink], report: Report, drift: Drift
 
 
 def _status(report: Report, engine: Engine, result: Result | None) -> str:
-    people = f" · {len(result.poses)} people" if result else ""
-    return f"frame {report.frames} · {engine.pose_rate.per_second():.1f} fps{people}"
+    total = f" of {engine.source.count}" if engine.source and engine.source.count else ""
+    people = f" · {count_of(len(result.poses), 'person', 'people')}" if result else ""
+    return f"frame {report.frames}{total} · {engine.pose_rate.per_second():.1f} fps{people}"

@@ -102,6 +102,10 @@ class VideoSink:
         return writer
 
 
+# Of each format its own; OpenCV's default for WebP is lossless and takes a quarter of a second a picture.
+_QUALITY = [cv2.IMWRITE_WEBP_QUALITY, 90, cv2.IMWRITE_JPEG_QUALITY, 92]
+
+
 class PictureSink:
     """Annotated pictures into a folder, under their own names, or the one picture that was asked for."""
 
@@ -115,7 +119,7 @@ class PictureSink:
         path = _made(self._path if self._single else self._path / name)
         image = compose(result.frame.image, result.poses, self._cast, self._look)
         try:
-            done = cv2.imwrite(str(path), image)
+            done = cv2.imwrite(str(path), image, _QUALITY)
         except cv2.error:
             done = False
         if not done:

@@ -41,6 +41,7 @@ class Source(ABC):
     live: bool = False  # the pictures do not wait for us: the newest wins, a lost connection is opened again
     related: bool = True  # neighbouring pictures show the same scene: track and smooth
     fps: float = 30.0  # nominal rate; recordings and the pace of playback use it
+    count: int | None = None  # pictures, where known
     message: str = ""  # what is wrong right now, for people; empty when all is well
 
     def __init__(self) -> None:

@@ -29,6 +29,7 @@ class VideoFile(Source):
         rate = self._capture.get(cv2.CAP_PROP_FPS)
         self.fps = rate if 1 <= rate <= 1000 else 30.0  # some containers state 0 or their time base
         self._expected = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self.count = self._expected if self._expected > 0 else None
         self._index = 0
         self._time = 0.0
 

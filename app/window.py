@@ -11,16 +11,26 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 import cv2
-from PyQt6.QtCore import Qt, QTimer
+from PyQt6.QtCore import QSize, Qt, QTimer
 from PyQt6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent, QKeySequence, QShortcut
-from PyQt6.QtWidgets import QApplication, QFileDialog, QHBoxLayout, QInputDialog, QLabel, QVBoxLayout, QWidget
+from PyQt6.QtWidgets import (
+    QApplication,
+    QFileDialog,
+    QHBoxLayout,
+    QInputDialog,
+    QLabel,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from .bridge import Bridge
 from .controls import ASK_FILE, ASK_FOLDER, ASK_URL, Controls
-from .engine import Engine
+from .engine import THE_END, Engine
 from .overlay import Look, compose
 from .sinks import Recorder, Sink, save_sink
 from .source import Source, open_source
+from .status import facts, trouble
 from .style import SHEET
 from .timing import Rate
 from .view import VideoView
@@ -30,8 +40,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SILENT_AFTER = 3.0  # s without a picture from a live source before the window says so
 SCREENSHOT_AFTER = 2.5  # s of shown pictures before --screenshot
+GIVE_UP_AFTER = 20.0  # s without any before --screenshot
 OUTPUT = Path("output")
 
 
@@ -52,7 +62,7 @@ class Window(QWidget):
         self._shown_rate = Rate()
         self._shown = 0
         self._first_shown = 0.0
-        self._last_result = time.perf_counter()
+        self._opened = self._last_result = time.perf_counter()
         self._toast, self._toast_until = "", 0.0
         self._spec: int | str = setup.spec
         self._recorder: Recorder | None = None  # the record button's
@@ -72,6 +82,7 @@ class Window(QWidget):
         self.status.setObjectName("status")
         self.facts.setObjectName("facts")
         self.facts.setAlignment(Qt.AlignmentFlag.AlignRight)
+        self.status.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # the facts go first
         self._status_row = QWidget()
         row = QHBoxLayout(self._status_row)
         row.setContentsMargins(14, 0, 14, 8)
@@ -94,6 +105,7 @@ class Window(QWidget):
         self.controls.screenshot.connect(self._save_picture)
         self.controls.fullscreen.connect(self._toggle_fullscreen)
         self._shortcuts()
+        self.view.setFocus()
         self._timer = QTimer(self)
         self._timer.timeout.connect(self._refresh)
         self._timer.start(250)
@@ -118,6 +130,12 @@ class Window(QWidget):
         for key, action in actions.items():
             QShortcut(QKeySequence(key), self).activated.connect(action)
 
+    def first_size(self) -> QSize:
+        """Room for the view as it would like to be, as far as the screen allows."""
+        screen = self.screen()
+        limit = screen.availableSize() * 0.9 if screen else QSize(1280, 800)
+        return self.sizeHint().boundedTo(limit)
+
     # The source -------------------------------------------------------------------------------------------
 
     def _open(self, spec: int | str, source: Source | None = None) -> None:
@@ -125,7 +143,7 @@ class Window(QWidget):
         self._spec = spec
         self.engine.open(lambda: source if source else open_source(spec, sequence=self.setup.args.sequence))
         self._last_result = time.perf_counter()
-        self.controls.set_source(spec, source.name if source else Path(str(spec)).name or str(spec))
+        self.controls.set_source(spec, f"Camera {spec}" if isinstance(spec, int) else Path(spec).name or spec)
         self.controls.pause_button.setChecked(False)
         if not self._mirror_is_chosen:
             self.controls.set_mirror(isinstance(spec, int))  # a person in front of a camera expects a mirror
@@ -142,7 +160,7 @@ class Window(QWidget):
         if isinstance(spec, int | str) and spec != "":
             self._open(spec)
         else:
-            self.controls.set_source(self._spec, str(self._spec))
+            self.controls.set_source(self._spec, Path(str(self._spec)).name)
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
         data = event.mimeData() if event else None
@@ -175,9 +193,6 @@ class Window(QWidget):
         self._first_shown = self._first_shown or now
         self._shown_rate.tick(now)
         self.view.show_message(self._message())
-        if self.setup.args.screenshot and now - self._first_shown > SCREENSHOT_AFTER:
-            # Not from within the paint event: grab() paints again.
-            QTimer.singleShot(0, self._window_screenshot)
 
     def _refresh(self) -> None:
         """The status line and the message, four times a second."""
@@ -185,44 +200,29 @@ class Window(QWidget):
         source = self.engine.source
         recording = "● recording   " if self._recorder else ""
         self.status.setText(recording + (self._toast_text() or (source.description if source else "")))
-        result = self.view.result
-        people = len(result.poses) if result else 0
-        estimator = self.setup.estimator
+        result, estimator = self.view.result, self.setup.estimator
         self.facts.setText(
-            "     ".join(
-                (
-                    f"{self._shown_rate.per_second():.1f} fps",
-                    f"{self.view.age_ms:.0f} ms old",
-                    f"{people} {'person' if people == 1 else 'people'}",
-                    f"{estimator.card.name} on {estimator.device}",
-                )
+            facts(
+                fps=self._shown_rate.per_second(),
+                age_ms=self.view.age_ms,
+                people=len(result.poses) if result else None,
+                model=estimator.card.name,
+                device=estimator.device,
             )
         )
         if self.engine.error is not None and not self.exit_code:
             self.exit_code = 1
             log.error("%s", self.engine.message)
+        if self.setup.args.screenshot and self._screenshot_is_due():
+            self._window_screenshot(self.setup.args.screenshot)
 
     def _message(self) -> str:
-        """What keeps the picture from moving, in words; empty when all is well or the user paused."""
-        engine, source = self.engine, self.engine.source
-        if engine.error is not None:
-            return engine.message
-        if engine.message == "the end":
-            still = source is not None and not source.related
-            return "" if still else "The end. Space plays it again."
-        if engine.message:
-            return engine.message[:1].upper() + engine.message[1:]
-        if source is not None and source.message:
-            return source.message[:1].upper() + source.message[1:]
-        silent = time.perf_counter() - self._last_result
-        if source is not None and source.live and not engine.paused and silent > SILENT_AFTER:
-            return f"No new picture from {source.name} for {silent:.0f} s"
-        return ""
+        return trouble(self.engine, time.perf_counter() - self._last_result)
 
     # Controls ---------------------------------------------------------------------------------------------
 
     def _space(self) -> None:
-        if self.engine.message == "the end":
+        if self.engine.message == THE_END:
             self._open(self._spec)
         else:
             self.controls.pause_button.toggle()
@@ -280,13 +280,15 @@ class Window(QWidget):
 
     # Ends -------------------------------------------------------------------------------------------------
 
-    def _window_screenshot(self) -> None:
-        path, self.setup.args.screenshot = self.setup.args.screenshot, None
-        if path is None:
-            return
-        self._refresh()
+    def _screenshot_is_due(self) -> bool:
+        """After a while of pictures; of a source that shows nothing, what the window says about it."""
+        now = time.perf_counter()
+        return bool(self._shown and now - self._first_shown > SCREENSHOT_AFTER) or now - self._opened > GIVE_UP_AFTER
+
+    def _window_screenshot(self, path: str) -> None:
+        self.setup.args.screenshot = None
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        if not self.grab().save(path):
+        if not self.grab().save(path, quality=90):
             log.error("%s: cannot be written; choose a writable place that ends in .png", path)
             self.exit_code = 2
         self.close()
@@ -298,6 +300,7 @@ class Window(QWidget):
 
     def closeEvent(self, event: QCloseEvent | None) -> None:
         self._timer.stop()
+        self.hide()  # at once: a device that blocks must not leave a dead window on the screen
         if self._recorder:
             self._on_recording(False)
         self.engine.stop()
@@ -336,6 +339,7 @@ def show(setup: Setup, sinks: list[Sink]) -> int:
         if setup.args.fullscreen:
             window._toggle_fullscreen()
         else:
+            window.resize(window.first_size())
             window.show()
         app.exec()
     finally:

@@ -160,6 +160,7 @@ def mistakes(tmp_path: Path, constant_model: Path) -> dict[str, tuple[list[objec
         "no onnx": (["--source", "demo", "--model", "text.onnx"], "text.onnx"),
         "no simcc": (["--source", "demo", "--model", "other.onnx"], "other.onnx"),
         "no detector": (["--source", "demo", *good, "--detector", "text.onnx"], "text.onnx"),
+        "screenshot": (["--source", "demo", *good, "--screenshot", "a.png"], "--screenshot shows the window"),
         "ending": (["--source", "demo", *good, "--save", "a.xyz"], "unknown ending .xyz"),
         "place": (["--source", "demo", *good, "--json", "text.png/a.jsonl"], "text.png"),
     }

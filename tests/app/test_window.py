@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -170,6 +171,38 @@ def test_screenshot_and_recording_buttons(
     saved = cv2.VideoCapture(str(video))
     assert saved.get(cv2.CAP_PROP_FRAME_COUNT) >= 15
     saved.release()
+
+
+def offscreen(*args: object, cwd: Path) -> subprocess.Popen[str]:
+    """The app in a process of its own, with a window that nobody sees."""
+    display.clear_opencv_qt()
+    env = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    command = [sys.executable, "-m", "edgepose_app", *map(str, args)]
+    return subprocess.Popen(command, cwd=cwd, env=env, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.usefixtures("qapp")
+def test_a_single_picture_can_be_looked_at_and_photographed(tmp_path: Path, constant_model: Path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.random.default_rng(0).integers(0, 255, (90, 90, 3), dtype=np.uint8))
+    process = offscreen("--source", "a.png", "--model", constant_model, "--screenshot", "shot.png", cwd=tmp_path)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    assert cv2.imread(str(tmp_path / "shot.png")).std() > 25
+
+
+@pytest.mark.usefixtures("qapp")
+def test_ctrl_c_closes_the_window(tmp_path: Path, constant_model: Path):
+    video = write_video(tmp_path / "numbers.avi", 500)
+    process = offscreen("--source", video, "--model", constant_model, "--json", "out.jsonl", cwd=tmp_path)
+    out = tmp_path / "out.jsonl"
+    deadline = time.monotonic() + 60
+    while (not out.exists() or out.stat().st_size == 0) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 0, stderr
+    assert "Traceback" not in stderr
+    assert out.read_text().endswith("}\n")
 
 
 def test_an_exception_in_a_slot_does_not_abort(tmp_path: Path):

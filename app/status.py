@@ -1,0 +1,39 @@
+"""What the window says: the facts of the status line, and what is wrong when the picture stands still."""
+
+from __future__ import annotations
+
+from .engine import THE_END, Engine
+
+SILENT_AFTER = 3.0  # s without a picture from a live source before that is worth a sentence
+
+
+def facts(*, fps: float, age_ms: float, people: int | None, model: str, device: str) -> str:
+    """The right half of the status line; `people` is None while there is nothing to count."""
+    words = []
+    if people is not None:
+        words += [f"{fps:.1f} fps", f"{age_ms:.0f} ms old", count_of(people, "person", "people")]
+    return "     ".join([*words, f"{model} on {device}"])
+
+
+def trouble(engine: Engine, silent: float) -> str:
+    """Why there is no new picture, as a sentence; empty when all is well or the user paused.
+
+    `silent`: seconds since the last result.
+    """
+    source = engine.source
+    if engine.error is not None:
+        return engine.message
+    if engine.message == THE_END:
+        unrelated = source is not None and not source.related
+        return "" if unrelated else "The end. Space plays it again."
+    if engine.message or (source is not None and source.message):
+        said = engine.message or (source.message if source else "")
+        return said[:1].upper() + said[1:]
+    if source is not None and source.live and not engine.paused and silent > SILENT_AFTER:
+        return f"No new picture from {source.name} for {silent:.0f} s"
+    return ""
+
+
+def count_of(count: int, one: str, many: str) -> str:
+    """`1 person`, `2 people`."""
+    return f"{count} {one if count == 1 else many}"
