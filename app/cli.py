@@ -9,7 +9,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -26,7 +25,6 @@ log = logging.getLogger(__name__)
 
 DESCRIPTION = "Whole-body pose in real time, from a camera, a video, a stream or pictures."
 DEMO_SECONDS = 10.0  # of a demo without window and limits
-OUTPUT = Path("output")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -186,6 +184,7 @@ def _headless(setup: Setup) -> int:
     from . import headless
     from .demo import Demo
     from .drift import Drift
+    from .keeper import OUTPUT
     from .overlay import Look
 
     args, source = setup.args, setup.source

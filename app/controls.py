@@ -7,7 +7,17 @@ from typing import Any
 
 from PyQt6.QtCore import QPointF, QSize, Qt, pyqtSignal
 from PyQt6.QtGui import QColor, QPainter, QPaintEvent, QPen, QPolygonF, QResizeEvent
-from PyQt6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QSlider, QToolButton, QWidget
+from PyQt6.QtWidgets import (
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QInputDialog,
+    QLabel,
+    QSizePolicy,
+    QSlider,
+    QToolButton,
+    QWidget,
+)
 
 from .camera import list_cameras
 from .overlay import GROUPS, Look
@@ -194,3 +204,15 @@ class Controls(QWidget):
     def _on_threshold(self, value: int) -> None:
         self._change(threshold=value / 100)
         self._show_threshold()
+
+
+def ask(parent: QWidget, choice: object) -> int | str | None:
+    """What to open for an entry of the source box, after a dialog where it needs one; None: nothing."""
+    said: object = choice
+    if choice == ASK_FILE:
+        said = QFileDialog.getOpenFileName(parent, "Open a video or a picture")[0]
+    elif choice == ASK_FOLDER:
+        said = QFileDialog.getExistingDirectory(parent, "Open a folder of pictures")
+    elif choice == ASK_URL:
+        said = QInputDialog.getText(parent, "Open a stream", "Address (http://, rtsp://, …)")[0].strip()
+    return said if isinstance(said, int | str) and said != "" else None

@@ -5,19 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import cv2
 from PyQt6.QtCore import QSize, Qt, QTimer
 from PyQt6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent, QKeySequence, QShortcut
 from PyQt6.QtWidgets import (
     QApplication,
-    QFileDialog,
     QHBoxLayout,
-    QInputDialog,
     QLabel,
     QSizePolicy,
     QVBoxLayout,
@@ -25,10 +21,11 @@ from PyQt6.QtWidgets import (
 )
 
 from .bridge import Bridge
-from .controls import ASK_FILE, ASK_FOLDER, ASK_URL, Controls
+from .controls import Controls, ask
 from .engine import THE_END, Engine
-from .overlay import Look, compose
-from .sinks import Recorder, Sink, save_sink
+from .keeper import Keeper
+from .overlay import Look
+from .sinks import Recorder, Sink
 from .source import Source, open_source
 from .status import facts, trouble
 from .style import SHEET
@@ -42,7 +39,6 @@ log = logging.getLogger(__name__)
 
 SCREENSHOT_AFTER = 2.5  # s of shown pictures before --screenshot
 GIVE_UP_AFTER = 20.0  # s without any before --screenshot
-OUTPUT = Path("output")
 
 
 class Window(QWidget):
@@ -59,13 +55,13 @@ class Window(QWidget):
         self.controls = Controls(look)
         self.bridge = Bridge(self)
         self.engine = Engine(setup.estimator, realtime=True, on_result=self.bridge.poke)
+        self.keeper = Keeper(self.engine, setup.cast)
         self._shown_rate = Rate()
         self._shown = 0
         self._first_shown = 0.0
         self._opened = self._last_result = time.perf_counter()
         self._toast, self._toast_until = "", 0.0
         self._spec: int | str = setup.spec
-        self._recorder: Recorder | None = None  # the record button's
         self._saver = Recorder(sinks) if sinks else None  # --save and --json
         if self._saver:
             self.engine.listeners.append(self._saver)
@@ -150,17 +146,11 @@ class Window(QWidget):
         self._refresh()
 
     def _on_source_chosen(self, choice: object) -> None:
-        spec: object = choice
-        if choice == ASK_FILE:
-            spec = QFileDialog.getOpenFileName(self, "Open a video or a picture")[0]
-        elif choice == ASK_FOLDER:
-            spec = QFileDialog.getExistingDirectory(self, "Open a folder of pictures")
-        elif choice == ASK_URL:
-            spec = QInputDialog.getText(self, "Open a stream", "Address (http://, rtsp://, …)")[0].strip()
-        if isinstance(spec, int | str) and spec != "":
-            self._open(spec)
-        else:
+        spec = ask(self, choice)
+        if spec is None:
             self.controls.set_source(self._spec, Path(str(self._spec)).name)
+        else:
+            self._open(spec)
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
         data = event.mimeData() if event else None
@@ -198,7 +188,7 @@ class Window(QWidget):
         """The status line and the message, four times a second."""
         self.view.show_message(self._message())
         source = self.engine.source
-        recording = "● recording   " if self._recorder else ""
+        recording = "● recording   " if self.keeper.recording else ""
         self.status.setText(recording + (self._toast_text() or (source.description if source else "")))
         result, estimator = self.view.result, self.setup.estimator
         self.facts.setText(
@@ -239,29 +229,14 @@ class Window(QWidget):
 
     def _on_recording(self, on: bool) -> None:
         if on:
-            path = OUTPUT / time.strftime("recording-%Y%m%d-%H%M%S.mp4")
-            source = self.engine.source
-            sink = save_sink(str(path), source.fps if source else 30.0, self.setup.cast, self._file_look())
-            self._recorder = Recorder([sink])
-            self.engine.listeners.append(self._recorder)
-        elif self._recorder:
-            self.engine.listeners.remove(self._recorder)
-            self._say("; ".join(self._recorder.close()))
-            self._recorder = None
+            self.keeper.start(self.view.look)
+        elif self.keeper.recording:
+            self._say(self.keeper.stop())
         self._refresh()
 
     def _save_picture(self) -> None:
-        result = self.view.result
-        if result is None:
-            return
-        path = OUTPUT / time.strftime("pose-%Y%m%d-%H%M%S.png")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image = compose(result.frame.image, result.poses, self.setup.cast, self._file_look())
-        self._say(f"saved {path}" if cv2.imwrite(str(path), image) else f"{path} cannot be written")
-
-    def _file_look(self) -> Look:
-        """As shown, but never mirrored: a file shows the world as it is."""
-        return replace(self.view.look, mirror=False)
+        if self.view.result is not None:
+            self._say(self.keeper.save_picture(self.view.result, self.view.look))
 
     def _toggle_fullscreen(self) -> None:
         full = not self.isFullScreen()
@@ -301,8 +276,7 @@ class Window(QWidget):
     def closeEvent(self, event: QCloseEvent | None) -> None:
         self._timer.stop()
         self.hide()  # at once: a device that blocks must not leave a dead window on the screen
-        if self._recorder:
-            self._on_recording(False)
+        self.keeper.stop()
         self.engine.stop()
         if self._saver:
             for said in self._saver.close():

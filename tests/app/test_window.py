@@ -124,7 +124,6 @@ def test_controls_change_the_look_alone(qapp: Any, open_window: Callable[..., An
     controls.threshold_slider.setValue(55)
     controls.boxes_button.click()
     assert window.view.look == Look(threshold=0.55, mirror=True, hidden=frozenset({"face"}), bboxes=True)
-    assert window._file_look() == Look(threshold=0.55, mirror=False, hidden=frozenset({"face"}), bboxes=True)
 
 
 def test_a_wrong_path_is_said_and_the_window_lives(qapp: Any, open_window: Callable[..., Any], tmp_path: Path):
