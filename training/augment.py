@@ -40,8 +40,9 @@ class Sample:
     inside: np.ndarray  # [K] bool: labelled and in the picture; labelled and not inside: absent
 
 
-def augment(crop: Crop, skeleton: Skeleton, input_size: tuple[int, int], strength: Strength,
-            rng: np.random.Generator) -> Sample:  # fmt: skip
+def augment(
+    crop: Crop, skeleton: Skeleton, input_size: tuple[int, int], strength: Strength, rng: np.random.Generator
+) -> Sample:
     """Draw one training sample from a crop. `input_size` is (W, H)."""
     image, bbox = crop.image, crop.bbox
     if rng.random() < strength.cut:
@@ -67,8 +68,16 @@ def plain(crop: Crop, skeleton: Skeleton, input_size: tuple[int, int]) -> Sample
     return augment(crop, skeleton, input_size, Strength(), np.random.default_rng(0))
 
 
-def render(crop: Crop, image: np.ndarray, skeleton: Skeleton, affine: np.ndarray, input_size: tuple[int, int],
-           flip: bool, strength: Strength, rng: np.random.Generator) -> Sample:  # fmt: skip
+def render(
+    crop: Crop,
+    image: np.ndarray,
+    skeleton: Skeleton,
+    affine: np.ndarray,
+    input_size: tuple[int, int],
+    flip: bool,
+    strength: Strength,
+    rng: np.random.Generator,
+) -> Sample:
     """Warp picture and points, decide what is in the picture, then disturb the colours."""
     points = crop.keypoints @ affine[:, :2].T + affine[:, 2]
     seen = np.array(image.shape[1::-1])
@@ -87,8 +96,9 @@ def render(crop: Crop, image: np.ndarray, skeleton: Skeleton, affine: np.ndarray
     return Sample(disturb(warped, strength, rng), points.astype(np.float32), weights.astype(np.float32), inside)
 
 
-def similarity(center: np.ndarray, size: np.ndarray, angle: float, input_size: tuple[int, int],
-               flip: bool) -> np.ndarray:  # fmt: skip
+def similarity(
+    center: np.ndarray, size: np.ndarray, angle: float, input_size: tuple[int, int], flip: bool
+) -> np.ndarray:
     """Affine [2, 3], crop → input: turn by −angle degrees about `center`, scale W/w, optionally mirrored."""
     width, height = input_size
     scale, radians = width / size[0], np.deg2rad(angle)
@@ -101,8 +111,9 @@ def similarity(center: np.ndarray, size: np.ndarray, angle: float, input_size: t
     return affine
 
 
-def cut_below(image: np.ndarray, bbox: np.ndarray, crop: Crop, rng: np.random.Generator
-              ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+def cut_below(
+    image: np.ndarray, bbox: np.ndarray, crop: Crop, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """End the picture between chest and hips, as a webcam does; the box ends there too.
 
     Needs an upright person with a shoulder and a hip; others are left alone. Points: COCO ids 5, 6 and 11, 12.
@@ -121,8 +132,9 @@ def cut_below(image: np.ndarray, bbox: np.ndarray, crop: Crop, rng: np.random.Ge
     return image[:line], np.array([bbox[0], bbox[1], bbox[2], min(bbox[3], line)], np.float32)
 
 
-def half_body(crop: Crop, skeleton: Skeleton, center: np.ndarray, size: np.ndarray, rng: np.random.Generator
-              ) -> tuple[np.ndarray, np.ndarray, float]:  # fmt: skip
+def half_body(
+    crop: Crop, skeleton: Skeleton, center: np.ndarray, size: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Centre and size on the upper or lower half's points, × 1.5 instead of the padding. Needs ≥ 9 labelled points."""
     labelled = crop.visible > 0
     upper = [i for i in skeleton.upper if labelled[i]]

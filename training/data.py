@@ -53,11 +53,20 @@ def normalise(images: Tensor) -> Tensor:
 
 def strength_at(config: Config, progress: float) -> Strength:
     """Augmentation at `progress` in [0, 1) of all epochs: mild at the start and at the end."""
-    full = Strength(cut=config.cut, flip=config.flip, half_body=config.half_body, scale=config.scale,
-                    rotation=config.rotation, shift=config.shift, erase=config.erase, colour=config.colour)  # fmt: skip
+    full = Strength(
+        cut=config.cut,
+        flip=config.flip,
+        half_body=config.half_body,
+        scale=config.scale,
+        rotation=config.rotation,
+        shift=config.shift,
+        erase=config.erase,
+        colour=config.colour,
+    )
     if progress < config.mild_start:
-        return replace(full, scale=(0.8, 1.2), rotation=full.rotation * 0.4, shift=full.shift / 2, erase=0.0,
-                       half_body=0.0)  # fmt: skip
+        return replace(
+            full, scale=(0.8, 1.2), rotation=full.rotation * 0.4, shift=full.shift / 2, erase=0.0, half_body=0.0
+        )
     if progress >= 1 - config.mild_end:
         # RTMPose's second stage: no shift, [0.75, 1.25], R = 60 of 80, half the erasing.
         scale = (max(full.scale[0], 0.75), min(full.scale[1], 1.25))
@@ -68,8 +77,9 @@ def strength_at(config: Config, progress: float) -> Strength:
 class Crops(Dataset[Sample]):
     """Augmented samples of a store. An index is (crop, seed): what is drawn depends on nothing else."""
 
-    def __init__(self, store: CropStore, skeleton: Skeleton, input_size: tuple[int, int],
-                 strength: Strength | None) -> None:  # fmt: skip
+    def __init__(
+        self, store: CropStore, skeleton: Skeleton, input_size: tuple[int, int], strength: Strength | None
+    ) -> None:
         self.store, self.skeleton, self.input_size, self.strength = store, skeleton, input_size, strength
 
     def __len__(self) -> int:
@@ -111,7 +121,13 @@ def _one_thread(_: int) -> None:
 def loader(dataset: Crops, batch: int, workers: int, sampler: EpochSampler | None = None) -> DataLoader[Batch]:
     """Batches in the sampler's order, the last short one dropped in training; in order and whole without one."""
     return DataLoader(
-        dataset, batch_size=batch, sampler=sampler, drop_last=sampler is not None, num_workers=workers,
-        collate_fn=collate, worker_init_fn=_one_thread, pin_memory=torch.cuda.is_available(),
+        dataset,
+        batch_size=batch,
+        sampler=sampler,
+        drop_last=sampler is not None,
+        num_workers=workers,
+        collate_fn=collate,
+        worker_init_fn=_one_thread,
+        pin_memory=torch.cuda.is_available(),
         prefetch_factor=4 if workers else None,
-    )  # fmt: skip
+    )

@@ -20,8 +20,9 @@ class Distiller(nn.Module):
     once a step. The teacher is always in eval mode and without gradient.
     """
 
-    def __init__(self, config: Config, skeleton: Skeleton, student: PoseNet, teacher: PoseNet | None,
-                 trained: Tensor) -> None:  # fmt: skip
+    def __init__(
+        self, config: Config, skeleton: Skeleton, student: PoseNet, teacher: PoseNet | None, trained: Tensor
+    ) -> None:
         super().__init__()
         self.config, self.student = config, student
         self.bins = tuple(int(side * config.split_ratio) for side in config.input_size)
@@ -58,7 +59,8 @@ class Distiller(nn.Module):
         if self.aux is not None:
             weight = batch.weights * batch.inside * self.part_weight
             terms["aux"] = self.config.aux_heatmap * losses.heatmap_loss(
-                self.aux(maps), batch.keypoints, weight, images.shape[-1] // maps[0].shape[-1])  # fmt: skip
+                self.aux(maps), batch.keypoints, weight, images.shape[-1] // maps[0].shape[-1]
+            )
         if self._teacher[0] is not None and decay > 0:
             terms |= self._teacher_terms(images, maps[-1], logits, decay)
         return terms
@@ -66,8 +68,9 @@ class Distiller(nn.Module):
     def _label_term(self, logits: tuple[Tensor, Tensor], batch: Batch) -> Tensor:
         # On inputs of half the size the bins stay those of the full one: p_full = 2 p_half.
         scale = self.config.input_size[0] / batch.images.shape[2]
-        target = losses.simcc_labels(batch.keypoints * scale, batch.inside, self.bins, self.config.split_ratio,
-                                     self.config.sigma)  # fmt: skip
+        target = losses.simcc_labels(
+            batch.keypoints * scale, batch.inside, self.bins, self.config.split_ratio, self.config.sigma
+        )
         weight = batch.weights if self.config.teacher_scores else (batch.weights > 0).float()
         weight = weight * self.part_weight
         match self.config.label_loss:
@@ -79,10 +82,12 @@ class Distiller(nn.Module):
                 return losses.simcc_loss(logits, target, weight)
         raise ValueError(f"label_loss expected wholebody, rtmpose or simcc, got {self.config.label_loss!r}")
 
-    def _teacher_terms(self, images: Tensor, features: Tensor, logits: tuple[Tensor, Tensor], decay: float
-                       ) -> dict[str, Tensor]:  # fmt: skip
+    def _teacher_terms(
+        self, images: Tensor, features: Tensor, logits: tuple[Tensor, Tensor], decay: float
+    ) -> dict[str, Tensor]:
         teacher = self._teacher[0]
-        assert teacher is not None and self.align is not None
+        assert teacher is not None
+        assert self.align is not None
         with torch.no_grad():
             target = teacher.backbone(images)[-1]
             answer = teacher.head(target)

@@ -24,12 +24,14 @@ class Journal:
             return None
         return SummaryWriter(str(self.folder / "tensorboard"))
 
-    def train(self, epoch: int, step: int, terms: dict[str, float], *, lr: float, images_per_s: float,
-              waiting: float) -> None:  # fmt: skip
+    def train(
+        self, epoch: int, step: int, terms: dict[str, float], *, lr: float, images_per_s: float, waiting: float
+    ) -> None:
         row = {**terms, "lr": lr, "images_per_s": images_per_s, "waiting": waiting}
         text = "  ".join(f"{name} {value:.4f}" for name, value in terms.items())
-        log.info("epoch %d step %d  %s  %.0f img/s, %.0f %% waiting for data", epoch, step, text, images_per_s,
-                 100 * waiting)  # fmt: skip
+        log.info(
+            "epoch %d step %d  %s  %.0f img/s, %.0f %% waiting for data", epoch, step, text, images_per_s, 100 * waiting
+        )
         self._write("train", epoch, step, row)
 
     def valid(self, epoch: int, step: int, oks: dict[str, float]) -> None:
@@ -55,8 +57,9 @@ class Journal:
         except ImportError:
             return None
         figure = Figure(figsize=(10, 4), layout="constrained")
-        for axes, table, skip in zip(figure.subplots(1, 2), ("train", "valid"), (("lr", "images_per_s", "waiting"), ()),
-                                     strict=True):  # fmt: skip
+        for axes, table, skip in zip(
+            figure.subplots(1, 2), ("train", "valid"), (("lr", "images_per_s", "waiting"), ()), strict=True
+        ):
             path = self.folder / f"{table}.csv"
             if not path.exists():
                 continue

@@ -28,8 +28,9 @@ def kl_per_keypoint(logits: Tensor, target: Tensor, beta: float, target_beta: fl
     return (log_t.exp() * (log_t - log_q)).sum(-1)
 
 
-def simcc_labels(keypoints: Tensor, inside: Tensor, bins: tuple[int, int], split_ratio: float,
-                 sigma: tuple[float, float]) -> tuple[Tensor, Tensor]:  # fmt: skip
+def simcc_labels(
+    keypoints: Tensor, inside: Tensor, bins: tuple[int, int], split_ratio: float, sigma: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
     """Gaussian labels of peak 1, centre rounded (half to even); all-zero rows where not `inside` [N, K].
 
     keypoints [N, K, 2] in input pixels. Plain torch twin of `edgepose.torch.simcc_encode`.
@@ -64,8 +65,9 @@ def wholebody_loss(pred: tuple[Tensor, Tensor], target: tuple[Tensor, Tensor], w
     return (per_point * weight).sum() / weight.numel()
 
 
-def dwpose_logit_loss(pred: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], beta: float,
-                      trained: Tensor | None = None) -> Tensor:  # fmt: skip
+def dwpose_logit_loss(
+    pred: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], beta: float, trained: Tensor | None = None
+) -> Tensor:
     """DWPose logit distillation: no label mask; bin sum, keypoint sum, batch mean, x + y, ÷ K.
 
     `trained` [K]: 0 for points that no data labels, which no teacher knows either.
@@ -101,7 +103,9 @@ def heatmap_loss(logits: Tensor, keypoints: Tensor, weight: Tensor, stride: int,
     return -((label * log_q).sum((-2, -1)) * weight).sum() / (n * k)
 
 
-def fpd_loss(stacks: list[Tensor], target: Tensor, teacher: Tensor | None, weight: Tensor, alpha: float = 0.5) -> Tensor:
+def fpd_loss(
+    stacks: list[Tensor], target: Tensor, teacher: Tensor | None, weight: Tensor, alpha: float = 0.5
+) -> Tensor:
     """FPD §3.2: α·MSE to the teacher's last heat maps + (1 − α)·MSE to the label, on every stack.
 
     Reduction of the public re-implementation: half the weighted mean square over batch and pixels, mean over

@@ -1,4 +1,4 @@
-"""Pack labelled pictures into crop shards: `python training/pack.py --data ../shared/data --split train -o runs/shards`.
+"""Pack labelled pictures into crop shards: `python training/pack.py --data DATA --split train -o runs/shards/train`.
 
 One window a person: the padded box with enough context for scaling and rotation, at most `--max-side` pixels tall
 in the box's own height, so that nothing is stored that the network's input cannot show.
@@ -49,8 +49,15 @@ def crop_person(image: np.ndarray, person: Person, *, context: float = 1.6, max_
     points = (person.keypoints - lo + 0.5) * scale - 0.5
     points[person.visible == 0] = 0
     bbox = ((person.bbox.reshape(2, 2) - lo) * scale).ravel()
-    return Crop(window, bbox.astype(np.float32), points.astype(np.float32), person.visible, person.weights,
-                person.source, person.licence)  # fmt: skip
+    return Crop(
+        window,
+        bbox.astype(np.float32),
+        points.astype(np.float32),
+        person.visible,
+        person.weights,
+        person.source,
+        person.licence,
+    )
 
 
 def _crops_of_picture(task: tuple[list[Person], int]) -> list[Crop]:
@@ -101,8 +108,9 @@ def main(argv: list[str] | None = None) -> int:
         )
         if args.licence:
             people = [person for person in people if person.licence == args.licence]
-        with ShardWriter(args.output, part_bytes=args.part_mib << 20, image_format=args.format,
-                         quality=args.quality) as writer:  # fmt: skip
+        with ShardWriter(
+            args.output, part_bytes=args.part_mib << 20, image_format=args.format, quality=args.quality
+        ) as writer:
             count = pack(people, writer, max_side=args.max_side, workers=args.workers)
     except EdgeposeError as error:
         print(error, file=sys.stderr)

@@ -70,7 +70,7 @@ class ShardWriter:
     def _open_next(self) -> None:
         self.close()
         self.paths.append(self.root / f"crops-{len(self.paths):05d}.tar")
-        self._tar = tarfile.open(self.paths[-1], "w", format=tarfile.USTAR_FORMAT)
+        self._tar = tarfile.TarFile(self.paths[-1], "w", format=tarfile.USTAR_FORMAT)
         self._written = 10240  # the end-of-archive blocks
 
     def close(self) -> None:
@@ -119,10 +119,14 @@ def read_shard(path: str | Path) -> Iterator[Crop]:
 def _crop(image: np.ndarray, label: dict) -> Crop:
     table = np.asarray(label["keypoints"], np.float32).reshape(-1, 4)
     return Crop(
-        image=image, bbox=np.asarray(label["bbox"], np.float32), keypoints=table[:, :2].copy(),
-        visible=table[:, 2].astype(np.uint8), weights=table[:, 3].copy(),
-        source=label.get("source", ""), licence=label.get("licence", ""),
-    )  # fmt: skip
+        image=image,
+        bbox=np.asarray(label["bbox"], np.float32),
+        keypoints=table[:, :2].copy(),
+        visible=table[:, 2].astype(np.uint8),
+        weights=table[:, 3].copy(),
+        source=label.get("source", ""),
+        licence=label.get("licence", ""),
+    )
 
 
 def find_shards(root: str | Path) -> list[Path]:
@@ -167,10 +171,14 @@ class CropStore(Sequence[Crop]):
         h, w = (int(v) for v in self.sizes[i])
         start = int(self.offsets[i])
         return Crop(
-            image=self._pixels[start : start + h * w * 3].reshape(h, w, 3), bbox=self.bboxes[i],
-            keypoints=self.keypoints[i], visible=self.visible[i], weights=self.weights[i],
-            source=str(self.sources[i]), licence=str(self.licences[i]),
-        )  # fmt: skip
+            image=self._pixels[start : start + h * w * 3].reshape(h, w, 3),
+            bbox=self.bboxes[i],
+            keypoints=self.keypoints[i],
+            visible=self.visible[i],
+            weights=self.weights[i],
+            source=str(self.sources[i]),
+            licence=str(self.licences[i]),
+        )
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_pixels": None}
@@ -188,11 +196,17 @@ def _decode(shards: Iterable[Path], root: Path, fingerprint: list) -> None:
     sizes = np.array([crop.image.shape[:2] for crop in crops], np.int32)
     lengths = sizes.prod(1).astype(np.int64) * 3
     np.savez(
-        root / "index.npz", shards=json.dumps(fingerprint), sizes=sizes, offsets=np.cumsum(lengths) - lengths,
-        bboxes=np.stack([c.bbox for c in crops]), keypoints=np.stack([c.keypoints for c in crops]),
-        visible=np.stack([c.visible for c in crops]), weights=np.stack([c.weights for c in crops]),
-        sources=np.array([c.source for c in crops]), licences=np.array([c.licence for c in crops]),
-    )  # fmt: skip
+        root / "index.npz",
+        shards=json.dumps(fingerprint),
+        sizes=sizes,
+        offsets=np.cumsum(lengths) - lengths,
+        bboxes=np.stack([c.bbox for c in crops]),
+        keypoints=np.stack([c.keypoints for c in crops]),
+        visible=np.stack([c.visible for c in crops]),
+        weights=np.stack([c.weights for c in crops]),
+        sources=np.array([c.source for c in crops]),
+        licences=np.array([c.licence for c in crops]),
+    )
     log.info("decoded %d crops, %.1f GB, into %s", len(crops), lengths.sum() / 1e9, root)
 
 

@@ -13,8 +13,15 @@ from edgepose_training.data import Batch, Crops, normalise
 
 
 @torch.no_grad()
-def mean_oks(net: nn.Module, batches: DataLoader[Batch], crops: Crops, codec: SimCC, skeleton: Skeleton,
-             device: torch.device, amp: torch.dtype | None) -> dict[str, float]:  # fmt: skip
+def mean_oks(
+    net: nn.Module,
+    batches: DataLoader[Batch],
+    crops: Crops,
+    codec: SimCC,
+    skeleton: Skeleton,
+    device: torch.device,
+    amp: torch.dtype | None,
+) -> dict[str, float]:
     """Mean OKS per part over people with a labelled point of it in the picture; "whole" is over all points.
 
     The person's area is 0.53·w·h of the box, as COCO-style sets without masks have it.

@@ -8,12 +8,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-# deepen (blocks per stage) and widen (channels) factors of the published sizes.
-SIZES = {"t": (0.167, 0.375), "s": (0.33, 0.5), "m": (0.67, 0.75), "l": (1.0, 1.0), "x": (1.33, 1.25)}
+# deepen (blocks per stage) and widen (channels) factors of the published sizes; n is ours, for tests and tiny boards.
+SIZES = {
+    "n": (0.167, 0.25),
+    "t": (0.167, 0.375),
+    "s": (0.33, 0.5),
+    "m": (0.67, 0.75),
+    "l": (1.0, 1.0),
+    "x": (1.33, 1.25),
+}
 
 # (in, out, blocks, identity add, SPP) before the factors are applied.
-STAGES = ((64, 128, 3, True, False), (128, 256, 6, True, False), (256, 512, 6, True, False),
-          (512, 1024, 3, False, True))  # fmt: skip
+STAGES = (
+    (64, 128, 3, True, False),
+    (128, 256, 6, True, False),
+    (256, 512, 6, True, False),
+    (512, 1024, 3, False, True),
+)
 
 
 class ConvModule(nn.Module):
@@ -110,7 +121,9 @@ class CSPNeXt(nn.Module):
         deepen, widen = SIZES[size]
         stem = int(STAGES[0][0] * widen)
         self.stem = nn.Sequential(
-            ConvModule(3, stem // 2, 3, stride=2), ConvModule(stem // 2, stem // 2, 3), ConvModule(stem // 2, stem, 3)
+            ConvModule(3, stem // 2, 3, stride=2),
+            ConvModule(stem // 2, stem // 2, 3),
+            ConvModule(stem // 2, stem, 3),
         )
         self.channels: list[int] = []
         for i, (c_in, c_out, blocks, add_identity, spp) in enumerate(STAGES, start=1):

@@ -42,8 +42,9 @@ class HeatmapAux(nn.Module):
         return self.predict(self.merge(merged))
 
 
-def build_pose_net(size: str = "t", num_keypoints: int = 133, input_size: tuple[int, int] = (192, 256),
-                   split_ratio: float = 2.0) -> PoseNet:  # fmt: skip
+def build_pose_net(
+    size: str = "t", num_keypoints: int = 133, input_size: tuple[int, int] = (192, 256), split_ratio: float = 2.0
+) -> PoseNet:
     """RTMPose of a published size ("t", "s", "m", "l", "x").
 
     Args:

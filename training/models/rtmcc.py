@@ -67,8 +67,14 @@ class RTMCCHead(nn.Module):
     so that low-resolution training continues at full size with the same weights.
     """
 
-    def __init__(self, channels: int, num_keypoints: int, input_size: tuple[int, int], split_ratio: float = 2.0,
-                 hidden: int = 256) -> None:  # fmt: skip
+    def __init__(
+        self,
+        channels: int,
+        num_keypoints: int,
+        input_size: tuple[int, int],
+        split_ratio: float = 2.0,
+        hidden: int = 256,
+    ) -> None:
         super().__init__()
         width, height = input_size
         self.map_size = (height // 32, width // 32)

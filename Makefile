@@ -1,0 +1,49 @@
+# make run    set up and start the application on its demo (a window, or headless without a display)
+# make test   set up and run the tests
+# make lint   ruff and mypy
+# make gpu    on a machine with an NVIDIA GPU and nvcc: build for it, test, sanitize, benchmark
+# make wheel  build a wheel; make sanitize runs the kernel tests under ASan and UBSan
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+SOURCES := pyproject.toml constraints.txt setup.py $(shell find csrc -type f 2>/dev/null)
+
+.PHONY: run test lint gpu gpu-train wheel sanitize clean check
+
+run: $(VENV)/.app
+	$(BIN)/edgepose-app --source demo --output output $(ARGS)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# What a fresh machine may lack, each in one sentence.
+check:
+	@test -n "$(PYTHON)" || { echo "edgepose needs Python 3.11 or newer (Debian/Ubuntu: apt-get install python3)." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "edgepose needs Python's venv module (Debian/Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
+	@$(PYTHON) -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' || { echo "edgepose needs Python's C headers (Debian/Ubuntu: apt-get install python3-dev)." >&2; exit 1; }
+	@command -v $${CXX:-c++} >/dev/null 2>&1 || command -v g++ >/dev/null 2>&1 || { echo "edgepose needs a C++17 compiler (Debian/Ubuntu: apt-get install g++)." >&2; exit 1; }
+
+$(VENV)/pyvenv.cfg: | check
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.app: $(VENV)/pyvenv.cfg $(SOURCES) | check
+	$(PIP) install -q -c constraints.txt -e '.[app]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/pyvenv.cfg $(SOURCES) | check
+	$(PIP) install -q -c constraints.txt -e '.[app,train,dev]'
+	@touch $@ $(VENV)/.app
+
+wheel: $(VENV)/.dev
+	$(PIP) wheel -q --no-deps -w dist .
+
+clean:
+	rm -rf build dist output *.egg-info edgepose/*.so .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,33 @@
+"""Fixtures of the training tests: drawn people in shards, a small config, nothing from outside."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from edgepose_training.config import Config  # noqa: E402  (after the skip)
+from edgepose_training.drawn import draw_person  # noqa: E402
+from edgepose_training.shards import CropStore, ShardWriter, find_shards  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> CropStore:
+    """Twelve drawn people."""
+    folder = tmp_path_factory.mktemp("shards")
+    rng = np.random.default_rng(5)
+    with ShardWriter(folder, image_format="jpg", quality=95) as writer:
+        for _ in range(12):
+            writer.write(draw_person(rng))
+    return CropStore(find_shards(folder))
+
+
+@pytest.fixture
+def small() -> Config:
+    """The smallest net on small inputs, few steps, no randomness but the seed."""
+    return Config.from_dict(
+        {
+            "size": "n", "input_size": [64, 64], "sigma": [2.83, 2.83], "batch": 4, "workers": 0, "epochs": 2,
+            "lr": 1e-3, "warmup": 2, "aux_heatmap": 0.1, "classifier_gain": 0.02, "ema": 0.1, "amp": "off",
+            "cut": 0.2, "log_every": 1, "channels_last": False,
+        }
+    )  # fmt: skip

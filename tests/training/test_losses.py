@@ -1,0 +1,114 @@
+"""The named losses against their formulas, written once more in numpy."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from edgepose_training import losses  # noqa: E402
+
+from edgepose.codecs import SimCC  # noqa: E402
+
+N, K, WX, WY = 3, 5, 24, 32
+RNG = np.random.default_rng(0)
+PRED = tuple(torch.from_numpy(RNG.normal(0, 0.3, (N, K, w)).astype(np.float32)) for w in (WX, WY))
+KEYPOINTS = torch.from_numpy(RNG.uniform(1, 11, (N, K, 2)).astype(np.float32))
+INSIDE = torch.ones(N, K, dtype=torch.bool)
+TARGET = losses.simcc_labels(KEYPOINTS, INSIDE, (WX, WY), 2.0, (1.5, 2.0))
+WEIGHT = torch.from_numpy(RNG.uniform(0, 1, (N, K)).astype(np.float32))
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def kl(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    return np.where(p > 0, p * (np.log(np.maximum(p, 1e-300)) - np.log(q)), 0.0).sum(-1)
+
+
+def divergence(beta: float, target_beta: float | None) -> list[np.ndarray]:
+    rows = []
+    for pred, target in zip(PRED, TARGET, strict=True):
+        t = target.double().numpy()
+        rows.append(kl(t if target_beta is None else softmax(target_beta * t), softmax(beta * pred.double().numpy())))
+    return rows
+
+
+def test_labels_are_those_of_the_codec():
+    codec = SimCC((WX // 2, WY // 2), 2.0, (1.5, 2.0))
+    x, y, _ = codec.encode(KEYPOINTS.numpy(), np.ones((N, K), np.float32))
+    np.testing.assert_allclose(TARGET[0].numpy(), x, atol=1e-6)
+    np.testing.assert_allclose(TARGET[1].numpy(), y, atol=1e-6)
+
+
+def test_absent_points_get_flat_labels():
+    inside = INSIDE.clone()
+    inside[1, 2] = False
+    x, y = losses.simcc_labels(KEYPOINTS, inside, (WX, WY), 2.0, (1.5, 2.0))
+    assert not x[1, 2].any()
+    assert not y[1, 2].any()
+    assert x[1, 3].max() == 1
+
+
+def test_rtmpose_is_bin_mean_batch_sum_over_k():
+    x, y = divergence(10, 10)
+    expected = ((x / WX + y / WY) * WEIGHT.numpy()).sum() / K
+    np.testing.assert_allclose(losses.rtmpose_loss(PRED, TARGET, WEIGHT, 10.0), expected, rtol=1e-5)
+
+
+def test_simcc_is_bin_sum_batch_mean_without_temperature():
+    x, y = divergence(1, None)
+    np.testing.assert_allclose(losses.simcc_loss(PRED, TARGET, WEIGHT), ((x + y) * WEIGHT.numpy()).sum() / N, rtol=1e-5)
+
+
+def test_wholebody_is_bin_sum_batch_mean_over_k():
+    x, y = divergence(10, 10)
+    expected = ((x + y) * WEIGHT.numpy()).sum() / (N * K)
+    np.testing.assert_allclose(losses.wholebody_loss(PRED, TARGET, WEIGHT, 10.0), expected, rtol=1e-5)
+
+
+def test_logit_distillation_ignores_labels_and_vanishes_at_the_teacher():
+    teacher = tuple(p + 0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(1)) for p in PRED)
+    x, y = (
+        kl(softmax(10 * t.double().numpy()), softmax(10 * p.double().numpy()))
+        for p, t in zip(PRED, teacher, strict=True)
+    )
+    np.testing.assert_allclose(losses.dwpose_logit_loss(PRED, teacher, 10.0), (x + y).sum() / (N * K), rtol=1e-4)
+    assert abs(losses.dwpose_logit_loss(PRED, PRED, 10.0)) < 1e-6
+    trained = torch.tensor([1.0, 0, 1, 1, 1])
+    expected = ((x + y) * trained.numpy()).sum() / (N * K)
+    np.testing.assert_allclose(losses.dwpose_logit_loss(PRED, teacher, 10.0, trained), expected, rtol=1e-4)
+
+
+def test_feature_distillation_is_a_sum_over_everything_but_the_batch():
+    student, teacher = torch.randn(2, 4, 3, 3), torch.randn(2, 4, 3, 3)
+    expected = np.square(student.numpy() - teacher.numpy()).sum() / 2
+    np.testing.assert_allclose(losses.dwpose_feature_loss(student, teacher), expected, rtol=1e-5)
+
+
+def test_decay_runs_from_one_to_one_over_the_epochs():
+    assert losses.decay(0, 270) == 1
+    assert losses.decay(269, 270) == pytest.approx(1 / 270)
+
+
+def test_heatmap_loss_is_least_at_the_label():
+    keypoints = torch.tensor([[[40.0, 24.0]]])
+    weight = torch.ones(1, 1)
+    values = []
+    for cell in range(12):
+        logits = torch.full((1, 1, 16, 12), -4.0)
+        logits[0, 0, 3, cell] = 4.0
+        values.append(float(losses.heatmap_loss(logits, keypoints, weight, stride=8)))
+    assert int(np.argmin(values)) in (4, 5)  # 40 px lies between the centres of cells 4 (35.5) and 5 (43.5)
+    assert float(losses.heatmap_loss(torch.zeros(1, 1, 16, 12), keypoints, 0 * weight, stride=8)) == 0
+
+
+def test_fpd_mixes_label_and_teacher_on_every_stack():
+    maps = [torch.randn(2, 3, 4, 4) for _ in range(2)]
+    target, teacher, weight = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4), torch.tensor([[1.0, 0, 1]] * 2)
+    expected = 0.0
+    for m in maps:
+        label = 0.5 * (weight.numpy()[..., None, None] * np.square((m - target).numpy())).mean()
+        expected += 0.5 * label + 0.5 * 0.5 * np.square((m - teacher).numpy()).mean()
+    np.testing.assert_allclose(losses.fpd_loss(maps, target, teacher, weight), expected, rtol=1e-5)

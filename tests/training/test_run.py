@@ -1,0 +1,207 @@
+"""The loop: it learns, it stops and goes on bit for bit, its stages train what they should."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from edgepose_training import checkpoint  # noqa: E402
+from edgepose_training.config import Config  # noqa: E402
+from edgepose_training.data import EpochSampler  # noqa: E402
+from edgepose_training.distill import main  # noqa: E402
+from edgepose_training.optim import Ema, lr_factor  # noqa: E402
+from edgepose_training.run import Run, Stopped  # noqa: E402
+
+from edgepose import EdgeposeError  # noqa: E402
+
+CPU = torch.device("cpu")
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in run.distiller.state_dict().items()}
+
+
+def losses_of(folder) -> list[float]:
+    rows = (folder / "train.csv").read_text().splitlines()
+    column = rows[0].split(",").index("label")
+    return [float(row.split(",")[column]) for row in rows[1:]]
+
+
+def test_a_few_steps_lower_the_loss(store, small, tmp_path):
+    config = replace(
+        small,
+        epochs=25,
+        cut=0.0,
+        flip=0.0,
+        half_body=0.0,
+        rotation=0.0,
+        scale=(1.0, 1.0),
+        shift=0.0,
+        erase=0.0,
+        colour=0.0,
+        lr=3e-3,
+    )
+    run = Run(config, store, None, tmp_path, CPU)
+    run.fit()
+    losses = losses_of(tmp_path)
+    assert len(losses) == 25 * 3
+    assert np.mean(losses[-3:]) < 0.7 * np.mean(losses[:3])
+
+
+def test_an_interrupted_run_resumes_bit_for_bit(store, small, tmp_path, monkeypatch):
+    """Stopped in the middle of an epoch, continued by a fresh process' objects: the same weights to the last bit."""
+    whole = Run(small, store, store, tmp_path / "whole", CPU)
+    whole.fit()
+
+    first = Run(small, store, store, tmp_path / "parts", CPU)
+    steps = 0
+    train_step = first.train_step
+
+    def counted(*args):
+        nonlocal steps
+        steps += 1
+        if steps == 2:
+            first.stop_at = 0.0
+        return train_step(*args)
+
+    monkeypatch.setattr(first, "train_step", counted)
+    with pytest.raises(Stopped):
+        first.fit()
+    assert first.step == 2
+    second = Run(small, store, store, tmp_path / "parts", CPU)
+    second.resume(tmp_path / "parts" / "last.pt")
+    second.fit()
+    assert second.step == whole.step
+    for name, value in weights(whole).items():
+        assert torch.equal(value, second.distiller.state_dict()[name]), name
+    for name, value in whole.ema.state.items():
+        assert torch.equal(value, second.ema.state[name]), name
+
+
+def test_stage1_leaves_the_teacher_alone_and_uses_it(store, small, tmp_path):
+    teacher = Run(small, store, None, tmp_path / "teacher", CPU)
+    teacher.fit()
+    config = replace(small, epochs=1)
+    run = Run(config, store, None, tmp_path / "student", CPU, teacher=tmp_path / "teacher" / "last.pt")
+    (net,) = run.distiller._teacher
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    run.fit()
+    assert not net.training
+    assert all(torch.equal(value, net.state_dict()[name]) for name, value in before.items())
+    header = (tmp_path / "student" / "train.csv").read_text().splitlines()[0]
+    assert "feature" in header
+    assert "logit" in header
+
+
+def test_stage2_trains_the_head_only_and_runs_the_backbone_once(store, small, tmp_path, monkeypatch):
+    Run(small, store, None, tmp_path / "one", CPU).fit()
+    config = replace(small, stage=2, epochs=1, aux_heatmap=0.0, beta_logit=1.0)
+    run = Run(config, store, None, tmp_path / "two", CPU, teacher=tmp_path / "one" / "last.pt")
+    (teacher,) = run.distiller._teacher
+    calls = []
+    for name, net in (("student", run.distiller.student), ("teacher", teacher)):
+        net.backbone.register_forward_hook(lambda *_, name=name: calls.append(name))
+    before = weights(run)
+    run.fit()
+    assert calls == ["student"] * run.steps_per_epoch
+    after = run.distiller.state_dict()
+    changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    assert changed
+    assert all(name.startswith("student.head") for name in changed)
+
+
+def test_stage2_without_a_teacher_is_refused(store, small, tmp_path):
+    with pytest.raises(EdgeposeError, match="stage 2"):
+        Run(replace(small, stage=2), store, None, tmp_path, CPU)
+
+
+def test_points_that_nobody_labels_are_listed_and_get_no_loss(store, small, tmp_path):
+    store.weights[:, 100] = 0
+    try:
+        run = Run(small, store, None, tmp_path, CPU)
+    finally:
+        store.weights[:, 100] = 1
+    assert run.untrained == [100]
+    assert run.distiller.part_weight[100] == 0
+    assert run.distiller.trained[100] == 0
+
+
+def test_half_size_inputs_train_the_same_head(store, small, tmp_path):
+    config = replace(small, input_size=(64, 64), half_size_epochs=1, epochs=2)
+    run = Run(config, store, store, tmp_path, CPU)
+    run.fit()
+    assert run.step == 2 * run.steps_per_epoch
+
+
+def test_checkpoints_survive_a_crash_while_saving(store, small, tmp_path, monkeypatch):
+    run = Run(small, store, None, tmp_path, CPU)
+    run.save("last")
+    monkeypatch.setattr(torch, "save", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        run.save("last")
+    monkeypatch.undo()
+    net, config, skeleton, _ = checkpoint.load_net(tmp_path / "last.pt")
+    assert config == small
+    assert skeleton.num_keypoints == 133
+    assert not net.training
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"epoch": 3}, "unknown key 'epoch'"),
+        ({"lr": "fast"}, "lr expected float"),
+        ({"batch": 2.5}, "batch expected int"),
+    ],
+)
+def test_config_mistakes_are_named(values, sentence):
+    with pytest.raises(EdgeposeError, match=sentence):
+        Config.from_dict(values)
+
+
+def test_overrides_win_over_the_file(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text('size = "s"\nepochs = 3\n')
+    config = Config.load(path, ["epochs=7", "scale=[0.9, 1.1]", "optimizer=adam"])
+    assert (config.size, config.epochs, config.scale, config.optimizer) == ("s", 7, (0.9, 1.1), "adam")
+
+
+def test_the_sampler_splits_without_overlap_and_can_start_late():
+    whole = list(EpochSampler(11, seed=1, epoch=2))
+    assert sorted(i for i, _ in whole) == list(range(11))
+    parts = [list(EpochSampler(11, 1, 2, rank, 2)) for rank in (0, 1)]
+    assert len(parts[0]) == len(parts[1]) == 5
+    assert not {i for i, _ in parts[0]} & {i for i, _ in parts[1]}
+    assert list(EpochSampler(11, 1, 2, skip=4)) == whole[4:]
+    assert whole != list(EpochSampler(11, 1, 3))
+
+
+def test_flat_cosine(small):
+    config = replace(small, warmup=10, flat=0.5, lr_floor=0.05)
+    factors = [lr_factor(step, 100, config) for step in range(100)]
+    assert factors[0] == pytest.approx(0.1, abs=1e-4)
+    assert factors[20:50] == [1.0] * 30
+    assert all(a >= b for a, b in zip(factors[50:], factors[51:], strict=False))
+    assert factors[-1] == pytest.approx(0.05, abs=2e-3)
+
+
+def test_ema_is_the_average_it_claims():
+    module = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.zeros_(module.weight)
+    ema = Ema(module, momentum=0.1)
+    expected = 0.0
+    for step in range(1, 100):
+        torch.nn.init.constant_(module.weight, float(step))
+        ema.update(module)
+        momentum = max(0.1, 1 / (step / 4 + 1))
+        expected += momentum * (step - expected)
+    assert float(ema.state["weight"]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_mistake_is_one_sentence(tmp_path, capsys):
+    assert main(["--shards", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "pack.py" in error
+    assert len(error.splitlines()) == 1
