@@ -27,7 +27,10 @@ Float = NDArray[np.float32]
 
 _STAGES = ("detect", "crop", "network", "decode", "track")
 _DETECT_EVERY = 10  # frames between two runs of the detector while everybody is in sight
+# Without a detector the net itself searches, at the cost of several people:
 _SEARCH_EVERY = 5  # frames between two searches of an empty picture: an idle camera should not burn a core
+_LOOK_AROUND = 60  # frames between two searches for newcomers while everybody is in sight
+_AT_ONCE = 1_000_000  # a count that no patience outlasts
 _FIRST_LOOK = 0.5  # share of the usual threshold that makes a place worth a second, closer look
 _FRAME_TIME = 1 / 30  # s, when the caller gives no timestamps
 
@@ -65,7 +68,7 @@ class TopdownEstimator:
         self.last_timings_ms: dict[str, float] = dict.fromkeys(_STAGES, 0.0)
         self._tracker = Tracker(self.skeleton, self._net.thresholds)
         self._smoother = OneEuro() if smooth else None
-        self._since_search = _SEARCH_EVERY  # frames since the picture was last searched
+        self._since_look = _AT_ONCE  # frames since the whole picture was last looked at
         self._clock = 0.0
 
     @property
@@ -86,7 +89,7 @@ class TopdownEstimator:
         self._tracker.reset()
         if self._smoother:
             self._smoother.reset()
-        self._since_search = _SEARCH_EVERY
+        self._since_look = _AT_ONCE
 
     def __call__(
         self,
@@ -112,10 +115,7 @@ class TopdownEstimator:
         boxes, owners = self._places(image, size)
         poses = self._look(image, boxes, owners)
         with self._timed("track"):
-            poses = self._tracker.update(poses, size)
-            if not self.sequence:
-                return replace(poses, track_ids=np.full(len(poses), -1))
-            return self._smoother(poses, self._clock) if self._smoother else poses
+            return self._follow(poses, size)
 
     def _places(self, image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[Float, NDArray[np.int64]]:
         """Boxes to look into, and whose they are (−1: nobody's yet)."""
@@ -126,19 +126,35 @@ class TopdownEstimator:
         return boxes, np.concatenate([owners, np.full(len(new), -1)])[: self.max_people]
 
     def _newcomers(self, image: NDArray[np.uint8], size: tuple[int, int]) -> Float:  # [D, 4], best first
-        self._since_search += 1
-        if self.detector is not None:
-            if self._tracker.complete and self._since_search < _DETECT_EVERY:
-                return np.zeros((0, 4), np.float32)
-            self._since_search = 0
-            with self._timed("detect"):
-                boxes, scores = self.detector(image)
-            return boxes[np.argsort(-scores * np.sqrt(_areas(boxes)), kind="stable")]
-        idle = not len(self._tracker.ids) and self._since_search <= _SEARCH_EVERY
-        if self._tracker.complete or idle:
+        """Boxes of people who may not be tracked yet, on the frames on which it is time to look."""
+        self._since_look += 1
+        if self._since_look < self._patience():
             return np.zeros((0, 4), np.float32)
-        self._since_search = 0
-        return self._search(image, size)
+        self._since_look = 0
+        return self._search(image, size) if self.detector is None else self._detect(image)
+
+    def _patience(self) -> float:
+        """Frames between two looks at the whole picture."""
+        if self._tracker.complete:
+            if self.max_people is not None and len(self._tracker.ids) >= self.max_people:
+                return float("inf")
+            return _LOOK_AROUND if self.detector is None else _DETECT_EVERY
+        return _SEARCH_EVERY if self.detector is None else 1
+
+    def _follow(self, poses: Poses, size: tuple[int, int]) -> Poses:
+        before = self._tracker.complete
+        people = self._tracker.update(poses, size)
+        if before and not self._tracker.complete:
+            self._since_look = _AT_ONCE
+        if not self.sequence:
+            return replace(people, track_ids=np.full(len(people), -1))
+        return self._smoother(people, self._clock) if self._smoother else people
+
+    def _detect(self, image: NDArray[np.uint8]) -> Float:  # [D, 4], best first
+        assert self.detector is not None
+        with self._timed("detect"):
+            boxes, scores = self.detector(image)
+        return boxes[np.argsort(-scores * np.sqrt(_areas(boxes)), kind="stable")]
 
     def _search(self, image: NDArray[np.uint8], size: tuple[int, int]) -> Float:  # [D, 4], best first
         """People by the pose net itself: a first look at the frame and at windows of it, in one call."""

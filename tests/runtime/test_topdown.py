@@ -228,6 +228,35 @@ def test_a_track_is_lost_and_found_again(dot_net, draw_figures) -> None:
     assert _error(found[-1], others) < 4
 
 
+@pytest.mark.parametrize(("max_people", "ids"), [(None, [1, 2]), (1, [1])])
+def test_a_second_person_walks_in(dot_net, draw_figures, max_people, ids) -> None:
+    estimator = TopdownEstimator(dot_net, "cpu", max_people=max_people)
+    alone, _ = draw_figures((480, 240), [(40, 40, 130, 180)])
+    both, points = draw_figures((480, 240), [(40, 40, 130, 180), (300, 50, 380, 190)])
+    assert estimator(alone).track_ids.tolist() == [1]
+    found = [estimator(both) for _ in range(61)]
+    assert all(1 in poses.track_ids for poses in found)
+    assert found[-1].track_ids.tolist() == ids
+    assert _error(found[-1], points[: len(ids)]) < 4
+
+
+def test_a_lost_person_is_searched_for_at_once_and_then_patiently(dot_net, draw_figures) -> None:
+    estimator = TopdownEstimator(dot_net, "cpu")
+    here, _ = draw_figures((480, 240), [(40, 40, 130, 180)])
+    there, points = draw_figures((480, 240), [(300, 50, 380, 190)])
+    for frame in (here, here, there):
+        poses = estimator(frame)
+    assert len(poses) == 0  # the loss is noticed
+    poses = estimator(there)
+    assert _error(poses, points) < 4
+    calls = [0]
+    look = estimator._search
+    estimator._search = lambda *args: calls.__setitem__(0, calls[0] + 1) or look(*args)
+    for _ in range(40):
+        estimator(np.zeros_like(here))
+    assert 6 <= calls[0] <= 9
+
+
 def test_unrelated_pictures_have_no_past(dot_net, draw_figures) -> None:
     estimator = TopdownEstimator(dot_net, "cpu", sequence=False)
     for box in ((40, 40, 130, 180), (210, 60, 280, 160), (100, 20, 200, 200)):

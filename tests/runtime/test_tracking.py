@@ -61,6 +61,14 @@ def test_a_face_alone_becomes_head_and_shoulders() -> None:
     assert box[1] < top
 
 
+def test_there_is_hair_above_a_face() -> None:
+    points = np.float32([300, 100]) + STANDING[None] * np.float32([200, 400])
+    confident = np.ones((1, 17), bool)
+    confident[0, 11:] = False  # at a desk
+    box = boxes_from_keypoints(points, confident, head_mask(SKELETON), SIZE)[0]
+    assert box[1] == pytest.approx(points[0, :5, 1].min() - 0.6 * 40, abs=0.01)  # the ears are 40 px apart
+
+
 def test_uncertain_points_do_not_stretch_the_box() -> None:
     points = np.float32([100, 100]) + STANDING[None] * np.float32([100, 200])
     points[0, 15] = 600, 470
