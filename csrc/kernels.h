@@ -29,6 +29,15 @@ struct SimccEncode {
   int64_t origin_x, origin_y;
 };
 
+struct SimccKlDiv {
+  ArrayView student;  // [N, K, B]
+  ArrayView target;   // [N, K, B]
+  ArrayView weight;   // [N, K] float32 or absent
+  ArrayView loss;     // [N, K] float32, written
+  ArrayView grad;     // [N, K, B] in the student's dtype, written; or absent
+  KlRule rule;
+};
+
 // A CPU kernel computes the items [begin, end) of its index space; the caller decides about threads.
 template <class Args>
 using CpuKernel = void (*)(const Args& args, int64_t begin, int64_t end);
@@ -37,6 +46,7 @@ using CpuKernel = void (*)(const Args& args, int64_t begin, int64_t end);
   namespace level {                                                         \
   void simcc_decode(const SimccDecode& args, int64_t begin, int64_t end);   \
   void simcc_encode(const SimccEncode& args, int64_t begin, int64_t end);   \
+  void simcc_kl_div(const SimccKlDiv& args, int64_t begin, int64_t end);    \
   }
 EDGEPOSE_CPU_KERNELS(scalar)
 EDGEPOSE_CPU_KERNELS(baseline)
@@ -49,6 +59,7 @@ EDGEPOSE_CPU_KERNELS(avx512)
 namespace gpu {
 void simcc_decode(const SimccDecode& args, void* stream);
 void simcc_encode(const SimccEncode& args, void* stream);
+void simcc_kl_div(const SimccKlDiv& args, void* stream);
 }
 
 }  // namespace edgepose

@@ -31,3 +31,6 @@ def simcc_encode(
     out: tuple[Any, Any, Any] | None,
     /,
 ) -> tuple[Any, Any, Any]: ...
+def simcc_kl_div(
+    student: Any, target: Any, beta: float, target_beta: float | None, weight: Any, loss: Any, grad: Any, /
+) -> Any: ...

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from . import _C
 
-__all__ = ["simcc_decode"]
+__all__ = ["simcc_decode", "simcc_encode", "simcc_kl_div"]
 
 _LIB = torch.library.Library("edgepose", "DEF")
 
@@ -65,8 +65,11 @@ def _decode(simcc_x: Tensor, *args: Any) -> tuple[Tensor, Tensor]:
     return outputs
 
 
-def _no_gradient(*_: Any) -> None:
-    raise RuntimeError("simcc_decode: an argmax has no gradient; call it on detached logits or under torch.no_grad()")
+def _no_gradient(message: str) -> Callable[..., None]:
+    def backward(*_: Any) -> None:
+        raise RuntimeError(message)
+
+    return backward
 
 
 _INPUTS = "Tensor simcc_x, Tensor simcc_y, Tensor? affine, float split_ratio, str score, float? beta, float[]? sigma"
@@ -76,7 +79,11 @@ _simcc_decode = _define(
 _simcc_decode_out = _define(
     f"simcc_decode_out({_INPUTS}, Tensor(a!) keypoints, Tensor(b!) scores) -> ()", _decode_into, lambda *_: None
 )
-torch.library.register_autograd("edgepose::simcc_decode", _no_gradient, lib=_LIB)
+torch.library.register_autograd(
+    "edgepose::simcc_decode",
+    _no_gradient("simcc_decode: an argmax has no gradient; call it on detached logits or under torch.no_grad()"),
+    lib=_LIB,
+)
 
 
 def simcc_decode(
@@ -100,3 +107,119 @@ def simcc_decode(
         return keypoints, scores
     _simcc_decode_out(*args, *out)
     return out
+
+
+# ---- simcc_encode ----
+
+
+def _encode_outputs(
+    keypoints: Tensor, _visible: Tensor, input_size: list[float], split_ratio: float, *_: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    n, k = keypoints.shape[:2]
+    wx, wy = (int(size * split_ratio) for size in input_size)
+    shapes = (n, k, wx), (n, k, wy), (n, k)
+    x, y, weight = (keypoints.new_empty(shape, dtype=torch.float32) for shape in shapes)
+    return x, y, weight
+
+
+def _encode(keypoints: Tensor, visible: Tensor, *args: Any) -> tuple[Tensor, Tensor, Tensor]:
+    if keypoints.ndim != 3:
+        raise ValueError(f"simcc_encode: keypoints expected shape [N, K, 2], got {list(keypoints.shape)}")
+    outputs = _encode_outputs(keypoints, visible, *args)
+    _C.simcc_encode(_plain(keypoints), _plain(visible), *args, outputs)
+    return outputs
+
+
+_simcc_encode = _define(
+    "simcc_encode(Tensor keypoints, Tensor visible, float[] input_size, float split_ratio, float[]? sigma, str kind, "
+    "str center, bool normalize, float smoothing) -> (Tensor, Tensor, Tensor)",
+    _encode,
+    _encode_outputs,
+)
+torch.library.register_autograd(
+    "edgepose::simcc_encode",
+    _no_gradient("simcc_encode: labels are targets and have no gradient; pass detached keypoints"),
+    lib=_LIB,
+)
+
+
+def simcc_encode(
+    keypoints: Tensor,  # [N, K, 2] float32 or float64, pixels of the crop
+    visible: Tensor,  # [N, K] float32 or float64
+    *,
+    input_size: tuple[float, float],
+    split_ratio: float = 2.0,
+    sigma: tuple[float, float] | None = None,
+    kind: str = "gaussian",
+    center: str = "round",
+    normalize: bool = False,
+    smoothing: float = 0.1,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """simcc_x [N, K, Wx], simcc_y [N, K, Wy] and target_weight [N, K], float32: see `edgepose.ops.simcc_encode`."""
+    x, y, weight = _simcc_encode(
+        keypoints, visible, input_size, split_ratio, sigma, kind, center, normalize, smoothing
+    )
+    return x, y, weight
+
+
+# ---- simcc_kl_div ----
+
+
+def _kl_outputs(student: Tensor, want_grad: bool) -> tuple[Tensor, Tensor]:
+    loss = student.new_empty(student.shape[:2], dtype=torch.float32)
+    return loss, student.new_empty(student.shape if want_grad else (0, 0, 0))
+
+
+def _kl_div(
+    student: Tensor, target: Tensor, weight: Tensor | None, beta: float, target_beta: float | None, want_grad: bool
+) -> tuple[Tensor, Tensor]:
+    if student.ndim != 3:
+        raise ValueError(f"simcc_kl_div: student expected shape [N, K, B], got {list(student.shape)}")
+    loss, grad = _kl_outputs(student, want_grad)
+    out = grad if want_grad else None
+    _C.simcc_kl_div(_plain(student), _plain(target), beta, target_beta, _plain(weight), loss, out)
+    return loss, grad
+
+
+def _kl_setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    if inputs[1].requires_grad or (inputs[2] is not None and inputs[2].requires_grad):
+        raise ValueError("simcc_kl_div: target and weight expected without requires_grad, got one with it; detach() them")
+    ctx.mark_non_differentiable(output[1])
+    ctx.save_for_backward(output[1])
+
+
+def _kl_backward(ctx: Any, upstream: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+    if torch.is_grad_enabled():  # create_graph=True; what comes out of here would pass for a constant
+        raise RuntimeError("simcc_kl_div: has a first derivative only; call backward without create_graph")
+    (grad,) = ctx.saved_tensors
+    # A plain sum, the common end of a loss, scales nothing: looking at [N, K] values saves a pass over [N, K, B]. On a GPU
+    # looking would cost more than it saves, and a tracer's tensors, which are of other types, have no values to look at.
+    plain_sum = type(upstream) is Tensor and upstream.device.type == "cpu" and bool((upstream == 1).all())
+    return (grad if plain_sum else grad * upstream.unsqueeze(-1).to(grad.dtype),) + (None,) * 5
+
+
+_simcc_kl_div = _define(
+    "simcc_kl_div(Tensor student, Tensor target, Tensor? weight, float beta, float? target_beta, bool want_grad)"
+    " -> (Tensor, Tensor)",
+    _kl_div,
+    lambda student, target, weight, beta, target_beta, want_grad: _kl_outputs(student, want_grad),
+)
+torch.library.register_autograd("edgepose::simcc_kl_div", _kl_backward, setup_context=_kl_setup, lib=_LIB)
+
+
+def simcc_kl_div(
+    student: Tensor,  # [N, K, B] float32, float16 or bfloat16
+    target: Tensor,  # [N, K, B]
+    *,
+    beta: float = 1.0,
+    target_beta: float | None = None,
+    weight: Tensor | None = None,  # [N, K] float32
+) -> Tensor:
+    """weight · KL(p ‖ softmax(beta · student)), [N, K] float32, differentiable once in `student`.
+
+    The gradient is computed in the same pass over the logits. `target` and `weight` are constants: ValueError if they
+    require gradients. See `edgepose.ops.simcc_kl_div`.
+    """
+    want_grad = student.requires_grad and torch.is_grad_enabled()
+    loss: Tensor = _simcc_kl_div(student, target, weight, beta, target_beta, want_grad)[0]
+    return loss

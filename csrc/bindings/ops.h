@@ -14,4 +14,7 @@ py::object simcc_encode(py::object keypoints, py::object visible, py::object inp
                         py::object sigma, py::object kind, py::object center, bool normalize, py::object smoothing,
                         py::object out);
 
+py::object simcc_kl_div(py::object student, py::object target, py::object beta, py::object target_beta, py::object weight,
+                        py::object loss, py::object grad);
+
 }  // namespace edgepose

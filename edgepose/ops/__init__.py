@@ -9,6 +9,6 @@ specification.
 from __future__ import annotations
 
 from . import reference
-from .simcc import simcc_decode, simcc_encode
+from .simcc import simcc_decode, simcc_encode, simcc_kl_div
 
-__all__ = ["reference", "simcc_decode", "simcc_encode"]
+__all__ = ["reference", "simcc_decode", "simcc_encode", "simcc_kl_div"]

@@ -119,3 +119,37 @@ def simcc_encode(
     for array, result in zip(out, results, strict=True):
         array[...] = result
     return out
+
+
+def _log_softmax(x: Floats) -> Floats:
+    below = x - x.max(axis=-1, keepdims=True)
+    return below - np.log(np.exp(below).sum(axis=-1, keepdims=True))
+
+
+def simcc_kl_div(
+    student: Floats,  # [N, K, B]
+    target: Floats,  # [N, K, B]
+    *,
+    beta: float = 1.0,
+    target_beta: float | None = None,
+    weight: Floats | None = None,  # [N, K]
+    loss: Floats | None = None,
+    grad: Floats | None = None,
+) -> Floats:
+    """Computed in float64, and returned so unless `loss` is given: the kernels' errors are measured against it."""
+    s, t = np.asarray(student).astype(np.float64), np.asarray(target).astype(np.float64)
+    w = np.ones(s.shape[:2]) if weight is None else np.asarray(weight).astype(np.float64)
+    log_q = _log_softmax(beta * s)
+    if target_beta is None:
+        p, log_p = t, np.log(np.where(t > 0, t, 1))
+    else:
+        log_p = _log_softmax(target_beta * t)
+        p = np.exp(log_p)
+    result = np.where(w == 0, 0, w * (p * (log_p - log_q)).sum(axis=-1))
+    if grad is not None:
+        slope = beta * (p.sum(axis=-1, keepdims=True) * np.exp(log_q) - p)
+        grad[...] = np.where(w[..., None] == 0, 0, w[..., None] * slope)
+    if loss is None:
+        return result
+    loss[...] = result
+    return loss

@@ -75,3 +75,30 @@ def simcc_encode(
     return _C.simcc_encode(
         keypoints, visible, input_size, split_ratio, sigma, kind, center, normalize, smoothing, out
     )
+
+
+def simcc_kl_div(
+    student: Any,  # [N, K, B] float32, float16 or bfloat16
+    target: Any,  # [N, K, B], of any of these dtypes
+    *,
+    beta: float = 1.0,
+    target_beta: float | None = None,
+    weight: Any = None,  # [N, K] float32
+    loss: Any = None,  # [N, K] float32
+    grad: Any = None,  # [N, K, B] of the student's dtype
+) -> Any:
+    """Σ_bins p (ln p − ln softmax(beta · student)) per keypoint: nothing is averaged or summed over points.
+
+    Args:
+        student, target: rows of one axis; any strides along N and K, contiguous bins.
+        beta, target_beta: temperature multipliers. p = softmax(target_beta · target), or with None the target itself
+            (≥ 0; its sum need not be 1, and 0 · ln 0 is 0).
+        weight: multiplied into loss and gradient; a point of weight 0 has loss 0, whatever its logits.
+        loss, grad: arrays to write into. `grad` receives ∂(weight · loss)/∂student, computed in the same pass.
+
+    Returns:
+        loss [N, K] float32.
+
+    Source: mmpose losses/classification_loss.py, SimCC lib/core/loss.py (spec §A.4, §B.4, §C.2).
+    """
+    return _C.simcc_kl_div(student, target, beta, target_beta, weight, loss, grad)

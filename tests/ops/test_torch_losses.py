@@ -1,0 +1,143 @@
+"""edgepose.torch: labels and divergence, their gradients, tracing, and what they refuse."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import edgepose.torch as et  # noqa: E402
+from edgepose.ops import reference  # noqa: E402
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+BETAS = [(1.0, None), (10.0, 10.0)]
+
+
+@pytest.fixture(params=DEVICES)
+def device(request):
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    torch.manual_seed(0)
+    return request.param
+
+
+def rows(device, width=96, dtype=torch.float32):
+    """Logits of a half-trained net, and labels beside them."""
+    centre = torch.randint(0, width, (3, 17, 1))
+    target = torch.exp(-0.5 * ((torch.arange(width) - centre) / 4.9) ** 2)
+    student = 0.7 * target.roll(9, -1) + 0.1 * torch.randn(3, 17, width)
+    return student.to(device, dtype).requires_grad_(), target.to(device), torch.rand(3, 17, device=device)
+
+
+def eager(student, target, beta, target_beta):
+    log_q = torch.log_softmax(beta * student, -1)
+    if target_beta is None:
+        return (torch.xlogy(target, target) - target * log_q).sum(-1)
+    log_p = torch.log_softmax(target_beta * target, -1)
+    return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+
+@pytest.mark.parametrize(("beta", "target_beta"), BETAS)
+@pytest.mark.parametrize("end", ["sum", "weighted", "inside", "scaled"])
+def test_loss_and_gradient_are_those_of_eager_torch(device, beta, target_beta, end):
+    student, target, weight = rows(device)
+    ours = et.simcc_kl_div(student, target, beta=beta, target_beta=target_beta, weight=weight if end == "inside" else None)
+    theirs = eager(student, target, beta, target_beta)
+    torch.testing.assert_close(ours, theirs * weight if end == "inside" else theirs, rtol=1e-5, atol=1e-5)
+    finish = {"weighted": lambda x: (x * weight).sum(), "scaled": lambda x: 1024 * x.mean()}.get(end, torch.sum)
+    (got,) = torch.autograd.grad(finish(ours), student)
+    (expected,) = torch.autograd.grad(finish(theirs * weight if end == "inside" else theirs), student)
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=4e-6 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize(("beta", "target_beta"), BETAS)
+def test_gradient_is_no_worse_than_eager_torch(device, beta, target_beta):
+    """Both in float32 on the same inputs, against float64; hostile rows too: saturated, flat and nearly equal ones."""
+    student, target, _ = rows(device, 517)
+    with torch.no_grad():
+        student[0] *= 8
+        student[1, :5] = 0
+        student[1, 5:] = target[1, 5:] + 1e-3 * student[1, 5:]
+    exact = torch.empty(student.shape, dtype=torch.float64).numpy()
+    arrays = student.detach().cpu().numpy(), target.cpu().numpy()
+    reference.simcc_kl_div(*arrays, beta=beta, target_beta=target_beta, grad=exact)
+    errors = []
+    for function in (lambda *a: et.simcc_kl_div(*a[:2], beta=beta, target_beta=target_beta), eager):
+        (grad,) = torch.autograd.grad(function(student, target, beta, target_beta).sum(), student)
+        errors.append(np.abs(grad.cpu().numpy() - exact).max(-1))
+    ours, theirs = errors
+    floor = 4e-6 * np.abs(exact).max(-1)
+    assert (ours <= np.maximum(floor, 1.5 * theirs)).all()
+    assert ours.mean() <= theirs.mean()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_mixed_precision(device, dtype):
+    student, target, weight = rows(device, dtype=dtype)
+    loss = et.simcc_kl_div(student, target, beta=10, target_beta=10, weight=weight)
+    assert loss.dtype == torch.float32
+    expected = reference.simcc_kl_div(
+        student.detach().float().cpu(), target.cpu(), beta=10, target_beta=10, weight=weight.cpu()
+    )
+    np.testing.assert_allclose(loss.detach().cpu(), expected, rtol=1e-5, atol=1e-5)
+    (grad,) = torch.autograd.grad((2 * loss).sum(), student)
+    assert grad.dtype == dtype
+
+
+def test_a_retained_graph_gives_the_same_gradient_twice(device):
+    student, target, _ = rows(device)
+    loss = et.simcc_kl_div(student, target).sum()
+    first = torch.autograd.grad(loss, student, retain_graph=True)[0].clone()
+    torch.testing.assert_close(torch.autograd.grad(loss, student)[0], first, rtol=0, atol=0)
+    loss = et.simcc_kl_div(student, target).sum()
+    loss.backward(retain_graph=True)
+    loss.backward()
+    torch.testing.assert_close(student.grad, 2 * first)
+
+
+def test_gradients_are_never_dropped_in_silence(device):
+    student, target, weight = rows(device)
+    with pytest.raises(ValueError, match="simcc_kl_div: target and weight expected without requires_grad"):
+        et.simcc_kl_div(student, target.requires_grad_())
+    target = target.detach()
+    with pytest.raises(ValueError, match="simcc_kl_div: target and weight expected without requires_grad"):
+        et.simcc_kl_div(student.detach(), target, weight=weight.requires_grad_())
+    with pytest.raises(RuntimeError, match="simcc_kl_div: has a first derivative only"):
+        torch.autograd.grad(et.simcc_kl_div(student, target).sum(), student, create_graph=True)
+    keypoints = torch.rand(2, 3, 2, device=device, requires_grad=True)
+    labels = et.simcc_encode(keypoints, torch.ones(2, 3, device=device), input_size=(8, 8), sigma=(1, 1))
+    with pytest.raises(RuntimeError, match="simcc_encode: labels are targets and have no gradient"):
+        labels[0].sum().backward()
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "laplace", "onehot", "smooth"])
+def test_encode_matches_reference(device, kind):
+    keypoints, visible = 60 * torch.rand(3, 17, 2), torch.rand(3, 17)
+    options = {"input_size": (48, 64), "sigma": (4.9, 5.66), "kind": kind}
+    got = et.simcc_encode(keypoints.to(device), visible.to(device), **options)
+    for a, b in zip(got, reference.simcc_encode(keypoints.numpy(), visible.numpy(), **options), strict=True):
+        np.testing.assert_allclose(a.cpu(), b, rtol=2e-5, atol=1e-36)
+
+
+def test_opcheck(device):
+    student, target, weight = rows(device)
+    divergence, encode = torch.ops.edgepose.simcc_kl_div.default, torch.ops.edgepose.simcc_encode.default
+    for wanted in (True, False):
+        logits = student if wanted else student.detach()
+        torch.library.opcheck(divergence, (logits, target, weight, 10.0, 10.0, wanted))
+        torch.library.opcheck(divergence, (logits, target, None, 1.0, None, wanted))
+    keypoints, visible = torch.rand(2, 3, 2, device=device), torch.rand(2, 3, device=device)
+    torch.library.opcheck(encode, (keypoints, visible, [8.0, 6.0], 2.0, [1.0, 2.0], "gaussian", "exact", True, 0.1))
+
+
+def test_compiles_without_graph_breaks(device):
+    def step(student, target, keypoints, weight):
+        x, _, _ = et.simcc_encode(keypoints, weight, input_size=(48, 64), sigma=(4.9, 5.66))
+        loss = et.simcc_kl_div(torch.tanh(student), target, beta=10.0, target_beta=10.0, weight=weight)
+        return loss.sum() + et.simcc_kl_div(student, x, beta=10.0, target_beta=10.0).mean()
+
+    student, target, weight = rows(device)
+    keypoints = 48 * torch.rand(3, 17, 2, device=device)
+    compiled = torch.compile(step, fullgraph=True, backend="aot_eager")
+    expected, got = (f(student, target, keypoints, weight) for f in (step, compiled))
+    torch.testing.assert_close(got, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(loss, student)[0] for loss in (got, expected)))
