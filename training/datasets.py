@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from edgepose.skeletons import Skeleton
 log = logging.getLogger(__name__)
 
 UNLABELLED, TEACHER, TRUTH = 0, 1, 2
+PointLabels = tuple[np.ndarray, np.ndarray, np.ndarray]  # keypoints [K, 2], visible [K], weights [K]
 
 # Field of a COCO-WholeBody annotation that holds a part's points, and the one for its teacher's confidences.
 PART_FIELDS = {
@@ -32,6 +33,7 @@ PART_FIELDS = {
     "righthand": ("righthand_kpts", "righthand_score"),
 }
 EXAMPLES_PER_REASON = 5
+BOX_AREA_TO_PERSON = 0.53  # area of a person ≈ 0.53 × box, where no mask was drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Person:
     source: str  # data set the image came from; "" if the file does not say
     licence: str  # licence class of the image as the file states it; "" if it does not
     split: str  # "train", "val", …
-    image_size: tuple[int, int]  # W, H
+    image_size: tuple[int, int]  # W, H of the file
     bbox: np.ndarray  # [4], inside the image
     area: float  # px², the A of OKS: always the person's, for hands and faces too
     keypoints: np.ndarray  # [K, 2] float32; 0 where unlabelled
@@ -94,7 +96,26 @@ def read_coco_wholebody(
     left out unless `keep_unlabelled`. Pass a `report` to see what was skipped; it is logged as well.
     Raises EdgeposeError for a file that is missing, no JSON, or no COCO layout, and when no person is left.
     """
-    annotations, images_root = Path(annotations), Path(images_root)
+    return read_coco_layout(
+        Path(annotations),
+        Path(images_root),
+        lambda entry: _labels(entry, skeleton),
+        split=split,
+        keep_unlabelled=keep_unlabelled,
+        report=report,
+    )
+
+
+def read_coco_layout(
+    annotations: Path,
+    images_root: Path,
+    labels_of: Callable[[dict[str, Any]], PointLabels],
+    *,
+    split: str | None = None,
+    keep_unlabelled: bool = False,
+    report: ReadReport | None = None,
+) -> list[Person]:
+    """Read any file of `images` and `annotations`; `labels_of` makes the points of an annotation, or skips it."""
     report = ReadReport() if report is None else report
     document = load_document(annotations)
     images = _existing_images(document["images"], images_root, report)
@@ -103,11 +124,9 @@ def read_coco_wholebody(
     people = []
     for entry in _consume(entries):
         try:
-            person = _person(entry, images, skeleton, split or annotations.stem, keep_unlabelled)
+            people.append(_person(entry, images, labels_of, split or annotations.stem, keep_unlabelled))
         except SkipEntry as why:
             report.skip(str(why), f"annotation {entry_id(entry)}")
-            continue
-        people.append(person)
     return finish(people, report, annotations)
 
 
@@ -178,7 +197,11 @@ def _existing_images(entries: Iterable[Any], root: Path, report: ReadReport) -> 
 
 
 def _person(
-    entry: Any, images: dict[int, Image | None], skeleton: Skeleton, split: str, keep_unlabelled: bool
+    entry: Any,
+    images: dict[int, Image | None],
+    labels_of: Callable[[dict[str, Any]], PointLabels],
+    split: str,
+    keep_unlabelled: bool,
 ) -> Person:
     if not isinstance(entry, dict) or "image_id" not in entry or "bbox" not in entry:
         raise SkipEntry("annotation without image_id or bbox")
@@ -190,10 +213,10 @@ def _person(
     if entry.get("iscrowd", 0):
         raise SkipEntry("crowd region")
     bbox = clipped_bbox(entry["bbox"], image.size)
-    area = float(entry.get("area") or 0.53 * np.prod(np.asarray(entry["bbox"][2:], np.float64)))
+    area = float(entry.get("area") or BOX_AREA_TO_PERSON * np.prod(np.asarray(entry["bbox"][2:], np.float64)))
     if not area > 0:
         raise SkipEntry("zero area")
-    keypoints, visible, weights = _labels(entry, skeleton)
+    keypoints, visible, weights = labels_of(entry)
     if not (keep_unlabelled or visible.any()):
         raise SkipEntry("no labelled point")
     return Person(
@@ -225,7 +248,7 @@ def clipped_bbox(xywh: Any, size: tuple[int, int]) -> np.ndarray:
     return np.array([x1, y1, x2, y2], np.float32)
 
 
-def _labels(entry: dict[str, Any], skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _labels(entry: dict[str, Any], skeleton: Skeleton) -> PointLabels:
     """Points [K, 2], visible [K] and weights [K] of all the skeleton's parts, in its order."""
     points = np.zeros((skeleton.num_keypoints, 3), np.float32)
     visible = np.zeros(skeleton.num_keypoints, np.uint8)
@@ -234,12 +257,12 @@ def _labels(entry: dict[str, Any], skeleton: Skeleton) -> tuple[np.ndarray, np.n
         points_field, score_field = PART_FIELDS.get(part, (part, f"{part}_score"))
         if not entry.get(points_field):
             continue
-        points[start:stop] = _numbers(entry[points_field], (stop - start, 3), points_field)
+        points[start:stop] = numbers(entry[points_field], (stop - start, 3), points_field)
         labelled = points[start:stop, 2] > 0
         scores = np.ones(stop - start, np.float32)
         visible[start:stop] = np.where(labelled, TRUTH, UNLABELLED)
         if score_field in entry:
-            scores = _numbers(entry[score_field], (stop - start,), score_field)
+            scores = numbers(entry[score_field], (stop - start,), score_field)
             from_teacher = labelled & (points[start:stop, 2] < TRUTH)
             visible[start:stop][from_teacher] = TEACHER
             scores = np.where(from_teacher, np.clip(scores, 0, 1), 1)
@@ -248,7 +271,8 @@ def _labels(entry: dict[str, Any], skeleton: Skeleton) -> tuple[np.ndarray, np.n
     return np.ascontiguousarray(points[:, :2]), visible, weights
 
 
-def _numbers(values: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
+def numbers(values: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
+    """A field as float32 of this shape. Raises SkipEntry that names the field."""
     try:
         array = np.asarray(values, np.float32).reshape(shape)
     except (TypeError, ValueError):

@@ -18,7 +18,6 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 MAX_DETECTIONS = 20
-BOX_AREA_TO_PERSON = 0.53  # area of a person ≈ 0.53 × box, where no mask was drawn
 STATS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
 # Crowding index of an image, half-open, as in CrowdPose's code (its text says 0.1 and 0.8).
 CROWDING = {"easy": (0.0, 0.2), "medium": (0.2, 0.8), "hard": (0.8, np.inf)}
@@ -56,18 +55,14 @@ class AveragePrecision:
     def __init__(self, truths: Sequence[Truth], detections: Sequence[Detection], sigmas: np.ndarray) -> None:
         self.images = sorted({item.image_id for item in (*truths, *detections)})
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports its progress on stdout
-            self._evaluation = COCOeval(
-                _table(truths, _truth_row), _table(detections, _detection_row), "keypoints"
-            )
+            self._evaluation = COCOeval(_table(truths, _truth_row), _table(detections, _detection_row), "keypoints")
             parameters = self._evaluation.params
             parameters.kpt_oks_sigmas = np.asarray(sigmas, np.float64)
             parameters.maxDets = [MAX_DETECTIONS]
             parameters.imgIds, parameters.catIds = self.images, [1]
             self._evaluation.evaluate()
             self._evaluation.accumulate()
-        self._matches = _Matches(
-            self._evaluation.evalImgs[: len(self.images)]
-        )  # the size range "all" comes first
+        self._matches = _Matches(self._evaluation.evalImgs[: len(self.images)])  # the size range "all" comes first
 
     @property
     def stats(self) -> dict[str, float]:
@@ -150,9 +145,7 @@ def crowdpose_stats(
 def _table(items: Sequence[Any], row: Any) -> COCO:
     table = COCO()
     # Ids start at 1: pycocotools marks "unmatched" by id 0 and would lose the first person.
-    annotations = [
-        row(item) | {"id": number, "image_id": item.image_id} for number, item in enumerate(items, 1)
-    ]
+    annotations = [row(item) | {"id": number, "image_id": item.image_id} for number, item in enumerate(items, 1)]
     images = [{"id": image} for image in sorted({item.image_id for item in items})]
     table.dataset = {"images": images, "annotations": annotations, "categories": [{"id": 1}]}
     table.createIndex()

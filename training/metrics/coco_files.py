@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from edgepose_training.datasets import PART_FIELDS
-from edgepose_training.metrics.average_precision import BOX_AREA_TO_PERSON, AveragePrecision, Detection, Truth
+
+from edgepose_training.datasets import BOX_AREA_TO_PERSON, PART_FIELDS
+from edgepose_training.metrics.average_precision import AveragePrecision, Detection, Truth
 
 RESULT_SCORES = {part: "score" if part == "body" else f"{part}_score" for part in (*PART_FIELDS, "wholebody")}
 
@@ -19,9 +20,7 @@ def part_points(entry: Mapping[str, Any], part: str) -> np.ndarray:
     return np.concatenate(points)
 
 
-def truths_of(
-    annotations: Iterable[Mapping[str, Any]], part: str = "body", *, use_area: bool = True
-) -> list[Truth]:
+def truths_of(annotations: Iterable[Mapping[str, Any]], part: str = "body", *, use_area: bool = True) -> list[Truth]:
     """Labelled people of a COCO file. `use_area=False` (CrowdPose) takes 0.53 × the box for the area."""
     truths = []
     for entry in annotations:

@@ -1,0 +1,225 @@
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edgepose import EdgeposeError, Skeleton
+from edgepose_training import readers
+from edgepose_training.datasets import TRUTH, UNLABELLED, ReadReport, SkipEntry
+from edgepose_training.metrics.pck import mpii_head_length
+
+HALPE = Skeleton.load("halpe136")
+
+
+def picture(path: Path, width: int = 64, height: int = 48) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.zeros((height, width, 3), np.uint8))
+    return path
+
+
+def coco_file(folder: Path, annotations: list, **image) -> Path:
+    picture(folder / "a.jpg")
+    path = folder / "labels.json"
+    images = [{"id": 5, "file_name": "a.jpg", "width": 64, "height": 48} | image]
+    path.write_text(json.dumps({"images": images, "annotations": annotations}))
+    return path
+
+
+def triples(count: int, v: int = 2) -> list:
+    return [value for i in range(count) for value in (i / 4, 10, v)]
+
+
+# --- CrowdPose ----------------------------------------------------------------------------------------------
+
+
+def test_crowdpose_has_fourteen_points_and_the_boxes_area(tmp_path):
+    entry = {"id": 1, "image_id": 5, "bbox": [2, 3, 20, 30], "keypoints": triples(14, v=1), "num_keypoints": 14}
+    path = coco_file(tmp_path, [entry], crowdIndex=0.35)
+    (person,) = readers.read_crowdpose(path, tmp_path)
+    assert person.keypoints.shape == (14, 2)
+    assert (person.visible == TRUTH).all()
+    assert person.area == pytest.approx(0.53 * 600)
+    assert readers.read_crowding(path) == {5: 0.35}
+
+
+def test_crowding_that_is_missing_is_refused(tmp_path):
+    with pytest.raises(EdgeposeError, match="crowdIndex"):
+        readers.read_crowding(coco_file(tmp_path, []))
+
+
+# --- Halpe --------------------------------------------------------------------------------------------------
+
+
+def halpe_file(folder: Path, keypoints: list) -> Path:
+    return coco_file(folder, [{"id": 1, "image_id": 5, "bbox": [2, 3, 20, 30], "keypoints": keypoints}])
+
+
+@pytest.mark.parametrize("name", ["halpe136", "halpe26", "coco_wholebody", "coco17"])
+def test_halpe_points_keep_their_names_in_other_skeletons(tmp_path, name):
+    skeleton = Skeleton.load(name)
+    (person,) = readers.read_halpe(halpe_file(tmp_path, triples(136)), tmp_path, skeleton)
+    sources = (person.keypoints[:, 0] * 4).astype(int)
+    assert len(person.keypoints) == skeleton.num_keypoints
+    for index in range(23 if name == "coco_wholebody" else min(skeleton.num_keypoints, 26)):
+        assert HALPE.keypoints[sources[index]] == skeleton.keypoints[index]
+    if name == "coco_wholebody":  # the names of face and hands differ, their order does not
+        np.testing.assert_array_equal(sources[23:], np.arange(26, 136))
+
+
+def test_halpe_points_without_label_are_zero(tmp_path):
+    keypoints = triples(136)
+    keypoints[2] = 0
+    (person,) = readers.read_halpe(halpe_file(tmp_path, keypoints), tmp_path, HALPE)
+    assert person.visible[0] == UNLABELLED
+    assert not person.keypoints[0].any()
+
+
+def test_halpe_refuses_what_it_cannot_make(tmp_path):
+    with pytest.raises(EdgeposeError, match="not mpii16"):
+        readers.read_halpe(halpe_file(tmp_path, triples(136)), tmp_path, Skeleton.load("mpii16"))
+    with pytest.raises(EdgeposeError, match="keypoints has the wrong length"):
+        readers.read_halpe(halpe_file(tmp_path, triples(26)), tmp_path, HALPE)
+
+
+# --- MPII ---------------------------------------------------------------------------------------------------
+
+
+def mpii_entry(**changes) -> dict:
+    joints = [[11.0 + i, 21.0] for i in range(16)]
+    known = [1] * 15 + [0]
+    return {"image": "m.jpg", "center": [31, 21], "scale": 0.2, "joints": joints, "joints_vis": known} | changes
+
+
+def mpii_file(folder: Path, entries: list) -> Path:
+    picture(folder / "m.jpg")
+    path = folder / "valid.json"
+    path.write_text(json.dumps(entries))
+    return path
+
+
+def test_mpii_counts_from_one_and_moves_its_centre_down(tmp_path):
+    (person,) = readers.read_mpii(mpii_file(tmp_path, [mpii_entry()]), tmp_path)
+    np.testing.assert_array_equal(person.keypoints[0], [10, 20])
+    np.testing.assert_array_equal(person.visible, [TRUTH] * 15 + [UNLABELLED])
+    np.testing.assert_allclose(person.bbox, [30 - 20, 20 + 3 - 20, 30 + 20, 20 + 3 + 20], atol=1e-5)
+    assert person.image_size == (64, 48)
+    assert person.split == "valid"
+
+
+def test_mpii_head_boxes_come_from_the_mat_in_the_lists_order(tmp_path):
+    io = pytest.importorskip("scipy.io", reason="MATLAB files need scipy")
+    boxes = np.zeros((2, 2, 2))
+    boxes[:, :, 1] = [[11, 11], [41, 51]]
+    io.savemat(tmp_path / "heads.mat", {"headboxes_src": boxes})
+    path = mpii_file(tmp_path, [mpii_entry(scale=-1), mpii_entry()])
+    report = ReadReport()
+    (person,) = readers.read_mpii(path, tmp_path, head_boxes=tmp_path / "heads.mat", report=report)
+    np.testing.assert_array_equal(person.part_boxes["head"], [10, 10, 40, 50])
+    assert mpii_head_length(person.part_boxes["head"][None])[0] == pytest.approx(30)
+    assert report.examples["zero area"] == ["entry 0"]
+    with pytest.raises(EdgeposeError, match=r"headboxes_src expected \[2, 2, 1\]"):
+        readers.read_mpii(mpii_file(tmp_path, [mpii_entry()]), tmp_path, head_boxes=tmp_path / "heads.mat")
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        (mpii_entry(image="gone.jpg"), "image file missing"),
+        (mpii_entry(image="text.jpg"), "image file is no JPEG or PNG"),
+        (mpii_entry(center=[900, 20]), "box outside the image"),
+        (mpii_entry(joints=[[1, 2]]), "joints has the wrong length or is no list of numbers"),
+        (mpii_entry(joints_vis=[0] * 16), "no labelled point"),
+        ({"image": "m.jpg"}, "entry without image, center, scale, joints or joints_vis"),
+        (5, "entry without image, center, scale, joints or joints_vis"),
+    ],
+)
+def test_unusable_mpii_entries_are_counted(tmp_path, entry, reason):
+    (tmp_path / "text.jpg").write_text("no picture")
+    report = ReadReport()
+    people = readers.read_mpii(mpii_file(tmp_path, [mpii_entry(), entry]), tmp_path, report=report)
+    assert len(people) == 1
+    assert dict(report.skipped) == {reason: 1}
+
+
+def test_people_of_one_picture_share_its_number(tmp_path):
+    picture(tmp_path / "n.jpg")
+    path = mpii_file(tmp_path, [mpii_entry(), mpii_entry(image="n.jpg"), mpii_entry()])
+    assert [person.image_id for person in readers.read_mpii(path, tmp_path)] == [0, 1, 0]
+
+
+def test_mpii_refuses_what_is_no_list(tmp_path):
+    path = tmp_path / "valid.json"
+    path.write_text("{}")
+    with pytest.raises(EdgeposeError, match="expected a list of people"):
+        readers.read_mpii(path, tmp_path)
+
+
+# --- LSP and LSPET ------------------------------------------------------------------------------------------
+
+
+def leeds_file(folder: Path, joints: np.ndarray) -> Path:
+    io = pytest.importorskip("scipy.io", reason="MATLAB files need scipy")
+    io.savemat(folder / "joints.mat", {"joints": joints})
+    return folder / "joints.mat"
+
+
+def test_lsp_counts_hidden_joints_as_labelled_and_splits_in_the_middle(tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, "LSP_TRAINING", 1)
+    joints = np.zeros((3, 14, 2))
+    joints[0], joints[1] = np.arange(14)[:, None] + [11, 21], 20 + np.arange(14)[:, None] % 5
+    joints[2, 3] = 1  # hidden
+    for number in (1, 2):
+        picture(tmp_path / f"im{number:04d}.jpg")
+    (train,) = readers.read_lsp(leeds_file(tmp_path, joints), tmp_path)
+    np.testing.assert_array_equal(train.keypoints[0], [10, 19])
+    assert (train.visible == TRUTH).all()
+    np.testing.assert_allclose(
+        train.bbox, [16.5 - 6.5 * 1.15, 21 - 2 * 1.15, 16.5 + 6.5 * 1.15, 21 + 2 * 1.15], atol=1e-4
+    )
+    (test,) = readers.read_lsp(tmp_path / "joints.mat", tmp_path, split="test")
+    assert (test.image.name, test.split) == ("im0002.jpg", "test")
+    with pytest.raises(EdgeposeError, match="no 'val'"):
+        readers.read_lsp(tmp_path / "joints.mat", tmp_path, split="val")
+
+
+def test_lspet_third_value_says_labelled(tmp_path):
+    joints = np.zeros((14, 3, 3))
+    joints[:4, :, 0] = [[11, 12, 1], [31, 42, 1], [99, 99, 0], [21, 22, 1]]
+    joints[0, :, 1] = [5, 5, 1]
+    joints[:4, :, 2] = [[11, 12, 1], [31, np.nan, 1], [99, 99, 0], [21, 22, 1]]
+    for number in (1, 2, 3):
+        picture(tmp_path / f"im{number:05d}.jpg")
+    report = ReadReport()
+    (person,) = readers.read_lspet(leeds_file(tmp_path, joints), tmp_path, report=report)
+    np.testing.assert_array_equal(np.flatnonzero(person.visible), [0, 1, 3])
+    assert dict(report.skipped) == {"fewer than two labelled joints": 1, "joints are not finite": 1}
+
+
+@pytest.mark.parametrize("joints", [np.zeros((3, 15, 2)), np.zeros((14, 3))])
+def test_a_table_of_another_shape_is_refused(tmp_path, joints):
+    with pytest.raises(EdgeposeError, match="joints expected 14 joints"):
+        readers.read_lspet(leeds_file(tmp_path, joints), tmp_path)
+
+
+def test_a_broken_mat_is_refused(tmp_path):
+    pytest.importorskip("scipy.io", reason="MATLAB files need scipy")
+    (tmp_path / "joints.mat").write_bytes(b"nothing of the kind" * 20)
+    with pytest.raises(EdgeposeError, match="not a readable MATLAB file"):
+        readers.read_lspet(tmp_path / "joints.mat", tmp_path)
+
+
+# --- picture sizes ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+def test_sizes_are_read_from_the_header(tmp_path, name):
+    assert readers.image_size(picture(tmp_path / name, 70, 33)) == (70, 33)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xd8", b"\xff\xd8\xff\xe0\x00", b"\x89PNG"])
+def test_a_cut_header_is_no_picture(tmp_path, content):
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(SkipEntry, match="no JPEG or PNG"):
+        readers.image_size(tmp_path / "a.jpg")
