@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from edgepose import EdgeposeError
@@ -62,16 +60,18 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    return int(text)
 
 
 def _share(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value <= 1:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
     return value
 
 
@@ -208,6 +208,7 @@ def _headless(setup: Setup) -> int:
     print(report.text(), file=human)
     if demo:
         table = OUTPUT / "demo_timings.txt"
+        table.parent.mkdir(exist_ok=True)
         table.write_text(f"{source.description} → {_model_line(setup)}\n{report.text()}\n", encoding="utf-8")
         written.append(f"{table}: this table")
     for said in written:
@@ -237,13 +238,16 @@ def _tell(sentence: object) -> None:
 
 
 def _need_runtime() -> None:
+    from .display import missing_library
+
     for module, what in (("cv2", "OpenCV"), ("onnxruntime", "onnxruntime")):
         try:
             __import__(module)
+        except ModuleNotFoundError as error:
+            raise EdgeposeError(f"the app needs {what}: pip install 'edgepose[app]'") from error
         except ImportError as error:
-            if error.name == module:
-                raise EdgeposeError(f"the app needs {what}: pip install 'edgepose[app]'") from error
-            raise EdgeposeError(f"{what} cannot be loaded: {error}") from error
+            reason = missing_library(str(error)) or f"cannot be loaded: {error}"
+            raise EdgeposeError(f"{what} {reason}") from error
 
 
 def _quiet_opencv(verbose: bool) -> None:
@@ -252,14 +256,3 @@ def _quiet_opencv(verbose: bool) -> None:
         return
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-
-
-def interruptible(quit_app: object) -> None:
-    """Let Ctrl-C end the window: Qt's loop is C++ and would hold the signal back."""
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        if callable(quit_app):
-            quit_app()
-
-    signal.signal(signal.SIGINT, on_signal)
-    signal.signal(signal.SIGTERM, on_signal)

@@ -6,17 +6,17 @@ first attempt is made by a child process, and its last words are turned into a s
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import subprocess
 import sys
 from importlib.util import find_spec
 
-# Shared libraries that Qt wants from the system → Debian and Ubuntu packages.
+# Shared libraries that Qt and OpenCV want from the system → Debian and Ubuntu packages.
 PACKAGES = {
     "libEGL.so.1": "libegl1",
     "libGL.so.1": "libgl1",
-    "libOpenGL.so.0": "libopengl0",
     "libGLX.so.0": "libglx0",
     "libglib-2.0.so.0": "libglib2.0-0",
     "libgthread-2.0.so.0": "libglib2.0-0",
@@ -89,17 +89,34 @@ def explain(stderr: str) -> str:
     """The dying words of Qt, as one sentence that says what to do."""
     if "No module named 'PyQt6'" in stderr:
         return "the window needs PyQt6: pip install 'edgepose[app]', or use --headless"
-    missing = sorted(set(_MISSING.findall(stderr)))
-    if missing:
-        # The platform that was asked for matters; Wayland's libraries are optional beside X11's.
-        needed = [name for name in missing if "wayland" not in name] or missing
-        packages = " ".join(PACKAGES.get(name, f"(the package with {name})") for name in needed)
-        return (
-            f"the window needs {', '.join(needed)}, which this system lacks: sudo apt-get install {packages}"
-            " (or what your distribution calls it), or use --headless"
-        )
+    if remedy := missing_library(stderr):
+        return f"the window {remedy}, or use --headless"
     if "could not connect to display" in stderr or "Failed to create wl_display" in stderr:
         shown = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
         return f"the display {shown!r} cannot be reached; check DISPLAY and your rights, or use --headless"
     last = stderr.strip().splitlines()[-1] if stderr.strip() else "no reason given"
     return f"Qt cannot open a window here ({last}); use --headless"
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+def missing_library(text: str) -> str:
+    """`needs libX, which this system lacks: sudo apt-get install …`, from what the loader said; else empty."""
+    missing = dict.fromkeys(_MISSING.findall(text))
+    if not missing:
+        return ""
+    # The loader stops at the first one. Who lacks one often lacks more: name them all at once.
+    missing |= dict.fromkeys(name for name in PACKAGES if "wayland" not in name and not _loads(name))
+    # Qt tries every platform; Wayland's libraries are optional beside X11's.
+    needed = [name for name in missing if "wayland" not in name] or list(missing)
+    packages = " ".join(dict.fromkeys(PACKAGES.get(name, f"(the package with {name})") for name in needed))
+    return (
+        f"needs {', '.join(needed)}, which this system lacks: sudo apt-get install {packages}"
+        " (or what your distribution calls it)"
+    )

@@ -20,6 +20,7 @@ from edgepose.formats import frame_record
 from .engine import Result
 from .overlay import Cast, Look, compose, letterbox
 from .source import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from .status import count_of
 
 
 class Sink(Protocol):
@@ -62,7 +63,7 @@ class JsonLines:
             self._file.flush()
             return ""
         self._file.close()
-        return f"{self._path}: {self._count} lines"
+        return f"{self._path}: {count_of(self._count, 'line', 'lines')}"
 
 
 class VideoSink:
@@ -72,20 +73,28 @@ class VideoSink:
         self._path, self._fps, self._cast, self._look = path, fps, cast, look
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
+        self._last: NDArray[np.uint8] = np.zeros((0, 0, 3), np.uint8)
         self._start = 0.0
         self._written = 0
 
     def write(self, result: Result) -> None:
         image = compose(result.frame.image, result.poses, self._cast, self._look)
+        image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]  # chroma is stored at half size
         if self._writer is None:
             self._start = result.frame.time
             self._writer = self._open(image)
-        image = letterbox(image, self._size)
-        due = round((result.frame.time - self._start) * self._fps) + 1
-        # A pause of minutes in a live stream is no reason to write minutes of a still.
-        for _ in range(min(due - self._written, int(5 * self._fps))):
-            self._writer.write(image)
-        self._written = max(due, self._written)
+            self._last = image
+        due = round((result.frame.time - self._start) * self._fps)
+        if not -1 <= due - self._written <= 5 * self._fps:
+            # Another source has begun, or there was a pause: no reason for a still, or for a gap.
+            self._start = result.frame.time - self._written / self._fps
+            due = self._written
+        for _ in range(due - self._written):
+            self._writer.write(self._last)
+        self._last = letterbox(image, self._size)
+        if due >= self._written:
+            self._writer.write(self._last)
+            self._written = due + 1
 
     def close(self) -> str:
         if self._writer is None:
@@ -95,7 +104,7 @@ class VideoSink:
 
     def _open(self, image: NDArray[np.uint8]) -> cv2.VideoWriter:
         codec = cv2.VideoWriter.fourcc(*("MJPG" if self._path.lower().endswith(".avi") else "mp4v"))
-        self._size = (image.shape[1] // 2 * 2, image.shape[0] // 2 * 2)  # chroma is stored at half size
+        self._size = (image.shape[1], image.shape[0])
         writer = cv2.VideoWriter(str(_made(self._path)), codec, self._fps, self._size)
         if not writer.isOpened():
             raise EdgeposeError(f"{self._path}: cannot be written as a video; choose a place that ends in .mp4")
@@ -127,7 +136,7 @@ class PictureSink:
         self._count += 1
 
     def close(self) -> str:
-        return f"{self._path}: {self._count} annotated picture{'' if self._count == 1 else 's'}"
+        return f"{self._path}: {count_of(self._count, 'annotated picture', 'annotated pictures')}"
 
 
 def save_sink(path: str, fps: float, cast: Cast, look: Look) -> Sink:

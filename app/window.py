@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import time
 from pathlib import Path
@@ -295,20 +296,22 @@ class Window(QWidget):
 
 def show(setup: Setup, sinks: list[Sink]) -> int:
     """Run the window until it is closed; the exit status."""
-    from .cli import interruptible
-
     existing = QApplication.instance()
     app = existing if isinstance(existing, QApplication) else QApplication(["edgepose-app"])
     app.setApplicationName("edgepose")
     window = Window(setup, sinks)
+    told: set[str] = set()
 
     def on_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         # Without a hook of our own PyQt6 aborts the process when an exception escapes a slot.
-        log.error("%s: %s", kind.__name__, error, exc_info=(kind, error, trace))
+        if str(error) not in told:  # what fails in a paint event fails thirty times a second
+            told.add(str(error))
+            log.error("%s: %s", kind.__name__, error, exc_info=(kind, error, trace))
         window.fail(error)
 
     before, sys.excepthook = sys.excepthook, on_exception
-    interruptible(window.close)
+    for number in (signal.SIGINT, signal.SIGTERM):  # heard at the next tick of the window's timer
+        signal.signal(number, lambda *_: window.close())
     try:
         if setup.args.fullscreen:
             window._toggle_fullscreen()

@@ -351,7 +351,7 @@ def test_a_display_that_is_not_there(tmp_path: Path, constant_model: Path):
         (
             "Cannot load library libqxcb.so: (libxcb-cursor.so.0: cannot open shared object file: No such file)\n"
             "Cannot load library libqwayland.so: (libwayland-egl.so.1: cannot open shared object file)\nAborted",
-            "libxcb-cursor.so.0, which this system lacks: sudo apt-get install libxcb-cursor0 ",
+            "apt-get install libxcb-cursor0 ",
         ),
         ("ImportError: libodd.so.3: cannot open shared object file", "(the package with libodd.so.3)"),
         ("ModuleNotFoundError: No module named 'PyQt6'", "pip install 'edgepose[app]'"),
@@ -359,10 +359,18 @@ def test_a_display_that_is_not_there(tmp_path: Path, constant_model: Path):
         ("something else", "something else"),
     ],
 )
-def test_the_last_words_of_qt_become_a_sentence(last_words: str, sentence: str):
+def test_the_last_words_of_qt_become_a_sentence(last_words: str, sentence: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(display, "_loads", lambda _library: True)
     explained = display.explain(last_words)
     assert sentence in explained
     assert "--headless" in explained
+
+
+def test_all_missing_libraries_are_named_at_once(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(display, "_loads", lambda library: library != "libxcb-keysyms.so.1")
+    said = display.explain("(libxcb-cursor.so.0: cannot open shared object file: No such file or directory)")
+    assert "apt-get install libxcb-cursor0 libxcb-keysyms1 " in said
+    assert "wayland" not in said
 
 
 def test_opencv_does_not_lead_qt_astray(monkeypatch: pytest.MonkeyPatch):

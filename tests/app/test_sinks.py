@@ -1,0 +1,146 @@
+"""What is written: times, rates, names and failures."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from doubles import FakeEstimator, Stream, decode_number, encode_number
+
+from edgepose import EdgeposeError, Poses
+from edgepose_app import headless
+from edgepose_app.camera import LiveCapture
+from edgepose_app.engine import Result
+from edgepose_app.overlay import Cast, Look, letterbox
+from edgepose_app.sinks import JsonLines, PictureSink, Recorder, VideoSink, save_sink
+from edgepose_app.source import Frame
+
+CAST = Cast.of(FakeEstimator.card, FakeEstimator.skeleton)
+
+
+def result(number: int, time: float, file: str | None = None) -> Result:
+    """A numbered picture without people."""
+    return Result(Frame(encode_number(number), number, time, file), Poses.empty(133), {"pose": 1.0})
+
+
+def numbers_in(video: Path) -> list[int]:
+    capture, numbers = cv2.VideoCapture(str(video)), []
+    while (read := capture.read())[0]:
+        numbers.append(decode_number(np.asarray(read[1])))
+    capture.release()
+    return numbers
+
+
+def test_a_video_keeps_the_time_of_capture(tmp_path: Path):
+    sink = VideoSink(str(tmp_path / "deep" / "a.mp4"), 10.0, CAST, Look())
+    for number, at in enumerate((5.0, 5.1, 5.4, 5.42, 5.5)):  # one late, one too early
+        sink.write(result(number, at))
+    assert "a.mp4: 0.6 s" in sink.close()
+    assert numbers_in(tmp_path / "deep" / "a.mp4") == [0, 1, 1, 1, 2, 4]
+
+
+def test_neither_a_long_pause_nor_another_source_disturbs_a_recording(tmp_path: Path):
+    sink = VideoSink(str(tmp_path / "a.mp4"), 10.0, CAST, Look())
+    for number, at in enumerate((0.0, 0.1, 600.0, 600.1, 0.0, 0.1)):
+        sink.write(result(number, at))
+    sink.close()
+    assert numbers_in(tmp_path / "a.mp4") == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_video_of_pictures_of_several_sizes(tmp_path: Path):
+    sink = VideoSink(str(tmp_path / "a.mp4"), 1.0, CAST, Look())
+    sink.write(result(1, 0.0))
+    tall = Frame(np.full((300, 100, 3), 255, np.uint8), 1, 1.0)
+    sink.write(Result(tall, Poses.empty(133), {}))
+    sink.close()
+    capture = cv2.VideoCapture(str(tmp_path / "a.mp4"))
+    shapes = [capture.read()[1].shape for _ in range(2)]
+    capture.release()
+    assert shapes == [(120, 480, 3)] * 2
+
+
+def test_letterbox():
+    boxed = letterbox(np.full((100, 100, 3), 255, np.uint8), (200, 100))
+    assert boxed.shape == (100, 200, 3)
+    assert boxed[:, 50:150].all()
+    assert not boxed[:, :50].any()
+    assert not boxed[:, 150:].any()
+
+
+def test_endings_choose_the_sink(tmp_path: Path):
+    assert isinstance(save_sink(str(tmp_path / "a.avi"), 30, CAST, Look()), VideoSink)
+    assert isinstance(save_sink(str(tmp_path / "a.png"), 30, CAST, Look()), PictureSink)
+    assert isinstance(save_sink(str(tmp_path / "folder"), 30, CAST, Look()), PictureSink)
+    with pytest.raises(EdgeposeError, match=r"unknown ending \.doc"):
+        save_sink("a.doc", 30, CAST, Look())
+
+
+def test_pictures_keep_their_names(tmp_path: Path):
+    sink = PictureSink(str(tmp_path / "out"), CAST, Look())
+    sink.write(result(7, 0.0, file="deeper/a.png"))
+    sink.write(result(8, 1.0))
+    assert "2 annotated pictures" in sink.close()
+    assert decode_number(cv2.imread(str(tmp_path / "out" / "deeper" / "a.png"))) == 7
+    assert decode_number(cv2.imread(str(tmp_path / "out" / "frame000008.jpg"))) == 8
+
+
+def test_places_that_cannot_be_written(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(EdgeposeError, match="choose another place"):
+        JsonLines(str(tmp_path / "file" / "a.jsonl"))
+    with pytest.raises(EdgeposeError, match="choose another place"):
+        PictureSink(str(tmp_path / "file" / "out"), CAST, Look()).write(result(0, 0.0))
+    (tmp_path / "a.mp4").mkdir()
+    with pytest.raises(EdgeposeError, match="cannot be written as a video"):
+        VideoSink(str(tmp_path / "a.mp4"), 30, CAST, Look()).write(result(0, 0.0))
+
+
+def test_lines_can_be_followed_while_they_are_written(tmp_path: Path):
+    sink = JsonLines(str(tmp_path / "a.jsonl"))
+    sink.write(result(3, 0.25, file="x.png"))
+    record = json.loads((tmp_path / "a.jsonl").read_text())  # before close
+    assert record == {
+        "frame": 3, "time": 0.25, "file": "x.png", "size": [480, 120], "people": [], "timings_ms": {"pose": 1.0},
+    }  # fmt: skip
+    assert sink.close() == f"{tmp_path / 'a.jsonl'}: 1 line"
+
+
+class SlowSink:
+    """Takes its time, then fails."""
+
+    def __init__(self) -> None:
+        self.written = 0
+
+    def write(self, _result: Result) -> None:
+        time.sleep(0.02)
+        self.written += 1
+        if self.written == 5:
+            raise OSError("the disk is full")
+
+    def close(self) -> str:
+        return f"{self.written} written"
+
+
+def test_a_slow_disk_never_delays_the_next_pose():
+    sink = SlowSink()
+    recorder = Recorder([sink])
+    for number in range(200):
+        recorder(result(number, number / 30))
+    assert recorder.dropped > 150
+    said = recorder.close()
+    assert said == ["5 written", "recording: the disk is full"]
+
+
+def test_a_dead_stream_does_not_make_a_limited_run_endless(stream: Stream):
+    source = LiveCapture(stream.url)
+    stream.dead = True
+    said: list[str] = []
+    start = time.monotonic()
+    report = headless.run(source, FakeEstimator(), [], duration=4.0, progress=said.append)
+    assert time.monotonic() - start < 30
+    assert report.frames < 100
+    assert any("opening it again" in line for line in said)
