@@ -79,9 +79,7 @@ class Detector:
         rows, columns = self.session.input_shape[2:]
         if isinstance(rows, int) and isinstance(columns, int):
             return rows, columns
-        zoom = _LONG_SIDE / max(
-            height, width
-        )  # a free size follows the frame's aspect: fewer pixels to look at
+        zoom = _LONG_SIDE / max(height, width)  # a free size follows the frame's aspect: fewer pixels to look at
         return tuple(max(32, 32 * round(side * zoom / 32)) for side in (height, width))  # type: ignore[return-value]
 
 
@@ -111,9 +109,7 @@ def _parse(outputs: Mapping[str, NDArray[Any]], size: tuple[int, int], name: str
 
 def _grid(size: tuple[int, int], stride: int) -> Float:  # -> [h · w, 2] cell indices (x, y)
     rows, columns = size[0] // stride, size[1] // stride
-    return (
-        np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1).reshape(-1, 2).astype(np.float32)
-    )
+    return np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1).reshape(-1, 2).astype(np.float32)
 
 
 def _parse_yolox(rows: Float, size: tuple[int, int]) -> tuple[Float, Float]:  # [A, 5 + C]

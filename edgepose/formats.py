@@ -93,9 +93,7 @@ def openpose_json(poses: Poses, skeleton: Skeleton) -> dict[str, Any]:
     for n in range(len(poses)):
         points = np.concatenate([poses.keypoints[n], poses.scores[n, :, None]], axis=1)
         body = np.stack([_averaged(points, source) for source in _BODY_25])
-        face, left, right = (
-            points[slice(*skeleton.parts[part])] for part in ("face", "lefthand", "righthand")
-        )
+        face, left, right = (points[slice(*skeleton.parts[part])] for part in ("face", "lefthand", "righthand"))
         pupils = np.stack([face[ring].mean(axis=0) for ring in _EYES])
         people.append(
             {

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .codecs import SimCC
 from .errors import EdgeposeError
-from .modelcard import ModelCard, simcc_outputs
+from .modelcard import SCORES, ModelCard, simcc_outputs
 from .runtime import Session
 from .skeletons import Skeleton
 from .transforms import bbox_to_center_scale, crop_affine, crop_normalize, invert_affine
@@ -34,12 +34,15 @@ class PoseNet:
             raise EdgeposeError(f"{session.path.name} is not a SimCC pose model: {error}.") from error
         self.codec = SimCC.from_card(self.card)
         self.score = score or self.card.score
+        if self.score not in SCORES:
+            raise EdgeposeError(f"The score {self.score!r} is unknown: use one of {', '.join(SCORES)}.")
         self.skeleton = self.card.skeleton or Skeleton.for_size(session.output_shapes()[self._x][1])
         self.aspect = self.card.input_size[0] / self.card.input_size[1]
         self.thresholds = np.array(
             [self.card.thresholds.get(part, _DEFAULT_THRESHOLD) for part in self.skeleton.part_of], np.float32
         )
         self._untrained = list(self.card.untrained)
+        self._check_card()
 
     def crop(
         self,
@@ -70,6 +73,16 @@ class PoseNet:
                 scores[:, start:stop] = np.interp(scores[:, start:stop], raw, seen)
         scores[:, self._untrained] = 0
         return keypoints, scores
+
+    def _check_card(self) -> None:
+        """A card of another net would decode to plausible nonsense."""
+        for name, bins in zip((self._x, self._y), self.card.bins, strict=True):
+            shape, wanted = self.session.outputs[name], (self.skeleton.num_keypoints, bins)
+            if any(isinstance(s, int) and s != w for s, w in zip(shape[1:], wanted, strict=True)):
+                raise EdgeposeError(
+                    f"{self.session.path.name} does not fit its card: {name} is {list(shape)}, "
+                    f"but the card says {wanted[0]} points and {bins} bins."
+                )
 
     def _inferred(self) -> ModelCard:
         path = self.session.path

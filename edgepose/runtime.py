@@ -59,9 +59,7 @@ class Session:
     def run(self, batch: NDArray[Any]) -> dict[str, NDArray[Any]]:  # batch [N, 3, H, W], N ≥ 1
         """Outputs by name, with N rows each: one network call unless the file fixes a smaller batch."""
         fixed = self.input_shape[0]
-        size = (
-            fixed if isinstance(fixed, int) else _bucket(len(batch)) if self.device == "cuda" else len(batch)
-        )
+        size = fixed if isinstance(fixed, int) else _bucket(len(batch)) if self.device == "cuda" else len(batch)
         chunks = [self._call(batch[start : start + size], size) for start in range(0, len(batch), size)]
         if len(chunks) == 1:
             return chunks[0]
@@ -133,9 +131,7 @@ def _use_cuda(ort: Any, device: str) -> bool:
         return False
     built_in = "CUDAExecutionProvider" in ort.get_available_providers()
     if device == "cuda" and not (built_in and _has_driver()):
-        missing = (
-            "finds no NVIDIA driver" if built_in else "is a build for the CPU only: install `edgepose[cuda]`"
-        )
+        missing = "finds no NVIDIA driver" if built_in else "is a build for the CPU only: install `edgepose[cuda]`"
         raise EdgeposeError(f"CUDA was asked for, but this onnxruntime {missing}, or use the CPU.")
     if not (built_in and _has_driver()):
         return False

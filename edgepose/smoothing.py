@@ -32,7 +32,7 @@ class OneEuro:
         self,
         *,
         min_cutoff: float = 1.0,  # Hz at rest: lower is calmer
-        beta: float = 2.0,  # Hz per size/s: higher follows motion sooner
+        beta: float = 6.0,  # Hz per size/s: higher follows motion sooner
         d_cutoff: float = 1.0,  # Hz of the velocity's own filter
         threshold: float = 0.1,  # points below it restart: their position means nothing
     ) -> None:

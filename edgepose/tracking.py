@@ -26,8 +26,9 @@ class TrackerConfig:
     max_missing: int = 10  # frames that a missing person's place and id are kept
     match_iou: float = 0.3  # a detection and a track are the same person
     same: float = 0.12  # two poses this near (mean distance / size of the smaller) are the same person
-    shrink: float = 0.25  # how far an edge moves inwards per frame; outwards it moves at once
-    hold: float = 0.03  # edges that would move less than this fraction of the box stay where they are
+    shrink: float = 0.25  # how far an edge moves inwards per frame
+    hold_out: float = 0.05  # the box stays while no edge would move outwards by more than this fraction of it
+    hold_in: float = 0.10  # nor inwards by more than this
 
 
 @dataclass
@@ -161,17 +162,17 @@ class Tracker:
         return lost[best] if overlaps[best] >= self.config.match_iou else None
 
     def _ease(self, old: Float, new: Float) -> Float:  # [4], [4] -> [4]
-        """Edges move outwards at once, inwards slowly, and not at all for a trifle.
+        """Stand still as long as the old box will do; else outwards at once and inwards slowly.
 
-        So a limb that comes into sight is never cut off, a limb that is missed for a frame does not make the
-        box collapse, and the crop of a person at rest stands still. Nothing accumulates: each frame is
-        compared with its own keypoints.
+        The padding of the crop forgives a box that is a little off, but a crop that trembles makes every point
+        in it tremble. A limb that comes into sight is not cut off, one that is missed for a frame does not make
+        the box collapse. Nothing accumulates: each frame is compared with its own keypoints.
         """
-        outwards = (new - old) * np.array([-1, -1, 1, 1], np.float32) > 0
-        eased = np.where(outwards, new, old + self.config.shrink * (new - old))
-        width, height = old[2:] - old[:2]
-        trifle = self.config.hold * np.array([width, height, width, height])
-        return old if (np.abs(new - old) <= trifle).all() else eased.astype(np.float32)
+        config, (width, height) = self.config, np.maximum(old[2:] - old[:2], 1)
+        outwards = (new - old) * np.array([-1, -1, 1, 1]) / np.array([width, height, width, height])
+        if (outwards <= config.hold_out).all() and (outwards >= -config.hold_in).all():
+            return old
+        return np.where(outwards > 0, new, old + config.shrink * (new - old)).astype(np.float32)
 
     def _age(self, seen: set[int]) -> None:
         for track in self._tracks:

@@ -86,9 +86,9 @@ def crop_normalize(
     width, height = input_size
     shape = (len(affines), 3, height, width)
     out = np.empty(shape, np.float32) if out is None else out
-    if out.shape != shape or out.dtype != np.float32:
-        got = f"{out.dtype} {list(out.shape)}"
-        raise ValueError(f"crop_normalize: out expected float32 {list(shape)}, got {got}")
+    if out.shape != shape or out.dtype != np.float32 or not out.flags.c_contiguous:
+        got = f"{out.dtype} {list(out.shape)}{'' if out.flags.c_contiguous else ' with gaps'}"
+        raise ValueError(f"crop_normalize: out expected contiguous float32 {list(shape)}, got {got}")
     for n, matrix in enumerate(affines):
         crop: Any = cv2.warpAffine(frame, matrix, (width, height), flags=cv2.INTER_LINEAR)
         normalize(crop, mean=mean, std=std, channel_order=channel_order, out=out[n])

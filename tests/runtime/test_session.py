@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgepose import EdgeposeError, ModelCard, models
+from edgepose import EdgeposeError, ModelCard, Skeleton, models
 from edgepose.posenet import PoseNet
 from edgepose.runtime import Session
 
@@ -92,6 +92,22 @@ def test_a_broken_card(constant_net, peaks) -> None:
     with pytest.raises(EdgeposeError) as error:
         Session(path)
     assert "shoe_size" in _sentence(error)
+
+
+OTHER_NETS = [ModelCard("x", input_size=(96, 128)), ModelCard("x", skeleton=Skeleton.load("hand21"))]
+
+
+@pytest.mark.parametrize("card", OTHER_NETS)
+def test_a_card_of_another_net(constant_net, peaks, card: ModelCard) -> None:
+    path = constant_net({"simcc_x": peaks(384, [5] * 17), "simcc_y": peaks(512, [7] * 17)}, card=card)
+    with pytest.raises(EdgeposeError) as error:
+        PoseNet(Session(path, "cpu"))
+    assert "does not fit its card: simcc_x is ['N', 17, 384]" in _sentence(error)
+
+
+def test_an_unknown_score(body_net: Path) -> None:
+    with pytest.raises(EdgeposeError, match="'best' is unknown: use one of calibrated, softmax, min"):
+        PoseNet(Session(body_net, "cpu"), "best")
 
 
 def test_cuda_without_a_gpu(body_net: Path, monkeypatch) -> None:

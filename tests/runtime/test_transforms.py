@@ -81,7 +81,7 @@ def test_crops_go_where_the_caller_wants() -> None:
     out = np.full((1, 3, 32, 24), 9, np.float32)
     assert crop_normalize(frame, affine, input_size=(24, 32), out=out, **IMAGENET) is out
     np.testing.assert_allclose(out[0, :, 5, 5], -np.array(IMAGENET["mean"]) / IMAGENET["std"], rtol=1e-6)
-    with pytest.raises(ValueError, match=r"crop_normalize: out expected float32 \[1, 3, 64, 48\]"):
+    with pytest.raises(ValueError, match=r"crop_normalize: out expected contiguous float32 \[1, 3, 64, 48\]"):
         crop_normalize(frame, affine, input_size=(48, 64), out=out, **IMAGENET)
 
 
