@@ -21,9 +21,9 @@ from edgepose import EdgeposeError, Poses, Skeleton
 from edgepose.draw import draw_poses
 from edgepose.transforms import apply_affine, bbox_to_center_scale, crop_affine
 from edgepose_training.datasets import Person, read_coco_wholebody
-from edgepose_training.evaluate import predict
+from edgepose_training.evaluate import chosen
 from edgepose_training.labels import Labels, Predictions
-from edgepose_training.predictors import make_predictor
+from edgepose_training.predictors import make_predictor, predict
 from edgepose_training.summary import part_oks, part_slices
 
 PANEL = (180, 240)  # W, H px of one of the two pictures of a pair
@@ -153,12 +153,7 @@ def _sheet_of(args: argparse.Namespace, predictor) -> np.ndarray:
         raise EdgeposeError(f"There is no part {args.part!r}: name one of {', '.join(part_slices(skeleton))}.")
     path = args.data / "annotations" / f"{args.split}.json"
     people = read_coco_wholebody(path, args.data / "images", skeleton, split=args.split)
-    people = [person for person in people if not args.source or person.source in args.source]
-    if args.limit:
-        people = [people[row] for row in np.random.default_rng(0).permutation(len(people))[: args.limit]]
-    if not people:
-        raise EdgeposeError(f"Nobody in {args.split} comes from {', '.join(args.source)}.")
-    people, (predictions,) = predict(people, [predictor])
+    people, (predictions,) = predict(chosen(people, args.source, args.limit), [predictor])
     labels = Labels.of(people)
     oks = part_oks(labels, predictions, skeleton, part_slices(skeleton)[args.part], labels.visible)
     picks = worst(oks, args.worst) + sample(oks, args.random)

@@ -20,34 +20,14 @@ from typing import Any
 import numpy as np
 
 from edgepose import EdgeposeError, Skeleton
+from edgepose_training import protocols
 from edgepose_training.baselines import TinyPose, mean_parts, mean_pose
 from edgepose_training.datasets import Person, ReadReport, read_coco_wholebody
 from edgepose_training.detections import detector_stats, read_boxes, unlabelled_people
 from edgepose_training.labels import Labels, Predictions
-from edgepose_training.predictors import Predictor, frames, make_predictor
+from edgepose_training.predictors import Predictor, make_predictor, predict
 from edgepose_training.results import results_of
 from edgepose_training.summary import markdown, summarise
-
-log = logging.getLogger("evaluate")
-
-
-def predict(people: Sequence[Person], predictors: Sequence[Predictor]) -> tuple[list[Person], list[Predictions]]:
-    """Run all predictors on the labels' boxes, picture by picture, leaving out unreadable pictures."""
-    kept: list[Person] = []
-    found: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in predictors]
-    for frame, group in frames(people):
-        bboxes = np.stack([person.bbox for person in group])
-        for answers, predictor in zip(found, predictors, strict=True):
-            answers.append(predictor(frame, bboxes))
-        kept += group
-    if not kept:
-        raise EdgeposeError("None of the pictures could be read: check the image folder.")
-    return kept, [_stacked(predictor, answers) for predictor, answers in zip(predictors, found, strict=True)]
-
-
-def _stacked(predictor: Predictor, answers: list[tuple[np.ndarray, np.ndarray]]) -> Predictions:
-    keypoints, scores = (np.concatenate(arrays) for arrays in zip(*answers, strict=True))
-    return Predictions(predictor.name, keypoints, scores, getattr(predictor, "parts", None))
 
 
 def evaluate(
@@ -76,6 +56,14 @@ def _read(args: argparse.Namespace, split: str, skeleton: Skeleton, report: Read
     return read_coco_wholebody(path, args.images or args.data / "images", skeleton, split=split, report=report)
 
 
+def chosen(people: list[Person], sources: Sequence[str] | None, limit: int | None) -> list[Person]:
+    """The people of these sources, and a random sample of them if there are more than `limit`."""
+    people = [person for person in people if not sources or person.source in sources]
+    if not people:
+        raise EdgeposeError(f"Nobody comes from {', '.join(sources)}: check --source.")
+    return [people[row] for row in np.random.default_rng(0).permutation(len(people))[:limit]] if limit else people
+
+
 def _annotations(args: argparse.Namespace, split: str) -> Path:
     own = args.annotations if split == args.split else None
     return own or args.data / "annotations" / f"{split}.json"
@@ -98,15 +86,15 @@ def _predictors(args: argparse.Namespace) -> list[Predictor]:
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """The whole evaluation as a JSON-ready record."""
+    if args.protocol:
+        predictor = make_predictor(args.model, flip=args.flip, device=args.device, threads=args.threads)
+        return {"model": args.model, "flip": args.flip, args.protocol: protocols.run(args, predictor)}
+    if not args.data:
+        raise EdgeposeError("Give the folder with annotations/ and images/ as --data, or a --protocol.")
     predictors = _predictors(args)
     skeleton = predictors[0].skeleton
     report = ReadReport()
-    people = _read(args, args.split, skeleton, report)
-    people = [person for person in people if not args.source or person.source in args.source]
-    if not people:
-        raise EdgeposeError(f"Nobody in {args.split} comes from {', '.join(args.source)}.")
-    if args.limit:
-        people = np.random.default_rng(0).permutation(np.array(people, object))[: args.limit].tolist()
+    people = chosen(_read(args, args.split, skeleton, report), args.source, args.limit)
     record: dict[str, Any] = {
         "model": args.model, "split": args.split, "flip": args.flip, "skipped": dict(report.skipped),
         "boxes": "ground truth" if args.boxes == "gt" else args.boxes,
@@ -130,7 +118,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="model name, .onnx file or .pt checkpoint")
-    parser.add_argument("--data", type=Path, required=True, help="folder with annotations/ and images/")
+    parser.add_argument("--data", type=Path, help="folder with annotations/ and images/")
+    parser.add_argument(
+        "--protocol",
+        choices=("crowdpose", "mpii", "lsp"),
+        help="another set, measured its own way; with --annotations (JSON or .mat) and --images",
+    )
+    parser.add_argument("--head-boxes", type=Path, help="MPII's .mat with headboxes_src, the unit of PCKh")
     parser.add_argument("--split", default="val", help="annotations/SPLIT.json (default: val)")
     parser.add_argument("--annotations", type=Path, help="annotation file, where it is not annotations/SPLIT.json")
     parser.add_argument("--images", type=Path, help="image folder, where it is not DATA/images")
@@ -157,13 +151,17 @@ def main(argv: list[str] | None = None) -> int:
     except EdgeposeError as error:
         print(error, file=sys.stderr)
         return 2
-    conditions = f"{record['boxes']} boxes" + (", flip test" if args.flip else "")
-    print(f"{record['people']} people in {record['images']} images of {args.split}, {conditions}\n")
-    figures = record.get("predictors")
-    print(markdown(figures) if figures else json.dumps(record["detector"], indent=1))
+    print(json.dumps(_without_nan(record), indent=1) if args.protocol else _report(record))
     if args.json:
         args.json.write_text(json.dumps(_without_nan(record), indent=1))
     return 0
+
+
+def _report(record: dict[str, Any]) -> str:
+    conditions = f"{record['boxes']} boxes" + (", flip test" if record["flip"] else "")
+    title = f"{record['people']} people in {record['images']} images of {record['split']}, {conditions}"
+    figures = record.get("predictors")
+    return f"{title}\n\n{markdown(figures) if figures else json.dumps(record['detector'], indent=1)}"
 
 
 def _without_nan(value: Any) -> Any:

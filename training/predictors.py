@@ -17,6 +17,7 @@ from edgepose.posenet import PoseNet
 from edgepose.runtime import Session
 from edgepose.skeletons import Skeleton
 from edgepose_training.datasets import Person
+from edgepose_training.labels import Predictions
 
 log = logging.getLogger(__name__)
 
@@ -132,3 +133,22 @@ def frames(people: Sequence[Person]) -> Iterator[tuple[np.ndarray, list[Person]]
             log.warning("%s: not a readable image, its people are left out", path)
             continue
         yield frame, list(group)
+
+
+def predict(people: Sequence[Person], predictors: Sequence[Predictor]) -> tuple[list[Person], list[Predictions]]:
+    """Run all predictors on the labels' boxes, picture by picture, leaving out unreadable pictures."""
+    kept: list[Person] = []
+    found: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in predictors]
+    for frame, group in frames(people):
+        bboxes = np.stack([person.bbox for person in group])
+        for answers, predictor in zip(found, predictors, strict=True):
+            answers.append(predictor(frame, bboxes))
+        kept += group
+    if not kept:
+        raise EdgeposeError("None of the pictures could be read: check the image folder.")
+    return kept, [_stacked(predictor, answers) for predictor, answers in zip(predictors, found, strict=True)]
+
+
+def _stacked(predictor: Predictor, answers: list[tuple[np.ndarray, np.ndarray]]) -> Predictions:
+    keypoints, scores = (np.concatenate(arrays) for arrays in zip(*answers, strict=True))
+    return Predictions(predictor.name, keypoints, scores, getattr(predictor, "parts", None))

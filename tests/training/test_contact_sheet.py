@@ -51,7 +51,7 @@ def test_the_command_writes_a_picture(data, model, tmp_path, capsys):
     ("arguments", "complaint"),
     [
         (["--part", "tail"], "no part 'tail'"),
-        (["--source", "moon"], "Nobody in val comes from moon"),
+        (["--source", "moon"], "Nobody comes from moon"),
         (["--split", "test"], "test.json"),
     ],
 )
