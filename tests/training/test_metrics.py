@@ -3,12 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from edgepose.skeletons import Skeleton
 from edgepose_training.metrics import bootstrap, nme, pck
 from edgepose_training.metrics.average_precision import AveragePrecision, Detection, Truth, crowdpose_stats
 from edgepose_training.metrics.coco_files import detections_of, part_stats, truths_of
 from edgepose_training.metrics.oks import instance_scores, oks, oks_nms, pairwise_oks, soft_oks_nms
-
-from edgepose.skeletons import Skeleton
 
 SPEC = Path(__file__).parents[2].parent / "shared" / "spec"
 WHOLEBODY = Skeleton.load("coco_wholebody")
