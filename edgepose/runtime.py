@@ -113,7 +113,7 @@ def _open(path: Path, device: str, threads: int | None) -> Any:
     try:
         return ort.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime's exceptions share no base class
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        reason = str(error).partition("\n")[0].rpartition("failed:")[2].strip(" .")[:200] or type(error).__name__
         raise EdgeposeError(f"{path} is not an ONNX model that onnxruntime can load ({reason}).") from error
 
 
@@ -131,7 +131,11 @@ def _use_cuda(ort: Any, device: str) -> bool:
         return False
     built_in = "CUDAExecutionProvider" in ort.get_available_providers()
     if device == "cuda" and not (built_in and _has_driver()):
-        missing = "finds no NVIDIA driver" if built_in else "is a build for the CPU only: install `edgepose[cuda]`"
+        missing = (
+            "finds no NVIDIA driver: install it"
+            if built_in
+            else "is a build for the CPU only: install `edgepose[cuda]`"
+        )
         raise EdgeposeError(f"CUDA was asked for, but this onnxruntime {missing}, or use the CPU.")
     if not (built_in and _has_driver()):
         return False
