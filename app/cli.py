@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
         help="mirror the view, never the data (default: for cameras)",
     )
     view.add_argument("--fullscreen", action="store_true", help="start on the whole screen")
-    view.add_argument("--screenshot", metavar="PNG", help="save the window after a moment and quit")
+    view.add_argument("--screenshot", metavar="PATH", help="save the window (.png, .jpg) after a moment and quit")
     p.add_argument("-v", "--verbose", action="store_true", help="say more, with tracebacks")
     p.add_argument("--version", action="store_true", help="print the version and quit")
     return p

@@ -264,7 +264,8 @@ class Window(QWidget):
     def _window_screenshot(self, path: str) -> None:
         self.setup.args.screenshot = None
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        if not self.grab().save(path, quality=90):
+        lossy = Path(path).suffix.lower() in (".jpg", ".jpeg", ".webp")  # of a PNG, "quality" means little packing
+        if not self.grab().save(path, quality=90 if lossy else -1):
             log.error("%s: cannot be written; choose a writable place that ends in .png", path)
             self.exit_code = 2
         self.close()
