@@ -14,7 +14,7 @@ SOURCES := pyproject.toml constraints.txt setup.py $(shell find csrc -type f 2>/
 .PHONY: run test lint gpu gpu-train wheel sanitize clean check
 
 run: $(VENV)/.app
-	$(BIN)/edgepose-app --source demo --output output $(ARGS)
+	$(BIN)/edgepose-app --source demo $(ARGS)
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)

@@ -33,6 +33,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/distill"), help="folder of the run")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one config value")
+    parser.add_argument("--no-kernels", action="store_true", help="losses in plain torch, for comparison")
     parser.add_argument("--stop-after", type=float, metavar="MINUTES", help="save and stop after so long")
     parser.add_argument("--threads", type=int, help="CPU threads of the network")
     return parser.parse_args(argv)
@@ -50,7 +51,7 @@ def distill(args: argparse.Namespace) -> None:
     """Data, run, deadline, fit."""
     if args.shards is None:
         raise EdgeposeError("--shards: expected a folder of crop shards; training/pack.py makes one from pictures")
-    config = Config.load(args.config, args.set)
+    config = Config.load(args.config, args.set + ["kernels=false"] * args.no_kernels)
     valid_dir = args.shards / "val"
     train = CropStore(find_shards(args.shards / "train"))
     valid = CropStore(find_shards(valid_dir)) if valid_dir.is_dir() else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+import edgepose.torch
 from edgepose.skeletons import Skeleton
 from edgepose_training import losses
 from edgepose_training.config import Config
@@ -25,7 +26,7 @@ class Distiller(nn.Module):
     ) -> None:
         super().__init__()
         self.config, self.student = config, student
-        self.bins = tuple(int(side * config.split_ratio) for side in config.input_size)
+        self.ops: losses.Kernels = edgepose.torch if config.kernels else losses.PlainTorch()
         channels = student.backbone.channels
         self.aux = HeatmapAux(channels, skeleton.num_keypoints) if config.aux_heatmap > 0 else None
         self.align: nn.Module | None = None
@@ -68,19 +69,22 @@ class Distiller(nn.Module):
     def _label_term(self, logits: tuple[Tensor, Tensor], batch: Batch) -> Tensor:
         # On inputs of half the size the bins stay those of the full one: p_full = 2 p_half.
         scale = self.config.input_size[0] / batch.images.shape[2]
-        target = losses.simcc_labels(
-            batch.keypoints * scale, batch.inside, self.bins, self.config.split_ratio, self.config.sigma
-        )
-        weight = batch.weights if self.config.teacher_scores else (batch.weights > 0).float()
+        cfg, ops = self.config, self.ops
+        *target, _ = ops.simcc_encode(
+            batch.keypoints * scale, batch.inside.float(), input_size=cfg.input_size, split_ratio=cfg.split_ratio,
+            sigma=cfg.sigma,
+        )  # fmt: skip
+        # Absent points keep their weight: flat labels teach the net to say that they are not there.
+        weight = batch.weights if cfg.teacher_scores else (batch.weights > 0).float()
         weight = weight * self.part_weight
-        match self.config.label_loss:
+        match cfg.label_loss:
             case "wholebody":
-                return losses.wholebody_loss(logits, target, weight, self.config.beta)
+                return losses.wholebody_loss(ops, logits, target, weight, cfg.beta)
             case "rtmpose":
-                return losses.rtmpose_loss(logits, target, weight, self.config.beta)
+                return losses.rtmpose_loss(ops, logits, target, weight, cfg.beta)
             case "simcc":
-                return losses.simcc_loss(logits, target, weight)
-        raise ValueError(f"label_loss expected wholebody, rtmpose or simcc, got {self.config.label_loss!r}")
+                return losses.simcc_loss(ops, logits, target, weight)
+        raise ValueError(f"label_loss expected wholebody, rtmpose or simcc, got {cfg.label_loss!r}")
 
     def _teacher_terms(
         self, images: Tensor, features: Tensor, logits: tuple[Tensor, Tensor], decay: float
@@ -94,7 +98,9 @@ class Distiller(nn.Module):
         cfg = self.config
         return {
             "feature": decay * cfg.alpha * losses.dwpose_feature_loss(self.align(features), target),
-            "logit": decay * cfg.beta_logit * losses.dwpose_logit_loss(logits, answer, cfg.beta, self.trained),
+            "logit": decay
+            * cfg.beta_logit
+            * losses.dwpose_logit_loss(self.ops, logits, answer, cfg.beta, self.trained),
         }
 
     def _head_only(self, images: Tensor) -> dict[str, Tensor]:
@@ -104,5 +110,5 @@ class Distiller(nn.Module):
             features = self.student.backbone(images)[-1]
             answer = teacher.head(features)
         logits = self.student.head(features)
-        loss = losses.dwpose_logit_loss(logits, answer, self.config.beta, self.trained)
+        loss = losses.dwpose_logit_loss(self.ops, logits, answer, self.config.beta, self.trained)
         return {"logit": self.config.beta_logit * loss}

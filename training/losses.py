@@ -9,70 +9,99 @@ N people, K keypoints, B bins of one axis. `weight` [N, K]: 0 leaves a point out
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-
-def kl_per_keypoint(logits: Tensor, target: Tensor, beta: float, target_beta: float | None = None) -> Tensor:
-    """Σ_bins t·(log t − log softmax(β·logits)) → [N, K], float32; t = softmax(target_beta·target), or target itself.
-
-    Plain torch twin of `edgepose.torch.simcc_kl_div`.
-    """
-    logits, target = logits.float(), target.float()
-    log_q = F.log_softmax(beta * logits, dim=-1)
-    if target_beta is None:
-        return (torch.special.xlogy(target, target) - target * log_q).sum(-1)
-    log_t = F.log_softmax(target_beta * target, dim=-1)
-    return (log_t.exp() * (log_t - log_q)).sum(-1)
+Pair = tuple[Tensor, Tensor]  # one tensor for each axis, x and y
 
 
-def simcc_labels(
-    keypoints: Tensor, inside: Tensor, bins: tuple[int, int], split_ratio: float, sigma: tuple[float, float]
+class Kernels(Protocol):
+    """The two SimCC ops that the losses stand on: fused (`edgepose.torch`) or plain (`PlainTorch`)."""
+
+    @staticmethod
+    def simcc_kl_div(student: Tensor, target: Tensor, *, beta: float, target_beta: float | None = None) -> Tensor: ...
+
+    @staticmethod
+    def simcc_encode(
+        keypoints: Tensor, visible: Tensor, *, input_size: tuple[float, float], split_ratio: float,
+        sigma: tuple[float, float]
+    ) -> tuple[Tensor, Tensor, Tensor]: ...  # fmt: skip
+
+
+class PlainTorch:
+    """The twins of the kernels in torch's own operations, for comparison (`--no-kernels`)."""
+
+    @staticmethod
+    def simcc_kl_div(student: Tensor, target: Tensor, *, beta: float, target_beta: float | None = None) -> Tensor:
+        """Σ_bins t·(log t − log softmax(β·student)), [N, K] float32; t = softmax(target_beta·target), or target."""
+        student, target = student.float(), target.float()
+        log_q = F.log_softmax(beta * student, dim=-1)
+        if target_beta is None:
+            return (torch.special.xlogy(target, target) - target * log_q).sum(-1)
+        log_t = F.log_softmax(target_beta * target, dim=-1)
+        return (log_t.exp() * (log_t - log_q)).sum(-1)
+
+    @staticmethod
+    def simcc_encode(
+        keypoints: Tensor, visible: Tensor, *, input_size: tuple[float, float], split_ratio: float,
+        sigma: tuple[float, float]
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        """Gaussian labels of peak 1 around the rounded bin; zero rows where `visible` [N, K] is below 0.5, and with
+        weight 0 where the label lies outside on either axis."""
+        axes, shown = [], visible >= 0.5
+        outside = torch.zeros_like(shown)
+        for axis in (0, 1):
+            bins = int(input_size[axis] * split_ratio)
+            center = torch.round(keypoints[..., axis] * split_ratio)
+            z = (torch.arange(bins, device=keypoints.device, dtype=torch.float32) - center[..., None]) / sigma[axis]
+            axes.append(torch.exp(-0.5 * z.square()))
+            reach = 3 * sigma[axis]
+            outside |= (center - reach >= bins) | (center + reach + 1 < 0)
+        drawn = (shown & ~outside)[..., None]
+        return axes[0] * drawn, axes[1] * drawn, visible * ~(shown & outside)
+
+
+def _divergence(
+    ops: type[Kernels] | Kernels, pred: Pair, target: Pair, beta: float, target_beta: float | None
 ) -> tuple[Tensor, Tensor]:
-    """Gaussian labels of peak 1, centre rounded (half to even); all-zero rows where not `inside` [N, K].
-
-    keypoints [N, K, 2] in input pixels. Plain torch twin of `edgepose.torch.simcc_encode`.
-    """
-    axes = []
-    for axis in (0, 1):
-        center = torch.round(keypoints[..., axis] * split_ratio)
-        grid = torch.arange(bins[axis], device=keypoints.device, dtype=torch.float32)
-        z = (grid - center[..., None]) / sigma[axis]
-        axes.append(torch.exp(-0.5 * z.square()) * inside[..., None])
-    return axes[0], axes[1]
+    """Unreduced divergence of both axes, [N, K] each."""
+    return (
+        ops.simcc_kl_div(pred[0], target[0], beta=beta, target_beta=target_beta),
+        ops.simcc_kl_div(pred[1], target[1], beta=beta, target_beta=target_beta),
+    )
 
 
-def simcc_loss(pred: tuple[Tensor, Tensor], target: tuple[Tensor, Tensor], weight: Tensor) -> Tensor:
+def simcc_loss(ops: Kernels, pred: Pair, target: Pair, weight: Tensor) -> Tensor:
     """SimCC (paper §3, code's default criterion): bin sum, × w, sum over batch, keypoints and axes, ÷ N. β = 1."""
-    per_point = sum(kl_per_keypoint(p, t, 1.0) for p, t in zip(pred, target, strict=True))
-    return (per_point * weight).sum() / weight.shape[0]
+    x, y = _divergence(ops, pred, target, 1.0, None)
+    return ((x + y) * weight).sum() / weight.shape[0]
 
 
-def rtmpose_loss(pred: tuple[Tensor, Tensor], target: tuple[Tensor, Tensor], weight: Tensor, beta: float) -> Tensor:
+def rtmpose_loss(ops: Kernels, pred: Pair, target: Pair, weight: Tensor, beta: float) -> Tensor:
     """RTMPose: labels softened by softmax(β·t); bin **mean**, × w, **sum** over batch and keypoints, ÷ K; x + y."""
-    per_point = sum(kl_per_keypoint(p, t, beta, beta) / p.shape[-1] for p, t in zip(pred, target, strict=True))
-    return (per_point * weight).sum() / weight.shape[1]
+    x, y = _divergence(ops, pred, target, beta, beta)
+    return ((x / pred[0].shape[-1] + y / pred[1].shape[-1]) * weight).sum() / weight.shape[1]
 
 
-def wholebody_loss(pred: tuple[Tensor, Tensor], target: tuple[Tensor, Tensor], weight: Tensor, beta: float) -> Tensor:
+def wholebody_loss(ops: Kernels, pred: Pair, target: Pair, weight: Tensor, beta: float) -> Tensor:
     """RTMPose's divergence with DWPose's reduction of its logit term: bin sum, batch mean, ÷ K; x + y.
 
     Label and distillation terms then live on one scale, whatever the batch.
     """
-    per_point = sum(kl_per_keypoint(p, t, beta, beta) for p, t in zip(pred, target, strict=True))
-    return (per_point * weight).sum() / weight.numel()
+    x, y = _divergence(ops, pred, target, beta, beta)
+    return ((x + y) * weight).sum() / weight.numel()
 
 
-def dwpose_logit_loss(
-    pred: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], beta: float, trained: Tensor | None = None
-) -> Tensor:
+def dwpose_logit_loss(ops: Kernels, pred: Pair, teacher: Pair, beta: float, trained: Tensor | None = None) -> Tensor:
     """DWPose logit distillation: no label mask; bin sum, keypoint sum, batch mean, x + y, ÷ K.
 
     `trained` [K]: 0 for points that no data labels, which no teacher knows either.
     """
-    per_point = sum(kl_per_keypoint(p, t, beta, beta) for p, t in zip(pred, teacher, strict=True))
+    x, y = _divergence(ops, pred, teacher, beta, beta)
+    per_point = x + y
     if trained is not None:
         per_point = per_point * trained
     return per_point.sum() / per_point.numel()

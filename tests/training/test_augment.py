@@ -5,12 +5,12 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from edgepose_training.augment import Strength, augment, cut_below, plain, similarity
-from edgepose_training.drawn import draw_person
-from edgepose_training.shards import Crop
 
 from edgepose.skeletons import Skeleton
 from edgepose.transforms import bbox_to_center_scale, crop_affine
+from edgepose_training.augment import Strength, augment, cut_below, plain, similarity
+from edgepose_training.drawn import draw_person
+from edgepose_training.shards import Crop
 
 SKELETON = Skeleton.load("coco_wholebody")
 SIZE = (96, 128)
@@ -22,7 +22,7 @@ def dotted(seed: int) -> Crop:
     crop = draw_person(np.random.default_rng(seed))
     image = np.zeros_like(crop.image)
     for index, colour in ((0, (0, 0, 255)), (9, (0, 255, 0))):
-        cv2.circle(image, tuple(int(round(v)) for v in crop.keypoints[index].tolist()), 5, colour, -1)
+        cv2.circle(image, tuple(round(v) for v in crop.keypoints[index].tolist()), 5, colour, -1)
     return replace(crop, image=image)
 
 

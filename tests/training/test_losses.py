@@ -5,16 +5,17 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from edgepose_training import losses  # noqa: E402
-
 from edgepose.codecs import SimCC  # noqa: E402
+from edgepose_training import losses  # noqa: E402
 
 N, K, WX, WY = 3, 5, 24, 32
 RNG = np.random.default_rng(0)
 PRED = tuple(torch.from_numpy(RNG.normal(0, 0.3, (N, K, w)).astype(np.float32)) for w in (WX, WY))
 KEYPOINTS = torch.from_numpy(RNG.uniform(1, 11, (N, K, 2)).astype(np.float32))
 INSIDE = torch.ones(N, K, dtype=torch.bool)
-TARGET = losses.simcc_labels(KEYPOINTS, INSIDE, (WX, WY), 2.0, (1.5, 2.0))
+OPS = losses.PlainTorch
+CODEC = {"input_size": (WX // 2, WY // 2), "split_ratio": 2.0, "sigma": (1.5, 2.0)}
+TARGET = OPS.simcc_encode(KEYPOINTS, INSIDE.float(), **CODEC)[:2]
 WEIGHT = torch.from_numpy(RNG.uniform(0, 1, (N, K)).astype(np.float32))
 
 
@@ -45,7 +46,8 @@ def test_labels_are_those_of_the_codec():
 def test_absent_points_get_flat_labels():
     inside = INSIDE.clone()
     inside[1, 2] = False
-    x, y = losses.simcc_labels(KEYPOINTS, inside, (WX, WY), 2.0, (1.5, 2.0))
+    x, y, weight = OPS.simcc_encode(KEYPOINTS, inside.float(), **CODEC)
+    assert weight[1, 2] == 0
     assert not x[1, 2].any()
     assert not y[1, 2].any()
     assert x[1, 3].max() == 1
@@ -54,18 +56,20 @@ def test_absent_points_get_flat_labels():
 def test_rtmpose_is_bin_mean_batch_sum_over_k():
     x, y = divergence(10, 10)
     expected = ((x / WX + y / WY) * WEIGHT.numpy()).sum() / K
-    np.testing.assert_allclose(losses.rtmpose_loss(PRED, TARGET, WEIGHT, 10.0), expected, rtol=1e-5)
+    np.testing.assert_allclose(losses.rtmpose_loss(OPS, PRED, TARGET, WEIGHT, 10.0), expected, rtol=1e-5)
 
 
 def test_simcc_is_bin_sum_batch_mean_without_temperature():
     x, y = divergence(1, None)
-    np.testing.assert_allclose(losses.simcc_loss(PRED, TARGET, WEIGHT), ((x + y) * WEIGHT.numpy()).sum() / N, rtol=1e-5)
+    np.testing.assert_allclose(
+        losses.simcc_loss(OPS, PRED, TARGET, WEIGHT), ((x + y) * WEIGHT.numpy()).sum() / N, rtol=1e-5
+    )
 
 
 def test_wholebody_is_bin_sum_batch_mean_over_k():
     x, y = divergence(10, 10)
     expected = ((x + y) * WEIGHT.numpy()).sum() / (N * K)
-    np.testing.assert_allclose(losses.wholebody_loss(PRED, TARGET, WEIGHT, 10.0), expected, rtol=1e-5)
+    np.testing.assert_allclose(losses.wholebody_loss(OPS, PRED, TARGET, WEIGHT, 10.0), expected, rtol=1e-5)
 
 
 def test_logit_distillation_ignores_labels_and_vanishes_at_the_teacher():
@@ -74,11 +78,11 @@ def test_logit_distillation_ignores_labels_and_vanishes_at_the_teacher():
         kl(softmax(10 * t.double().numpy()), softmax(10 * p.double().numpy()))
         for p, t in zip(PRED, teacher, strict=True)
     )
-    np.testing.assert_allclose(losses.dwpose_logit_loss(PRED, teacher, 10.0), (x + y).sum() / (N * K), rtol=1e-4)
-    assert abs(losses.dwpose_logit_loss(PRED, PRED, 10.0)) < 1e-6
+    np.testing.assert_allclose(losses.dwpose_logit_loss(OPS, PRED, teacher, 10.0), (x + y).sum() / (N * K), rtol=1e-4)
+    assert abs(losses.dwpose_logit_loss(OPS, PRED, PRED, 10.0)) < 1e-6
     trained = torch.tensor([1.0, 0, 1, 1, 1])
     expected = ((x + y) * trained.numpy()).sum() / (N * K)
-    np.testing.assert_allclose(losses.dwpose_logit_loss(PRED, teacher, 10.0, trained), expected, rtol=1e-4)
+    np.testing.assert_allclose(losses.dwpose_logit_loss(OPS, PRED, teacher, 10.0, trained), expected, rtol=1e-4)
 
 
 def test_feature_distillation_is_a_sum_over_everything_but_the_batch():
@@ -112,3 +116,25 @@ def test_fpd_mixes_label_and_teacher_on_every_stack():
         label = 0.5 * (weight.numpy()[..., None, None] * np.square((m - target).numpy())).mean()
         expected += 0.5 * label + 0.5 * 0.5 * np.square((m - teacher).numpy()).mean()
     np.testing.assert_allclose(losses.fpd_loss(maps, target, teacher, weight), expected, rtol=1e-5)
+
+
+def test_the_fused_kernels_give_the_twins_losses_and_gradients():
+    """What `--no-kernels` compares: same numbers, the kernels' gradients against autograd's."""
+    fused = pytest.importorskip("edgepose.torch")
+    far = KEYPOINTS.clone()
+    far[0, 0] = torch.tensor([-20.0, 5.0])
+    visible = INSIDE.float()
+    visible[2, 1] = 0
+    labels = [ops.simcc_encode(far, visible, **CODEC) for ops in (OPS, fused)]
+    for ours, theirs in zip(*labels, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
+    results = []
+    for ops in (OPS, fused):
+        pred = tuple(p.clone().requires_grad_() for p in PRED)
+        loss = losses.rtmpose_loss(ops, pred, labels[0][:2], WEIGHT, 10.0) + losses.simcc_loss(
+            ops, pred, TARGET, WEIGHT
+        )
+        loss.backward()
+        results.append((loss.detach(), pred[0].grad, pred[1].grad))
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)

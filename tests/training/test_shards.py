@@ -3,12 +3,12 @@
 import cv2
 import numpy as np
 import pytest
+
+from edgepose import EdgeposeError
 from edgepose_training.datasets import Person
 from edgepose_training.drawn import draw_person
 from edgepose_training.pack import crop_person, pack
 from edgepose_training.shards import CropStore, ShardWriter, find_shards, read_shard
-
-from edgepose import EdgeposeError
 
 
 def person(image: np.ndarray, path, bbox, points) -> Person:
@@ -63,7 +63,7 @@ def test_a_foreign_file_is_named(tmp_path, content):
 
 
 def test_an_empty_folder_says_how_to_make_shards(tmp_path):
-    with pytest.raises(EdgeposeError, match="pack.py"):
+    with pytest.raises(EdgeposeError, match=r"pack\.py"):
         find_shards(tmp_path)
 
 
@@ -86,7 +86,7 @@ def test_points_stay_on_their_pixels(tmp_path, max_side):
         np.testing.assert_allclose(point, centre, atol=0.3)
 
 
-def test_pack_skips_what_it_cannot_read(tmp_path, caplog):
+def test_pack_skips_what_it_cannot_read(tmp_path):
     image = draw_person(np.random.default_rng(3)).image
     good, bad = tmp_path / "good.png", tmp_path / "bad.png"
     cv2.imwrite(str(good), image)
