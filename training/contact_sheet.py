@@ -123,6 +123,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder with annotations/ and images/")
     parser.add_argument("--split", default="val")
     parser.add_argument("--source", action="append", help="people of this source only (may be repeated)")
+    parser.add_argument(
+        "--input-size", type=int, nargs=2, metavar=("W", "H"), help="of a checkpoint in half-size epochs"
+    )
     parser.add_argument("--part", default="wholebody", help="rank by this part (default: wholebody)")
     parser.add_argument("--worst", type=int, default=24, help="so many people of lowest OKS")
     parser.add_argument("--random", type=int, default=16, help="so many people at random, after them")
@@ -134,7 +137,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
-        predictor = make_predictor(args.model)
+        predictor = make_predictor(args.model, input_size=tuple(args.input_size) if args.input_size else None)
         picture = _sheet_of(args, predictor)
     except EdgeposeError as error:
         print(error, file=sys.stderr)

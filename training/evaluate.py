@@ -69,9 +69,13 @@ def _annotations(args: argparse.Namespace, split: str) -> Path:
     return own or args.data / "annotations" / f"{split}.json"
 
 
+def _predictor(args: argparse.Namespace, model: str) -> Predictor:
+    size = tuple(args.input_size) if args.input_size else None
+    return make_predictor(model, flip=args.flip, device=args.device, threads=args.threads, input_size=size)
+
+
 def _predictors(args: argparse.Namespace) -> list[Predictor]:
-    options = {"flip": args.flip, "device": args.device, "threads": args.threads}
-    predictors = [make_predictor(model, **options) for model in (args.model, *args.compare)]
+    predictors: list[Predictor] = [_predictor(args, model) for model in (args.model, *args.compare)]
     if args.teachers:
         predictors.append(TinyPose(args.teachers, predictors[0].skeleton, args.threads))
     names: set[str] = set()
@@ -87,8 +91,8 @@ def _predictors(args: argparse.Namespace) -> list[Predictor]:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """The whole evaluation as a JSON-ready record."""
     if args.protocol:
-        predictor = make_predictor(args.model, flip=args.flip, device=args.device, threads=args.threads)
-        return {"model": args.model, "flip": args.flip, args.protocol: protocols.run(args, predictor)}
+        figures = protocols.run(args, _predictor(args, args.model))
+        return {"model": args.model, "flip": args.flip, args.protocol: figures}
     if not args.data:
         raise EdgeposeError("Give the folder with annotations/ and images/ as --data, or a --protocol.")
     predictors = _predictors(args)
@@ -136,6 +140,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--no-baselines", action="store_true", help="leave out the mean pose, face and hands")
     parser.add_argument("--no-intervals", action="store_true", help="AP without its bootstrap interval (faster)")
     parser.add_argument("--limit", type=int, help="a random sample of so many people")
+    parser.add_argument(
+        "--input-size", type=int, nargs=2, metavar=("W", "H"), help="of a checkpoint in half-size epochs"
+    )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
     parser.add_argument("--threads", type=int, help="CPU threads of the network")
     parser.add_argument("--json", type=Path, help="write all figures here")

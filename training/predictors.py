@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -88,7 +89,13 @@ def flip_merge_x(
 class CheckpointSession:
     """A training checkpoint with the face of a `Session`: the same crop and decode run around it."""
 
-    def __init__(self, path: str | Path, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        device: str = "cpu",
+        threads: int | None = None,
+        input_size: tuple[int, int] | None = None,  # W, H; None: the net's own
+    ) -> None:
         # Late: measuring an ONNX file should not need torch.
         import torch
 
@@ -98,6 +105,10 @@ class CheckpointSession:
             torch.set_num_threads(threads)
         self.path = Path(path)
         self._net, self.card = load_for_export(self.path)
+        if input_size is not None:
+            # The head's bins stay: smaller pictures have more bins a pixel.
+            split_ratio = self.card.split_ratio * self.card.input_size[0] / input_size[0]
+            self.card = dataclasses.replace(self.card, input_size=input_size, split_ratio=split_ratio)
         self.device = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
         if device == "cuda" and self.device != "cuda":
             raise EdgeposeError("CUDA was asked for, but torch finds no NVIDIA GPU: use --device cpu.")
@@ -114,11 +125,21 @@ class CheckpointSession:
 
 
 def make_predictor(
-    model: str, *, flip: bool = False, device: str = "cpu", threads: int | None = None
+    model: str,
+    *,
+    flip: bool = False,
+    device: str = "cpu",
+    threads: int | None = None,
+    input_size: tuple[int, int] | None = None,
 ) -> RuntimePredictor | CropPredictor:
-    """The runtime itself for an ONNX file or a shipped name; its crop and decode for the rest."""
+    """The runtime itself for an ONNX file or a shipped name; its crop and decode for the rest.
+
+    `input_size` (W, H) looks at a checkpoint that was trained on smaller pictures so far.
+    """
     if Path(model).suffix == ".pt":
-        return CropPredictor(Path(model).stem, CheckpointSession(model, device, threads), flip=flip)
+        return CropPredictor(Path(model).stem, CheckpointSession(model, device, threads, input_size), flip=flip)
+    if input_size is not None:
+        raise EdgeposeError(f"{model} has one input size: another is for checkpoints (.pt) in training only.")
     if flip:
         return CropPredictor(Path(model).stem, Session(model, device, threads), flip=True)
     return RuntimePredictor(model, device, threads)

@@ -17,7 +17,7 @@ from edgepose.skeletons import Skeleton
 from edgepose.transforms import bbox_to_center_scale
 from edgepose_training.labels import Labels, Predictions
 from edgepose_training.metrics.average_precision import AveragePrecision, Detection, Truth
-from edgepose_training.metrics.bootstrap import Estimate, mean_estimate, ratio_estimate, statistic_estimate
+from edgepose_training.metrics.bootstrap import Estimate, mean_estimate, ratio_estimate, short, statistic_estimate
 from edgepose_training.metrics.nme import box_diagonal, normalised_error
 from edgepose_training.metrics.oks import instance_scores, oks, oks_nms
 from edgepose_training.metrics.pck import normalised_distances, torso_length
@@ -56,7 +56,9 @@ def summarise(
         }
         for source, figures in sources.items():
             mine = labels.from_sources([source])
-            figures[part] = asdict(mean_estimate(similarity[mine], labels.image_id[mine]))
+            measured = part_ap(labels, predictions, skeleton, points, labels.visible, mine, intervals=False)
+            oks_of_source = asdict(mean_estimate(similarity[mine], labels.image_id[mine]))
+            figures[part] = {"mean_oks": oks_of_source, "ap": measured["stats"]["AP"]}
     if "body" in rows:
         rows |= _body_truth(labels, predictions, skeleton, intervals)
     return {"parts": rows, "sources": sources} | _special_measures(labels, predictions, skeleton)
@@ -250,9 +252,13 @@ def _table(title: str, summaries: Mapping[str, Any], rows_of: Any) -> str:
 
 def _source_table(name: str, sources: Mapping[str, Mapping[str, Any]]) -> str:
     parts = list(dict.fromkeys(part for figures in sources.values() for part in figures))
-    lines = [_line([f"mean OKS by source, {name}", *parts]), _line(["---"] * (1 + len(parts)))]
+    lines = [_line([f"mean OKS / AP (people) by source, {name}", *parts]), _line(["---"] * (1 + len(parts)))]
     for source, figures in sources.items():
-        cells = [f"{e['value']:.3f} ({e['count']})" if e["count"] else "–" for e in figures.values()]
+        cells = []
+        for figure in figures.values():
+            estimate = Estimate(**figure["mean_oks"])
+            values = f"{short(estimate.value)} / {short(figure['ap'])} ({estimate.count})"
+            cells.append(values if estimate.count else "–")
         lines.append(_line([source, *cells]))
     return "\n".join(lines)
 

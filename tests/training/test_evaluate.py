@@ -46,7 +46,8 @@ def test_a_model_that_meets_every_label_scores_one_everywhere(data, model):
     assert figures["lspet_pck20"]["count"] == 2 * 17
     assert figures["face_nme"]["value"] == pytest.approx(0, abs=1e-5)
     assert figures["webcam_hand_error"]["count"] == 2
-    assert figures["sources"]["gesture"]["body"]["count"] == 1
+    assert figures["sources"]["gesture"]["body"]["mean_oks"]["count"] == 1
+    assert figures["sources"]["gesture"]["foot"]["ap"] == pytest.approx(1)
 
 
 def test_moved_labels_cost_what_the_formula_says(tmp_path, model):

@@ -183,6 +183,18 @@ def test_checkpoint_and_file_predict_the_same(trained, exported, tmp_path, flip)
     assert (first[1][:, 3] == 0).all()
 
 
+def test_a_checkpoint_can_be_looked_at_on_smaller_pictures(trained):
+    """Bins a pixel grow as the picture shrinks, so points stay in the frame's pixels."""
+    frame = np.random.default_rng(5).integers(0, 255, (120, 100, 3), np.uint8)
+    predictor = make_predictor(str(trained), input_size=(32, 48))
+    keypoints, _ = predictor(frame, np.array([[10, 10, 60, 100]], np.float32))
+    center, half = np.array([35, 55]), np.array([90 * 2 / 3, 90]) * 1.25 / 2
+    assert (np.abs(keypoints[0] - center) <= half + 1e-3).all()
+    assert np.ptp(keypoints[0], axis=0).max() > half.max() / 2
+    with pytest.raises(EdgeposeError, match="one input size"):
+        make_predictor("net.onnx", input_size=(32, 48))
+
+
 # --- the decoder in the graph -------------------------------------------------------------------------------
 
 

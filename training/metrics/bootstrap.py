@@ -24,7 +24,7 @@ class Estimate:
     def __str__(self) -> str:
         if not self.count:
             return "–"
-        return f"{_short(self.value)} [{_short(self.low)}, {_short(self.high)}]"
+        return f"{short(self.value)} [{short(self.low)}, {short(self.high)}]"
 
 
 def image_draws(images: int, resamples: int, seed: int = 0) -> np.ndarray:
@@ -91,5 +91,6 @@ def _interval(resampled: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
+    """Three decimals, without the zero in front."""
     return f"{value:.3f}".removeprefix("0") if 0 <= value < 1 else f"{value:.3f}"
