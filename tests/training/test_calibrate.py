@@ -1,0 +1,52 @@
+"""Calibration: the isotonic fit by hand and on scores whose meaning is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgepose import ModelCard, Skeleton
+from edgepose_training.calibrate import calibrate, fit, isotonic, reliability
+
+BODY = Skeleton.load("coco17")
+
+
+def test_isotonic_by_hand() -> None:
+    """Sorted by score the outcomes are 0 1 0 0 1 1: the one that is too early is pooled with its successors."""
+    scores = np.array([0.6, 0.1, 0.2, 0.3, 0.4, 0.5])
+    right = np.array([1, 0, 1, 0, 0, 1], bool)
+    rising, seen = isotonic(scores, right)
+    assert rising.tolist() == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    np.testing.assert_allclose(seen, [0, 1 / 3, 1 / 3, 1 / 3, 1, 1])
+
+
+def test_the_meaning_of_scores_is_recovered() -> None:
+    """Bare scores up to 0.2 that are right with probability (5 s)²."""
+    rng = np.random.default_rng(0)
+    scores = rng.uniform(0, 0.2, 20000)
+    right = rng.uniform(size=20000) < (5 * scores) ** 2
+    raw, seen = fit(scores, right)
+    asked = np.linspace(0.02, 0.18, 9)
+    np.testing.assert_allclose(np.interp(asked, raw, seen), (5 * asked) ** 2, atol=0.06)
+    fresh = rng.uniform(0, 0.2, 20000)
+    for shown, share, _ in reliability(np.interp(fresh, raw, seen), rng.uniform(size=20000) < (5 * fresh) ** 2):
+        assert shown == pytest.approx(share, abs=0.06)
+
+
+def test_the_card_takes_it() -> None:
+    rng = np.random.default_rng(1)
+    scores = rng.uniform(size=(40, 17)).astype(np.float32)
+    calibration = calibrate(scores, rng.uniform(size=(40, 17)) < scores, np.ones((40, 17), bool), BODY)
+    card = ModelCard("x", skeleton=BODY, calibration=calibration)
+    assert ModelCard.from_json(card.to_json()).calibration == calibration
+
+
+def test_parts_with_few_points_stay_as_they_are() -> None:
+    counted = np.zeros((40, 17), bool)
+    counted[:10] = True
+    assert calibrate(np.ones((40, 17)), np.ones((40, 17), bool), counted, BODY) == {}
+
+
+def test_a_net_that_is_always_wrong_scores_zero() -> None:
+    raw, seen = fit(np.linspace(0, 1, 500), np.zeros(500, bool))
+    assert np.interp([0.1, 0.9, 1.0], raw, seen).tolist() == [0, 0, 0]

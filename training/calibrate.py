@@ -1,0 +1,153 @@
+"""Fit the scores that people see: `python training/calibrate.py runs/t/best.pt --data ../shared/data -o scores.json`
+
+A net's bare score, the peak of its softmax relative to an ideal label's, says how narrow the net's belief is,
+not how often it is right. Here it is mapped, part by part, to the share of points that are right: a point is
+right if its own OKS is at least `--right`. Pictures without people count as points that are all wrong. The map
+is the isotonic regression of right on score, thinned to a few knots; it goes into the card with
+`training/export.py … --card scores.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edgepose import EdgeposeError
+from edgepose.runtime import Session
+from edgepose.skeletons import Skeleton
+from edgepose_training.datasets import load_json, read_coco_wholebody
+from edgepose_training.evaluate import chosen
+from edgepose_training.labels import Labels
+from edgepose_training.predictors import CheckpointSession, CropPredictor, predict
+
+log = logging.getLogger("calibrate")
+
+KNOTS = 12  # of each part's map: more only follow the noise
+MIN_POINTS = 200  # labelled points of a part below which no map is fitted
+
+
+def isotonic(scores: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scores [M], rising, and the rising function of them [M] that is nearest to `right` [M] (pool adjacent violators)."""
+    order = np.argsort(scores, kind="stable")
+    means: list[float] = []
+    counts: list[int] = []
+    for value in right[order].astype(float):
+        means.append(float(value))
+        counts.append(1)
+        while len(means) > 1 and means[-2] >= means[-1]:
+            count = counts[-2] + counts[-1]
+            means[-2:] = [(means[-2] * counts[-2] + means[-1] * counts[-1]) / count]
+            counts[-2:] = [count]
+    return scores[order], np.repeat(means, counts)
+
+
+def fit(scores: np.ndarray, right: np.ndarray) -> list[list[float]]:
+    """Knots [[score, …], [seen, …]] of a piecewise linear map from 0 to 1 for the card."""
+    rising, seen = isotonic(scores, right)
+    at = np.unique(np.quantile(np.arange(len(rising)), np.linspace(0.02, 0.98, KNOTS)).astype(int))
+    knots = {0.0: 0.0} | {round(float(rising[i]), 4): round(float(seen[i]), 3) for i in at}
+    knots |= {1.0: max(knots.values())}
+    return [list(knots), list(knots.values())]
+
+
+def calibrate(
+    scores: np.ndarray,  # [N, K] bare
+    right: np.ndarray,  # [N, K] bool
+    counted: np.ndarray,  # [N, K] bool: labelled, or known to be wrong
+    skeleton: Skeleton,
+) -> dict[str, list[list[float]]]:
+    """Part → knots, for the parts with enough points."""
+    fitted = {}
+    for part, (start, stop) in skeleton.parts.items():
+        mask = counted[:, start:stop]
+        if mask.sum() < MIN_POINTS:
+            log.warning("%s: only %d points, its scores stay as they are", part, mask.sum())
+            continue
+        fitted[part] = fit(scores[:, start:stop][mask], right[:, start:stop][mask])
+    return fitted
+
+
+def reliability(seen: np.ndarray, right: np.ndarray, bins: int = 5) -> list[tuple[float, float, int]]:
+    """(mean score, share right, points) of equal score ranges that hold any points."""
+    ranges = np.minimum((seen * bins).astype(int), bins - 1)
+    rows = [(seen[ranges == b], right[ranges == b]) for b in range(bins)]
+    return [(float(s.mean()), float(r.mean()), len(s)) for s, r in rows if len(s)]
+
+
+def _observations(args: argparse.Namespace, split: str, predictor: CropPredictor) -> tuple[np.ndarray, ...]:
+    """Bare scores, right and counted, each [N, K], of a split's people and empty pictures."""
+    skeleton = predictor.skeleton
+    people = read_coco_wholebody(args.data / "annotations" / f"{split}.json", args.data / "images", skeleton)
+    people, (found,) = predict(chosen(people, None, args.people), [predictor])
+    labels = Labels.of(people)
+    distance = np.linalg.norm(found.keypoints - labels.keypoints, axis=2)
+    spread = 2 * (2 * skeleton.sigmas[None]) ** 2 * labels.area[:, None]
+    right = np.exp(-(distance**2) / spread) >= args.right
+    empty = np.array(list(_empty_scores(args, split, predictor, max(args.people // 8, 1))))
+    empty = empty.reshape(-1, skeleton.num_keypoints)
+    scores = np.concatenate([found.scores, empty])
+    counted = np.concatenate([labels.visible > 0, np.ones(empty.shape, bool)])
+    return scores, np.concatenate([right, np.zeros(empty.shape, bool)]), counted
+
+
+def _empty_scores(args: argparse.Namespace, split: str, predictor: CropPredictor, limit: int) -> Iterator[np.ndarray]:
+    path = args.data / "annotations" / "negatives.json"
+    images = [i for i in load_json(path)["images"] if i.get("split", split) == split] if path.is_file() else []
+    for image in images[:limit]:
+        frame = cv2.imread(str(args.data / "images" / image["file_name"]), cv2.IMREAD_COLOR)
+        if frame is not None:
+            height, width = frame.shape[:2]
+            yield predictor(frame, np.array([[0, 0, width, height]], np.float32))[1][0]
+
+
+def run(args: argparse.Namespace) -> dict[str, dict[str, list[list[float]]]]:
+    """The card's entries; prints how well they hold on the other split."""
+    make = CheckpointSession if args.model.suffix == ".pt" else Session
+    session = make(args.model, args.device, args.threads)
+    if session.card is None or session.card.score != "calibrated":
+        raise EdgeposeError(f"{args.model} has no card with beta and sigma: its raw scores cannot be calibrated.")
+    session.card = replace(session.card, calibration={})
+    predictor = CropPredictor(args.model.stem, session)
+    calibration = calibrate(*_observations(args, args.split, predictor), predictor.skeleton)
+    scores, right, counted = _observations(args, args.check, predictor)
+    for part, (raw, seen) in calibration.items():
+        start, stop = predictor.skeleton.parts[part]
+        mask = counted[:, start:stop]
+        shown = np.interp(scores[:, start:stop][mask], raw, seen)
+        cells = [f"{s:.2f}→{r:.2f} ({n})" for s, r, n in reliability(shown, right[:, start:stop][mask])]
+        print(f"{part:10} score→right on {args.check}: {', '.join(cells)}")
+    return {"calibration": calibration}
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path, help="a .pt checkpoint or an .onnx file with a card")
+    parser.add_argument("--data", type=Path, required=True, help="folder with annotations/ and images/")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="JSON with entries of the card")
+    parser.add_argument("--split", default="train", help="split to fit on")
+    parser.add_argument("--check", default="val", help="split to check on")
+    parser.add_argument("--people", type=int, default=1500, help="sample of each split")
+    parser.add_argument("--right", type=float, default=0.2, help="OKS of a point from which it is right")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int)
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        args.output.write_text(json.dumps(run(args)) + "\n")
+    except EdgeposeError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"Wrote {args.output}: give it to training/export.py as --card")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
