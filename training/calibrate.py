@@ -35,7 +35,7 @@ MIN_POINTS = 200  # labelled points of a part below which no map is fitted
 
 
 def isotonic(scores: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scores [M], rising, and the rising function of them [M] that is nearest to `right` [M] (pool adjacent violators)."""
+    """Scores [M] sorted, and the rising function of them [M] nearest to `right` [M] (pool adjacent violators)."""
     order = np.argsort(scores, kind="stable")
     means: list[float] = []
     counts: list[int] = []
