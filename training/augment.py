@@ -1,24 +1,28 @@
-"""Augmentation of one labelled crop: geometry, absence, colour (spec: RTMPose whole-body recipe).
+"""Augmentation: from uniform random numbers to a plan for each person, and from the plan to the labels.
 
-Everything random is drawn from the generator that is handed in, so a seed fixes a run.
+A plan says where the crop is taken, mirrored and cut, and how its colours change; `render.py` paints it, with
+OpenCV in worker processes or with torch on the device. All is written over a batch, in torch, for any device.
+What a person gets depends on its own random numbers alone, so a seed fixes a run however it is split.
+(Recipe: RTMPose's whole-body augmentation; absence is ours.)
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
+import torch
+from torch import Tensor
 
 from edgepose.skeletons import Skeleton
-from edgepose_training.shards import Crop
 
 PADDING = 1.25
+DRAWS = 25  # uniform numbers a person takes
 
 
 @dataclass(frozen=True)
 class Strength:
-    """How hard to augment; the fields are those of `config.Config`."""
+    """How hard to augment; the fields are those of `config.Config`. The default is what inference sees."""
 
     cut: float = 0.0
     flip: float = 0.0
@@ -30,167 +34,169 @@ class Strength:
     colour: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What the network is shown and should answer. Pixels of the network's input."""
+@dataclass(frozen=True)
+class Labels:
+    """N people in their windows; pixels of the window."""
 
-    image: np.ndarray  # [H, W, 3] uint8 BGR
-    keypoints: np.ndarray  # [K, 2] float32
-    weights: np.ndarray  # [K] float32, 0: no label, no loss
-    inside: np.ndarray  # [K] bool: labelled and in the picture; labelled and not inside: absent
+    bbox: Tensor  # [N, 4] xyxy
+    keypoints: Tensor  # [N, K, 2]
+    visible: Tensor  # [N, K] 0: unlabelled
+    weights: Tensor  # [N, K]
+    size: Tensor  # [N, 2] width and height of the window
 
 
-def augment(
-    crop: Crop, skeleton: Skeleton, input_size: tuple[int, int], strength: Strength, rng: np.random.Generator
-) -> Sample:
-    """Draw one training sample from a crop. `input_size` is (W, H)."""
-    image, bbox = crop.image, crop.bbox
-    if rng.random() < strength.cut:
-        image, bbox = cut_below(image, bbox, crop, rng)
-    center, size = (bbox[:2] + bbox[2:]) / 2, bbox[2:] - bbox[:2]
-    padding = PADDING
-    if rng.random() < strength.half_body:
-        center, size, padding = half_body(crop, skeleton, center, size, rng)
+@dataclass(frozen=True)
+class Plan:
+    """What to show of each window."""
+
+    affine: Tensor  # [N, 2, 3] window → input
+    bottom: Tensor  # [N] row at which the picture ends; nothing is shown from there on
+    flip: Tensor  # [N] bool, the affine mirrors
+    colour: Tensor  # [N, 3, 4] on (b, g, r, 1), 0..255
+    blur: Tensor  # [N] bool: 3×3 box
+    erase: Tensor  # [N, 4] int x1, y1, x2, y2 of the input; empty: x1 = x2
+    paint: Tensor  # [N, 3] uint8 of the erased rectangle
+
+
+def plan(labels: Labels, skeleton: Skeleton, input_size: tuple[int, int], strength: Strength, u: Tensor) -> Plan:
+    """Draw a plan for each person from `u` [N, DRAWS], uniform in [0, 1). `input_size` is (W, H)."""
     width, height = input_size
-    size = np.array([max(size[0], size[1] * width / height), max(size[1], size[0] * height / width)]) * padding
-    if rng.random() < 0.3:
-        center = center + _truncated_normal(rng, 2) * strength.shift * size
+    bottom, bbox = _cut(labels, strength.cut, u[:, 0], u[:, 1])
+    center, size = (bbox[:, :2] + bbox[:, 2:]) / 2, bbox[:, 2:] - bbox[:, :2]
+    center, size = _half_body(labels, skeleton, center, size * PADDING, strength.half_body, u[:, 2], u[:, 3])
+    aspect = width / height
+    size = torch.stack(
+        (torch.maximum(size[:, 0], size[:, 1] * aspect), torch.maximum(size[:, 1], size[:, 0] / aspect)), 1
+    )
+    shift = _truncated_normal(u[:, 5:7]) * strength.shift * size
+    center = center + shift * (u[:, 4:5] < 0.3)
     low, high = strength.scale
-    size = size * (_truncated_normal(rng) * (high - low) / 2 + (high + low) / 2)
-    angle = _truncated_normal(rng) * strength.rotation if rng.random() < 0.6 else 0.0
-    flip = rng.random() < strength.flip
-    affine = similarity(center, size, angle, input_size, flip)
-    return render(crop, image, skeleton, affine, input_size, flip, strength, rng)
+    size = size * (_truncated_normal(u[:, 7:8]) * (high - low) / 2 + (high + low) / 2)
+    angle = _truncated_normal(u[:, 9]) * strength.rotation * (u[:, 8] < 0.6)
+    flip = u[:, 10] < strength.flip
+    erase, paint = _erase(input_size, strength.erase, u[:, 16:22], u[:, 22:25])
+    return Plan(
+        affine=similarity(center, size, angle, input_size, flip),
+        bottom=bottom,
+        flip=flip,
+        colour=_colour(strength.colour, u[:, 11:15]),
+        blur=u[:, 15] < (0.1 if strength.colour > 0 else 0.0),
+        erase=erase,
+        paint=paint,
+    )
 
 
-def plain(crop: Crop, skeleton: Skeleton, input_size: tuple[int, int]) -> Sample:
-    """The crop as inference would see it: padded box, nothing random."""
-    return augment(crop, skeleton, input_size, Strength(), np.random.default_rng(0))
+def targets(
+    labels: Labels, plan: Plan, skeleton: Skeleton, input_size: tuple[int, int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Keypoints [N, K, 2] in input pixels, weights [N, K], and inside [N, K]: labelled and in the picture.
+
+    A labelled point that is not inside is absent: the picture ends before it, by a cut or an edge, or the input does.
+    """
+    points = labels.keypoints @ plan.affine[:, :, :2].mT + plan.affine[:, None, :, 2]
+    window = torch.stack((labels.size[:, 0], plan.bottom), 1)[:, None]
+    inside = ((labels.keypoints > -0.5) & (labels.keypoints < window - 0.5)).all(-1)
+    inside &= ((points > -0.5) & (points < points.new_tensor(input_size) - 0.5)).all(-1) & (labels.visible > 0)
+    swap = torch.from_numpy(skeleton.swap.copy()).to(points.device)
+    flip = plan.flip[:, None]
+    return (
+        torch.where(flip[..., None], points[:, swap], points),
+        torch.where(flip, labels.weights[:, swap], labels.weights),
+        torch.where(flip, inside[:, swap], inside),
+    )
 
 
-def render(
-    crop: Crop,
-    image: np.ndarray,
-    skeleton: Skeleton,
-    affine: np.ndarray,
-    input_size: tuple[int, int],
-    flip: bool,
-    strength: Strength,
-    rng: np.random.Generator,
-) -> Sample:
-    """Warp picture and points, decide what is in the picture, then disturb the colours."""
-    points = crop.keypoints @ affine[:, :2].T + affine[:, 2]
-    seen = np.array(image.shape[1::-1])
-    # A point is absent where the picture ends (a cut, an edge) or where the input ends.
-    inside = ((crop.keypoints > -0.5) & (crop.keypoints < seen - 0.5)).all(1)
-    inside &= ((points > -0.5) & (points < np.array(input_size) - 0.5)).all(1) & (crop.visible > 0)
-    weights = crop.weights
-    if flip:
-        points, inside, weights = points[skeleton.swap], inside[skeleton.swap], weights[skeleton.swap]
-    # Area-like shrinking: plain bilinear sampling aliases when a large person becomes a small input.
-    factor = float(np.sqrt(abs(np.linalg.det(affine[:, :2]))))
-    if factor < 0.6:
-        kernel = 2 * int(0.5 / factor) + 1
-        image = cv2.blur(image, (kernel, kernel))
-    warped = cv2.warpAffine(image, affine, input_size, flags=cv2.INTER_LINEAR)
-    return Sample(disturb(warped, strength, rng), points.astype(np.float32), weights.astype(np.float32), inside)
-
-
-def similarity(
-    center: np.ndarray, size: np.ndarray, angle: float, input_size: tuple[int, int], flip: bool
-) -> np.ndarray:
-    """Affine [2, 3], crop → input: turn by −angle degrees about `center`, scale W/w, optionally mirrored."""
+def similarity(center: Tensor, size: Tensor, degrees: Tensor, input_size: tuple[int, int], flip: Tensor) -> Tensor:
+    """Affine [N, 2, 3], window → input: turn by −angle about `center`, scale W/w, mirrored where `flip`."""
     width, height = input_size
-    scale, radians = width / size[0], np.deg2rad(angle)
-    cos, sin = np.cos(radians) * scale, np.sin(radians) * scale
-    matrix = np.array([[cos, sin], [-sin, cos]])
-    affine = np.column_stack((matrix, np.array([width / 2, height / 2]) - matrix @ center))
-    if flip:
-        affine[0] = -affine[0]
-        affine[0, 2] += width - 1
+    scale, radians = width / size[:, 0], degrees * (math.pi / 180)
+    cos, sin = radians.cos() * scale, radians.sin() * scale
+    matrix = torch.stack((cos, sin, -sin, cos), 1).view(-1, 2, 2)
+    offset = center.new_tensor([width / 2, height / 2]) - (matrix @ center[..., None])[..., 0]
+    affine = torch.cat((matrix, offset[..., None]), 2)
+    sign = torch.where(flip, -1.0, 1.0)
+    affine[:, 0] *= sign[:, None]
+    affine[:, 0, 2] += flip * (width - 1)
     return affine
 
 
-def cut_below(
-    image: np.ndarray, bbox: np.ndarray, crop: Crop, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """End the picture between chest and hips, as a webcam does; the box ends there too.
+def _cut(labels: Labels, share: float, gate: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+    """End some pictures between chest and hips, as a webcam does; the box ends there too.
 
     Needs an upright person with a shoulder and a hip; others are left alone. Points: COCO ids 5, 6 and 11, 12.
     """
-    shoulders, hips = crop.visible[5:7] > 0, crop.visible[11:13] > 0
-    if not shoulders.any() or not hips.any():
-        return image, bbox
-    top = crop.keypoints[5:7][shoulders].mean(0)
-    bottom = crop.keypoints[11:13][hips].mean(0)
-    torso = bottom - top
-    if torso[1] < 8 or abs(torso[0]) > torso[1]:
-        return image, bbox
-    line = int(top[1] + torso[1] * rng.uniform(0.3, 1.1))
-    if not bbox[1] + 8 < line < image.shape[0]:
-        return image, bbox
-    return image[:line], np.array([bbox[0], bbox[1], bbox[2], min(bbox[3], line)], np.float32)
+    top, has_top = _mean(labels, [5, 6])
+    low, has_low = _mean(labels, [11, 12])
+    torso = low - top
+    line = (top[:, 1] + torso[:, 1] * (0.3 + 0.8 * where)).floor()
+    upright = has_top & has_low & (torso[:, 1] >= 8) & (torso[:, 0].abs() <= torso[:, 1])
+    chosen = (gate < share) & upright & (line > labels.bbox[:, 1] + 8) & (line < labels.size[:, 1])
+    bbox = labels.bbox.clone()
+    bbox[:, 3] = torch.where(chosen, torch.minimum(bbox[:, 3], line), bbox[:, 3])
+    return torch.where(chosen, line, labels.size[:, 1]), bbox
 
 
-def half_body(
-    crop: Crop, skeleton: Skeleton, center: np.ndarray, size: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Centre and size on the upper or lower half's points, × 1.5 instead of the padding. Needs ≥ 9 labelled points."""
-    labelled = crop.visible > 0
-    upper = [i for i in skeleton.upper if labelled[i]]
-    lower = [i for i in skeleton.lower if labelled[i]]
-    if labelled.sum() < 9 or (len(upper) < 2 and len(lower) < 3):
-        return center, size, PADDING
-    if len(lower) < 3:
-        chosen = upper
-    elif len(upper) < 2:
-        chosen = lower
-    else:
-        chosen = upper if rng.random() < 0.7 else lower
-    points = crop.keypoints[chosen]
-    extent = np.ptp(points, axis=0)
-    if extent.max() < 8:
-        return center, size, PADDING
-    return points.mean(0), np.maximum(extent, extent.max() / 4), 1.5
+def _mean(labels: Labels, ids: list[int]) -> tuple[Tensor, Tensor]:
+    """Mean [N, 2] of the labelled points among `ids`, and where there is one [N]."""
+    mask = (labels.visible[:, ids] > 0)[..., None].float()
+    return (labels.keypoints[:, ids] * mask).sum(1) / mask.sum(1).clamp(min=1), mask.any(1)[:, 0]
 
 
-def disturb(image: np.ndarray, strength: Strength, rng: np.random.Generator) -> np.ndarray:
-    """HSV jitter, blur, grey and one erased rectangle. uint8 in and out."""
-    if strength.colour > 0:
-        image = _jitter(image, strength.colour, rng)
-        draw = rng.random()
-        if draw < 0.1:
-            image = cv2.blur(image, (3, 3))
-        elif draw < 0.15:
-            image = cv2.medianBlur(image, 3)
-        elif draw < 0.2:
-            image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
-    if rng.random() < strength.erase:
-        h, w = image.shape[:2]
-        eh, ew = int(h * rng.uniform(0.2, 0.4)), int(w * rng.uniform(0.2, 0.4))
-        y, x = rng.integers(0, h - eh), rng.integers(0, w - ew)
-        image[y : y + eh, x : x + ew] = rng.integers(0, 256, 3) if rng.random() < 0.5 else 0
-    return image
+def _half_body(
+    labels: Labels, skeleton: Skeleton, center: Tensor, size: Tensor, share: float, gate: Tensor, which: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Centre and size on the upper or lower half's points × 1.5, for some people with ≥ 9 labelled points."""
+    if not skeleton.upper or not skeleton.lower or share <= 0:
+        return center, size
+    labelled = labels.visible > 0
+    member = torch.zeros(2, labelled.shape[1], dtype=torch.bool, device=labelled.device)
+    member[0, list(skeleton.upper)] = True
+    member[1, list(skeleton.lower)] = True
+    counts = [(labelled & row).sum(1) for row in member]
+    upper = torch.where(counts[1] < 3, True, torch.where(counts[0] < 2, False, which < 0.7))
+    mask = labelled & torch.where(upper[:, None], member[0], member[1])
+    far = torch.where(mask[..., None], 0.0, torch.inf)
+    low, high = (labels.keypoints + far).amin(1), (labels.keypoints - far).amax(1)
+    extent = high - low
+    mean = (labels.keypoints * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+    longest = extent.amax(1)
+    chosen = (gate < share) & (labelled.sum(1) >= 9) & ((counts[0] >= 2) | (counts[1] >= 3)) & (longest >= 8)
+    extent = torch.maximum(extent, longest[:, None] / 4) * 1.5
+    chosen = chosen[:, None]
+    return torch.where(chosen, mean, center), torch.where(chosen, extent, size)
 
 
-def _jitter(image: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """Hue ±5, saturation ±30, value ±30, each with probability one half; then a gain for dark rooms and lamps."""
-    change = rng.uniform(-1, 1, 3) * (5, 30, 30) * amount * (rng.random(3) < 0.5)
-    hsv = cv2.cvtColor(image, cv2.COLOR_BGR2HSV)
-    hue, sat, val = cv2.split(hsv)
-    levels = np.arange(256, dtype=np.int16)
-    hue = cv2.LUT(hue, ((levels + int(change[0])) % 180).astype(np.uint8))
-    sat = cv2.LUT(sat, np.clip(levels + int(change[1]), 0, 255).astype(np.uint8))
-    gain = rng.uniform(0.6, 1.3) if rng.random() < 0.3 * amount else 1.0
-    val = cv2.LUT(val, np.clip((levels + int(change[2])) * gain, 0, 255).astype(np.uint8))
-    return cv2.cvtColor(cv2.merge((hue, sat, val)), cv2.COLOR_HSV2BGR)
+def _colour(amount: float, u: Tensor) -> Tensor:
+    """Hue ±5, saturation ±30 and value ±30 (of 180, 255, 255) as one linear map; sometimes the gain of a dark room.
+
+    Linear in BGR, so that one matrix does it all: saturation mixes with luma, hue turns the two colour axes.
+    """
+    n, device = len(u), u.device
+    if amount == 0:  # exactly nothing, which painters may skip
+        return torch.eye(3, 4, device=device).expand(n, 3, 4)
+    hue = (2 * u[:, 0] - 1) * amount * (5 / 90 * math.pi)
+    saturation = 1 + (2 * u[:, 1] - 1) * amount * (30 / 128)
+    value = (2 * u[:, 2] - 1) * amount * 30
+    gain = torch.where(u[:, 3] < 0.3 * amount, 0.6 + 0.7 * u[:, 3] / (0.3 * amount), 1.0)
+    # BGR ↔ luma and two differences (YIQ).
+    to_yiq = torch.tensor([[0.114, 0.587, 0.299], [-0.322, -0.274, 0.596], [0.312, -0.523, 0.211]], device=device)
+    cos, sin, zero = hue.cos() * saturation, hue.sin() * saturation, torch.zeros(n, device=device)
+    turn = torch.stack((zero + 1, zero, zero, zero, cos, -sin, zero, sin, cos), 1).view(n, 3, 3)
+    matrix = torch.linalg.inv(to_yiq) @ turn @ to_yiq * gain[:, None, None]
+    return torch.cat((matrix, (value * gain)[:, None, None].expand(n, 3, 1)), 2)
 
 
-def _truncated_normal(rng: np.random.Generator, size: int | None = None):
-    """Normal draws bounded to [−1, 1] by drawing again, as scipy's truncnorm."""
-    if size is not None:
-        return np.array([_truncated_normal(rng) for _ in range(size)])
-    while True:
-        draw = float(rng.standard_normal())
-        if abs(draw) <= 1:
-            return draw
+def _erase(input_size: tuple[int, int], share: float, u: Tensor, paint: Tensor) -> tuple[Tensor, Tensor]:
+    """One rectangle of 20–40 % of each side, black or of one colour."""
+    side = u.new_tensor(input_size)
+    extent = (side * (0.2 + 0.2 * u[:, 1:3])).floor()
+    corner = ((side - extent) * u[:, 3:5]).floor()
+    chosen = (u[:, 0] < share)[:, None]
+    box = torch.cat((corner, corner + extent), 1) * chosen
+    return box.int(), (paint * 256 * (u[:, 5:6] < 0.5)).clamp(max=255).to(torch.uint8)
+
+
+def _truncated_normal(u: Tensor) -> Tensor:
+    """A normal variable bounded to [−1, 1], by its inverse distribution function."""
+    bound = math.erf(1 / math.sqrt(2))
+    return math.sqrt(2) * torch.erfinv((2 * u - 1) * bound)

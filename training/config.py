@@ -42,6 +42,7 @@ class Config:
     # --- data
     batch: int = 32  # people a step, over all processes
     workers: int = 1  # loader processes
+    on_device: bool = False  # keep all crops in the device's memory and augment there; for GPUs
     cut: float = 0.33  # share of crops cut at chest or waist: teaches absence
     flip: float = 0.5
     half_body: float = 0.3

@@ -1,8 +1,8 @@
-"""From crop shards to batches: seeded augmentation in worker processes, normalised on the device."""
+"""From crop shards to batches: planned by seed, painted in worker processes or on the device itself."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -12,12 +12,18 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from edgepose.skeletons import Skeleton
-from edgepose_training.augment import Sample, Strength, augment, plain
+from edgepose_training import augment
+from edgepose_training.augment import DRAWS, Labels, Strength
 from edgepose_training.config import Config
+from edgepose_training.render import render_cv2, render_torch
 from edgepose_training.shards import CropStore
 
 MEAN = (123.675, 116.28, 103.53)  # RGB, 0..255 (ImageNet, as RTMPose)
 STD = (58.395, 57.12, 57.375)
+
+PLAIN = Strength()
+
+Item = tuple[int, int]  # crop and seed: what is drawn depends on nothing else
 
 
 @dataclass
@@ -27,22 +33,13 @@ class Batch:
     images: Tensor  # [N, H, W, 3] uint8 BGR
     keypoints: Tensor  # [N, K, 2] float32
     weights: Tensor  # [N, K] float32, 0: no label
-    inside: Tensor  # [N, K] bool
+    inside: Tensor  # [N, K] bool: labelled and in the picture; labelled and not inside: absent
 
     def to(self, device: torch.device) -> Batch:
         return Batch(*(t.to(device, non_blocking=True) for t in vars(self).values()))
 
     def pin_memory(self) -> Batch:
         return Batch(*(t.pin_memory() for t in vars(self).values()))
-
-
-def collate(samples: list[Sample]) -> Batch:
-    return Batch(
-        torch.from_numpy(np.stack([s.image for s in samples])),
-        torch.from_numpy(np.stack([s.keypoints for s in samples])),
-        torch.from_numpy(np.stack([s.weights for s in samples])),
-        torch.from_numpy(np.stack([s.inside for s in samples])),
-    )
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -54,19 +51,12 @@ def normalise(images: Tensor) -> Tensor:
 def strength_at(config: Config, progress: float) -> Strength:
     """Augmentation at `progress` in [0, 1) of all epochs: mild at the start and at the end."""
     full = Strength(
-        cut=config.cut,
-        flip=config.flip,
-        half_body=config.half_body,
-        scale=config.scale,
-        rotation=config.rotation,
-        shift=config.shift,
-        erase=config.erase,
-        colour=config.colour,
-    )
+        cut=config.cut, flip=config.flip, half_body=config.half_body, scale=config.scale, rotation=config.rotation,
+        shift=config.shift, erase=config.erase, colour=config.colour,
+    )  # fmt: skip
     if progress < config.mild_start:
-        return replace(
-            full, scale=(0.8, 1.2), rotation=full.rotation * 0.4, shift=full.shift / 2, erase=0.0, half_body=0.0
-        )
+        mild = replace(full, scale=(0.8, 1.2), rotation=full.rotation * 0.4, shift=full.shift / 2)
+        return replace(mild, erase=0.0, half_body=0.0)
     if progress >= 1 - config.mild_end:
         # RTMPose's second stage: no shift, [0.75, 1.25], R = 60 of 80, half the erasing.
         scale = (max(full.scale[0], 0.75), min(full.scale[1], 1.25))
@@ -74,43 +64,54 @@ def strength_at(config: Config, progress: float) -> Strength:
     return full
 
 
-class Crops(Dataset[Sample]):
-    """Augmented samples of a store. An index is (crop, seed): what is drawn depends on nothing else."""
+class EpochSampler(Sampler[Item]):
+    """A permutation of the crops with a seed for each, from (seed, epoch); split evenly and without overlap
+    between processes, and able to start in the middle of the epoch."""
+
+    def __init__(self, length: int, seed: int, epoch: int, rank: int = 0, world: int = 1, skip: int = 0) -> None:
+        rng = np.random.default_rng((seed, epoch))
+        order, seeds = rng.permutation(length), rng.integers(0, 2**63 - 1, length)
+        part = slice(rank, length // world * world, world)
+        self.items = [(int(i), int(s)) for i, s in zip(order[part], seeds[part], strict=True)][skip:]
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+def draws(seeds: Sequence[int]) -> Tensor:
+    """Uniform numbers [N, DRAWS] of each seed."""
+    return torch.from_numpy(np.stack([np.random.default_rng(s).random(DRAWS, np.float32) for s in seeds]))
+
+
+class Crops(Dataset[Item]):
+    """A store seen at one input size and strength; fetched a batch at a time."""
 
     def __init__(
-        self, store: CropStore, skeleton: Skeleton, input_size: tuple[int, int], strength: Strength | None
+        self, store: CropStore, skeleton: Skeleton, input_size: tuple[int, int], strength: Strength = PLAIN
     ) -> None:
         self.store, self.skeleton, self.input_size, self.strength = store, skeleton, input_size, strength
 
     def __len__(self) -> int:
         return len(self.store)
 
-    def __getitem__(self, index: int | tuple[int, int]) -> Sample:
-        if isinstance(index, int):
-            return plain(self.store[index], self.skeleton, self.input_size)
-        i, seed = index
-        if self.strength is None:
-            return plain(self.store[i], self.skeleton, self.input_size)
-        return augment(self.store[i], self.skeleton, self.input_size, self.strength, np.random.default_rng(seed))
+    def __getitems__(self, items: list[Item] | list[int]) -> Batch:
+        items = [(item, 0) if isinstance(item, int) else item for item in items]
+        indices, seeds = zip(*items, strict=True)
+        labels = labels_of(self.store, indices)
+        plan = augment.plan(labels, self.skeleton, self.input_size, self.strength, draws(seeds))
+        images = render_cv2([self.store[i].image for i in indices], plan, self.input_size)
+        return Batch(torch.from_numpy(images), *augment.targets(labels, plan, self.skeleton, self.input_size))
 
 
-class EpochSampler(Sampler[tuple[int, int]]):
-    """A permutation of the crops with a seed for each, from (seed, epoch); split evenly and without overlap
-    between processes, and able to start in the middle of the epoch."""
-
-    def __init__(self, length: int, seed: int, epoch: int, rank: int = 0, world: int = 1, skip: int = 0) -> None:
-        rng = np.random.default_rng((seed, epoch))
-        order = rng.permutation(length)
-        seeds = rng.integers(0, 2**63 - 1, length)
-        usable = length // world * world
-        self.items = [(int(i), int(s)) for i, s in zip(order[rank:usable:world], seeds[rank:usable:world], strict=True)]
-        self.items = self.items[skip:]
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return iter(self.items)
-
-    def __len__(self) -> int:
-        return len(self.items)
+def labels_of(store: CropStore, indices: Sequence[int] | slice) -> Labels:
+    """The labels of some crops, as tensors."""
+    rows = indices if isinstance(indices, slice) else list(indices)
+    sizes = store.sizes[rows, ::-1].astype(np.float32)
+    arrays = (store.bboxes[rows], store.keypoints[rows], store.visible[rows], store.weights[rows], sizes)
+    return Labels(*(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays))
 
 
 def _one_thread(_: int) -> None:
@@ -118,16 +119,41 @@ def _one_thread(_: int) -> None:
     torch.set_num_threads(1)
 
 
-def loader(dataset: Crops, batch: int, workers: int, sampler: EpochSampler | None = None) -> DataLoader[Batch]:
-    """Batches in the sampler's order, the last short one dropped in training; in order and whole without one."""
+def _whole(batch: Batch) -> Batch:
+    return batch
+
+
+def loader(crops: Crops, batch: int, workers: int, sampler: EpochSampler | None = None) -> DataLoader[Batch]:
+    """Batches in the sampler's order, the last short one dropped; without a sampler in order and whole."""
     return DataLoader(
-        dataset,
-        batch_size=batch,
-        sampler=sampler,
-        drop_last=sampler is not None,
-        num_workers=workers,
-        collate_fn=collate,
-        worker_init_fn=_one_thread,
-        pin_memory=torch.cuda.is_available(),
+        crops, batch_size=batch, sampler=sampler, drop_last=sampler is not None, num_workers=workers,
+        collate_fn=_whole, worker_init_fn=_one_thread, pin_memory=torch.cuda.is_available(),
         prefetch_factor=4 if workers else None,
-    )
+    )  # fmt: skip
+
+
+class DeviceCrops:
+    """The whole store as tensors of the device: no loader, no workers, no copies while it trains."""
+
+    def __init__(self, store: CropStore, skeleton: Skeleton, device: torch.device) -> None:
+        self.store, self.skeleton = store, skeleton
+        self.pixels = torch.from_numpy(np.fromfile(store.path, np.uint8)).to(device)
+        self.offsets = torch.from_numpy(store.offsets).to(device)
+        labels = labels_of(store, slice(None))
+        self.labels = Labels(*(t.to(device) for t in vars(labels).values()))
+
+    def batches(
+        self, input_size: tuple[int, int], strength: Strength, batch: int, sampler: EpochSampler, oversample: int = 1
+    ) -> Iterator[Batch]:
+        """As `loader`: the sampler's order and seeds, the last short batch dropped."""
+        device = self.pixels.device
+        for start in range(0, len(sampler) - batch + 1, batch):
+            indices, seeds = zip(*sampler.items[start : start + batch], strict=True)
+            # One generator a batch, seeded by its first person: thousands of small ones would outlast the step.
+            generator = torch.Generator(device).manual_seed(seeds[0])
+            u = torch.rand(batch, DRAWS, generator=generator, device=device)
+            rows = torch.tensor(indices, device=device)
+            labels = Labels(*(t[rows] for t in vars(self.labels).values()))
+            plan = augment.plan(labels, self.skeleton, input_size, strength, u)
+            images = render_torch(self.pixels, self.offsets[rows], labels.size, plan, input_size, oversample)
+            yield Batch(images, *augment.targets(labels, plan, self.skeleton, input_size))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -13,8 +14,9 @@ from edgepose import EdgeposeError
 from edgepose.codecs import SimCC
 from edgepose.skeletons import Skeleton
 from edgepose_training import checkpoint, validate
+from edgepose_training.augment import Strength
 from edgepose_training.config import Config
-from edgepose_training.data import Batch, Crops, EpochSampler, loader, strength_at
+from edgepose_training.data import Batch, Crops, DeviceCrops, EpochSampler, loader, strength_at
 from edgepose_training.distiller import Distiller
 from edgepose_training.journal import Journal
 from edgepose_training.losses import decay
@@ -98,6 +100,7 @@ class Run:
         self.best = -1.0
         self.steps_per_epoch = max(len(train) // config.batch, 1)
         self.stop_at: float | None = None
+        self.device_crops: DeviceCrops | None = None
         self.journal = Journal(out)
 
     def _load_teacher(self, path: Path):
@@ -126,13 +129,13 @@ class Run:
         cfg = self.config
         half = self.epoch < cfg.half_size_epochs
         size = tuple(side // 2 for side in cfg.input_size) if half else cfg.input_size
-        crops = Crops(self.train_store, self.skeleton, size, strength_at(cfg, self.epoch / cfg.epochs))
-        sampler = EpochSampler(len(crops), cfg.seed, self.epoch, skip=self.step_in_epoch * cfg.batch)
+        strength = strength_at(cfg, self.epoch / cfg.epochs)
+        sampler = EpochSampler(len(self.train_store), cfg.seed, self.epoch, skip=self.step_in_epoch * cfg.batch)
         weight = decay(self.epoch, cfg.epochs) if cfg.decay else 1.0
         self.distiller.train()
         started, waited, seen, sums = time.perf_counter(), 0.0, 0, {}
         before = time.perf_counter()
-        for batch in loader(crops, cfg.batch, cfg.workers, sampler):
+        for batch in self.batches(size, strength, sampler):
             waited += time.perf_counter() - before
             terms = self.train_step(batch.to(self.device), weight)
             for name, value in terms.items():
@@ -154,6 +157,16 @@ class Run:
                 self.save("last")
                 raise Stopped
             before = time.perf_counter()
+
+    def batches(self, size: tuple[int, int], strength: Strength, sampler: EpochSampler) -> Iterable[Batch]:
+        """Batches of an epoch, painted by worker processes or on the device."""
+        cfg = self.config
+        if not cfg.on_device:
+            return loader(Crops(self.train_store, self.skeleton, size, strength), cfg.batch, cfg.workers, sampler)
+        if self.device_crops is None:
+            self.device_crops = DeviceCrops(self.train_store, self.skeleton, self.device)
+        oversample = max(cfg.input_size[0] // size[0], 1)
+        return self.device_crops.batches(size, strength, cfg.batch, sampler, oversample)
 
     def train_step(self, batch: Batch, decay_weight: float) -> dict[str, Tensor]:
         cfg = self.config
@@ -178,7 +191,7 @@ class Run:
         cfg, student = self.config, self.distiller.student
         half = self.epoch <= cfg.half_size_epochs and self.epoch < cfg.epochs
         size = tuple(side // 2 for side in cfg.input_size) if half else cfg.input_size
-        crops = Crops(self.valid_store, self.skeleton, size, None)
+        crops = Crops(self.valid_store, self.skeleton, size)
         if cfg.validate_people:
             subset = torch.utils.data.Subset(crops, range(min(cfg.validate_people, len(crops))))
         current = {name: value.clone() for name, value in student.state_dict().items()}
