@@ -5,6 +5,7 @@
 
 #include "array.h"
 #include "simcc.h"
+#include "warp.h"
 
 namespace edgepose {
 
@@ -38,15 +39,23 @@ struct SimccKlDiv {
   KlRule rule;
 };
 
+struct CropNormalize {
+  ArrayView frame;   // [H, W, 3] uint8
+  ArrayView affine;  // [N, 2, 3] frame → crop, float32 or float64
+  ArrayView out;     // [N, 3, h, w], written
+  CropRule rule;
+};
+
 // A CPU kernel computes the items [begin, end) of its index space; the caller decides about threads.
 template <class Args>
 using CpuKernel = void (*)(const Args& args, int64_t begin, int64_t end);
 
-#define EDGEPOSE_CPU_KERNELS(level)                                         \
-  namespace level {                                                         \
-  void simcc_decode(const SimccDecode& args, int64_t begin, int64_t end);   \
-  void simcc_encode(const SimccEncode& args, int64_t begin, int64_t end);   \
-  void simcc_kl_div(const SimccKlDiv& args, int64_t begin, int64_t end);    \
+#define EDGEPOSE_CPU_KERNELS(level)                                           \
+  namespace level {                                                           \
+  void crop_normalize(const CropNormalize& args, int64_t begin, int64_t end); \
+  void simcc_decode(const SimccDecode& args, int64_t begin, int64_t end);     \
+  void simcc_encode(const SimccEncode& args, int64_t begin, int64_t end);     \
+  void simcc_kl_div(const SimccKlDiv& args, int64_t begin, int64_t end);      \
   }
 EDGEPOSE_CPU_KERNELS(scalar)
 EDGEPOSE_CPU_KERNELS(baseline)
@@ -57,6 +66,7 @@ EDGEPOSE_CPU_KERNELS(avx512)
 
 // A CUDA kernel is enqueued on the caller's stream, on the device of its arrays, and returns at once.
 namespace gpu {
+void crop_normalize(const CropNormalize& args, void* stream);
 void simcc_decode(const SimccDecode& args, void* stream);
 void simcc_encode(const SimccEncode& args, void* stream);
 void simcc_kl_div(const SimccKlDiv& args, void* stream);

@@ -9,12 +9,10 @@
 
 #include "array.h"
 
-#if !defined(EDGEPOSE_SCALAR)
 #if defined(__x86_64__) || defined(__i386__)
 #include <immintrin.h>
 #elif defined(__ARM_NEON)
 #include <arm_neon.h>
-#endif
 #endif
 
 namespace edgepose {
@@ -155,6 +153,60 @@ EDGEPOSE_INLINE vf load_first(const T* p, int count, float fill) {
   T padded[kLanes] = {};
   std::memcpy(padded, p, count * sizeof(T));
   return select(lane_numbers() < splat(count), load(padded), splat(fill));
+}
+
+// ---- one pixel: four float32 lanes at every level ----
+
+typedef float f4 __attribute__((vector_size(16)));
+
+EDGEPOSE_INLINE f4 load_pixel(const float* p) { return load_bits<f4>(p); }
+
+// Four bytes as floats. The vector extensions would convert them one by one.
+EDGEPOSE_INLINE f4 load_pixel(const char* p) {
+#if defined(__SSE4_1__)
+  return (f4)_mm_cvtepi32_ps(_mm_cvtepu8_epi32(_mm_cvtsi32_si128(load_bits<int32_t>(p))));
+#elif defined(__SSE2__)
+  const __m128i zero = _mm_setzero_si128(), bytes = _mm_cvtsi32_si128(load_bits<int32_t>(p));
+  return (f4)_mm_cvtepi32_ps(_mm_unpacklo_epi16(_mm_unpacklo_epi8(bytes, zero), zero));
+#elif defined(__ARM_NEON)
+  const uint16x8_t shorts = vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(load_bits<uint32_t>(p))));
+  return (f4)vcvtq_f32_u32(vmovl_u16(vget_low_u16(shorts)));
+#else
+  typedef uint8_t u4 __attribute__((vector_size(4)));
+  return __builtin_convertvector(load_bits<u4>(p), f4);
+#endif
+}
+
+// a + t (b − a)
+EDGEPOSE_INLINE f4 mix(f4 a, f4 b, float t) {
+#if defined(__FMA__)
+  return (f4)_mm_fmadd_ps((__m128)(b - a), _mm_set1_ps(t), (__m128)a);
+#else
+  return a + t * (b - a);
+#endif
+}
+
+EDGEPOSE_INLINE vf load(const uint8_t* p) {
+#if defined(__AVX512F__) && !defined(EDGEPOSE_SCALAR)
+  return (vf)_mm512_maskz_cvtepi32_ps(0xffff, _mm512_maskz_cvtepu8_epi32(0xffff, load_bits<__m128i>(p)));
+#elif defined(__AVX2__) && !defined(EDGEPOSE_SCALAR)
+  return (vf)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(load_bits<int64_t>(p))));
+#elif defined(EDGEPOSE_SCALAR)
+  return vf{static_cast<float>(*p)};
+#else
+  return load_pixel(reinterpret_cast<const char*>(p));
+#endif
+}
+
+// Picks four lanes out of eight: those of a, then those of b.
+template <int A, int B, int C, int D, class V>
+EDGEPOSE_INLINE V shuffle(V a, V b) {
+#if defined(__clang__)
+  return __builtin_shufflevector(a, b, A, B, C, D);
+#else
+  typedef int32_t index __attribute__((vector_size(16)));
+  return __builtin_shuffle(a, b, index{A, B, C, D});
+#endif
 }
 
 template <class V>

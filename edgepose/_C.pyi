@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 with_cuda: bool
@@ -7,6 +8,16 @@ def simd_level() -> str: ...
 def set_simd_level(name: str) -> None: ...
 def num_threads() -> int: ...
 def set_num_threads(threads: int) -> None: ...
+def crop_normalize(
+    frame: Any,
+    affine: Any,
+    input_size: tuple[int, int],
+    mean: Sequence[float],
+    std: Sequence[float],
+    channel_order: str,
+    out: Any,
+    /,
+) -> Any: ...
 def simcc_decode(
     simcc_x: Any,
     simcc_y: Any,

@@ -6,7 +6,7 @@ Names, arguments, shapes and errors are those of `edgepose.ops`. The only module
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from . import _C
 
-__all__ = ["simcc_decode", "simcc_encode", "simcc_kl_div"]
+__all__ = ["crop_normalize", "simcc_decode", "simcc_encode", "simcc_kl_div"]
 
 _LIB = torch.library.Library("edgepose", "DEF")
 
@@ -32,6 +32,54 @@ def _define(schema: str, kernel: Callable[..., Any], fake: Callable[..., Any]) -
 def _plain(tensor: Tensor | None) -> Tensor | None:
     """Kernels refuse tensors that record gradients; below autograd, where operators run, that mark means nothing."""
     return tensor.detach() if tensor is not None and tensor.requires_grad else tensor
+
+
+def _no_gradient(message: str) -> Callable[..., None]:
+    """The backward of an operator that has none: better an error than a gradient that is silently missing."""
+
+    def backward(*_: Any) -> None:
+        raise RuntimeError(message)
+
+    return backward
+
+
+# ---- crop_normalize ----
+
+
+def _crop_outputs(frame: Tensor, affine: Tensor, input_size: list[int], *_: Any) -> Tensor:
+    return frame.new_empty((affine.shape[0], 3, input_size[1], input_size[0]), dtype=torch.float32)
+
+
+def _crop(frame: Tensor, affine: Tensor, *args: Any) -> Tensor:
+    out = _crop_outputs(frame, affine, *args)
+    _C.crop_normalize(frame, _plain(affine), *args, out)
+    return out
+
+
+_crop_normalize = _define(
+    "crop_normalize(Tensor frame, Tensor affine, int[] input_size, float[] mean, float[] std, str channel_order) -> Tensor",
+    _crop,
+    _crop_outputs,
+)
+torch.library.register_autograd(
+    "edgepose::crop_normalize",
+    _no_gradient("crop_normalize: has no gradient for the affine; pass it detached"),
+    lib=_LIB,
+)
+
+
+def crop_normalize(
+    frame: Tensor,  # [H, W, 3] uint8, BGR
+    affine: Tensor,  # [N, 2, 3] float32 or float64, frame → crop
+    *,
+    input_size: tuple[int, int],
+    mean: Sequence[float],
+    std: Sequence[float],
+    channel_order: str = "rgb",
+) -> Tensor:
+    """Crops [N, 3, h, w] float32 as the network wants them: see `edgepose.ops.crop_normalize`."""
+    crops: Tensor = _crop_normalize(frame, affine, input_size, mean, std, channel_order)
+    return crops
 
 
 # ---- simcc_decode ----
@@ -63,13 +111,6 @@ def _decode(simcc_x: Tensor, *args: Any) -> tuple[Tensor, Tensor]:
     outputs = _decode_outputs(simcc_x)
     _decode_into(simcc_x, *args, *outputs)
     return outputs
-
-
-def _no_gradient(message: str) -> Callable[..., None]:
-    def backward(*_: Any) -> None:
-        raise RuntimeError(message)
-
-    return backward
 
 
 _INPUTS = "Tensor simcc_x, Tensor simcc_y, Tensor? affine, float split_ratio, str score, float? beta, float[]? sigma"

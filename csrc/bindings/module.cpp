@@ -13,6 +13,7 @@ constexpr bool kWithCuda = false;
 PYBIND11_MODULE(_C, m, pybind11::mod_gil_not_used()) {
   using namespace edgepose;
   m.doc() = "Compiled kernels of edgepose; edgepose.ops is the public door.";
+  m.def("crop_normalize", &crop_normalize);
   m.def("simcc_decode", &simcc_decode);
   m.def("simcc_encode", &simcc_encode);
   m.def("simcc_kl_div", &simcc_kl_div);

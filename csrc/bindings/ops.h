@@ -7,6 +7,9 @@
 
 namespace edgepose {
 
+py::object crop_normalize(py::object frame, py::object affine, py::object input_size, py::object mean, py::object std,
+                          py::object channel_order, py::object out);
+
 py::object simcc_decode(py::object simcc_x, py::object simcc_y, py::object split_ratio, py::object score, py::object beta,
                         py::object sigma, py::object affine, py::object out);
 

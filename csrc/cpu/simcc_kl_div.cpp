@@ -1,24 +1,10 @@
 // simcc_kl_div on the CPU: a row comes from memory once; its maximum, its sums and its gradient find it in the L1 cache.
-#include <cstdlib>
-
 #include "kernels.h"
+#include "scratch.h"
 
 namespace edgepose {
 inline namespace EDGEPOSE_LEVEL {
 namespace {
-
-// Work space of one range of rows: plain malloc, because this file is compiled for several instruction sets and must not
-// instantiate anything that the linker could share between them.
-class Scratch {
- public:
-  explicit Scratch(int64_t floats) : data_(static_cast<float*>(std::malloc(floats * sizeof(float)))) {}
-  ~Scratch() { std::free(data_); }
-  Scratch(const Scratch&) = delete;
-  float* at(int64_t offset) { return data_ + offset; }
-
- private:
-  float* data_;
-};
 
 // The row as float32: itself, or widened into `scratch`.
 const float* widened(const char* row, DType dtype, int bins, float* scratch) {

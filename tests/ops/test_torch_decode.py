@@ -1,4 +1,4 @@
-"""edgepose.torch.simcc_decode: the same numbers, traceable, honest about gradients."""
+"""edgepose.torch, inference: the same numbers, traceable, honest about gradients."""
 
 import numpy as np
 import pytest
@@ -78,6 +78,19 @@ def test_bad_input_is_named(logits):
         et.simcc_decode(x, y[:, :3])
     with pytest.raises(ValueError, match=r"simcc_decode: simcc_x expected shape \[N, K, Wx\], got \[17, 384\]"):
         et.simcc_decode(x[0], y)
+
+
+def test_crop_normalize(logits):
+    device = logits[0].device
+    frame = torch.randint(0, 256, (60, 80, 3), dtype=torch.uint8)
+    affine = torch.tensor([[[0.5, 0.1, 3], [-0.1, 0.5, 4]], [[1, 0, -9], [0, 1, 0]]])
+    options = {"input_size": (24, 32), "mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
+    crops = et.crop_normalize(frame.to(device), affine.to(device), **options)
+    np.testing.assert_allclose(crops.cpu(), reference.crop_normalize(frame.numpy(), affine.numpy(), **options), atol=1e-3)
+    inputs = (frame.to(device), affine.to(device), [24, 32], *(list(map(float, options[k])) for k in ("mean", "std")), "rgb")
+    torch.library.opcheck(torch.ops.edgepose.crop_normalize.default, inputs)
+    with pytest.raises(RuntimeError, match="crop_normalize: has no gradient for the affine"):
+        et.crop_normalize(frame.to(device), affine.to(device).requires_grad_(), **options).sum().backward()
 
 
 @pytest.mark.gpu
