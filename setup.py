@@ -42,7 +42,7 @@ SIMD_LEVELS = {
 }  # fmt: skip
 COMMON_FLAGS = ["-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off"]
 CXX_FLAGS = ["-std=c++17", "-Wall", "-Wextra", "-fno-math-errno", "-fno-trapping-math", "-fno-semantic-interposition"]
-CUDA_ARCHS = [75, 80, 86, 89, 90, 100, 120]
+CUDA_ARCHS = [75, 80, 90, 100, 120]  # code for x.0 also runs on x.y: 8.0 serves 8.6, 8.7 and 8.9
 NEEDS_CXX = (
     "edgepose: building needs a C++17 compiler, and none was found. Install one (Debian/Ubuntu: apt-get install g++, "
     "Fedora: dnf install gcc-c++, macOS: xcode-select --install), or set CXX to the one you have."
@@ -91,7 +91,7 @@ def find_nvcc(cxx: list[str]) -> str | None:
         return nvcc
     if mode == "on":
         sys.exit(f"edgepose: EDGEPOSE_CUDA=on, but {problem}. Install the CUDA toolkit or set EDGEPOSE_CUDA=auto.")
-    print(f"edgepose: building without CUDA kernels: {problem}.", file=sys.stderr)
+    sys.stderr.write(f"edgepose: building without CUDA kernels: {problem}.\n")
     return None
 
 
@@ -104,7 +104,7 @@ def gencode(nvcc: str) -> list[str]:
     known = {int(arch) for arch in re.findall(r"compute_(\d+)\b", listed)}
     archs = [int(arch) for arch in wanted.split(",")] if wanted else sorted(known.intersection(CUDA_ARCHS))
     if not archs or not known.issuperset(archs):
-        sys.exit(f"edgepose: this nvcc knows compute capabilities {sorted(known)}, none or not all of {archs or CUDA_ARCHS}.")
+        sys.exit(f"edgepose: this nvcc knows compute capabilities {sorted(known)}, not {wanted or CUDA_ARCHS}.")
     flags = [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in archs]
     return [*flags, f"-gencode=arch=compute_{archs[-1]},code=compute_{archs[-1]}"]
 

@@ -16,15 +16,15 @@ from . import _C
 
 __all__ = ["crop_normalize", "simcc_decode", "simcc_encode", "simcc_kl_div"]
 
-_LIB = torch.library.Library("edgepose", "DEF")
+_LIB = torch.library.Library("edgepose", "DEF")  # type: ignore[no-untyped-call]
 
 
 def _define(schema: str, kernel: Callable[..., Any], fake: Callable[..., Any]) -> Any:
-    """Register one operator and return what is called. Its kernel serves both devices: the arrays say where they are."""
+    """Register one operator and return what is called. Its kernel serves both devices: arrays say where they are."""
     name = schema.partition("(")[0]
-    _LIB.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
+    _LIB.define(schema, tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
     for key in ("CPU", "CUDA"):
-        _LIB.impl(name, kernel, key)
+        _LIB.impl(name, kernel, key)  # type: ignore[no-untyped-call]
     torch.library.register_fake(f"edgepose::{name}", fake, lib=_LIB)
     return getattr(torch.ops.edgepose, name).default
 
@@ -50,14 +50,17 @@ def _crop_outputs(frame: Tensor, affine: Tensor, input_size: list[int], *_: Any)
     return frame.new_empty((affine.shape[0], 3, input_size[1], input_size[0]), dtype=torch.float32)
 
 
-def _crop(frame: Tensor, affine: Tensor, *args: Any) -> Tensor:
-    out = _crop_outputs(frame, affine, *args)
-    _C.crop_normalize(frame, _plain(affine), *args, out)
+def _crop(
+    frame: Tensor, affine: Tensor, input_size: list[int], mean: list[float], std: list[float], channel_order: str
+) -> Tensor:
+    out = _crop_outputs(frame, affine, input_size)
+    _C.crop_normalize(frame, _plain(affine), input_size, mean, std, channel_order, out)
     return out
 
 
 _crop_normalize = _define(
-    "crop_normalize(Tensor frame, Tensor affine, int[] input_size, float[] mean, float[] std, str channel_order) -> Tensor",
+    "crop_normalize(Tensor frame, Tensor affine, int[] input_size, float[] mean, float[] std, str channel_order)"
+    " -> Tensor",
     _crop,
     _crop_outputs,
 )
@@ -105,11 +108,19 @@ def _decode_into(
     _C.simcc_decode(_plain(simcc_x), _plain(simcc_y), split_ratio, score, beta, sigma, _plain(affine), out)
 
 
-def _decode(simcc_x: Tensor, *args: Any) -> tuple[Tensor, Tensor]:
+def _decode(
+    simcc_x: Tensor,
+    simcc_y: Tensor,
+    affine: Tensor | None,
+    split_ratio: float,
+    score: str,
+    beta: float | None,
+    sigma: list[float] | None,
+) -> tuple[Tensor, Tensor]:
     if simcc_x.ndim != 3:
         raise ValueError(f"simcc_decode: simcc_x expected shape [N, K, Wx], got {list(simcc_x.shape)}")
     outputs = _decode_outputs(simcc_x)
-    _decode_into(simcc_x, *args, *outputs)
+    _decode_into(simcc_x, simcc_y, affine, split_ratio, score, beta, sigma, *outputs)
     return outputs
 
 
@@ -163,11 +174,25 @@ def _encode_outputs(
     return x, y, weight
 
 
-def _encode(keypoints: Tensor, visible: Tensor, *args: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _encode(
+    keypoints: Tensor,
+    visible: Tensor,
+    input_size: list[float],
+    split_ratio: float,
+    sigma: list[float] | None,
+    kind: str,
+    center: str,
+    normalize: bool,
+    smoothing: float,
+) -> tuple[Tensor, Tensor, Tensor]:
     if keypoints.ndim != 3:
         raise ValueError(f"simcc_encode: keypoints expected shape [N, K, 2], got {list(keypoints.shape)}")
-    outputs = _encode_outputs(keypoints, visible, *args)
-    _C.simcc_encode(_plain(keypoints), _plain(visible), *args, outputs)
+    points, shown, outputs = (
+        _plain(keypoints),
+        _plain(visible),
+        _encode_outputs(keypoints, visible, input_size, split_ratio),
+    )
+    _C.simcc_encode(points, shown, input_size, split_ratio, sigma, kind, center, normalize, smoothing, outputs)
     return outputs
 
 
@@ -197,9 +222,7 @@ def simcc_encode(
     smoothing: float = 0.1,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """simcc_x [N, K, Wx], simcc_y [N, K, Wy] and target_weight [N, K], float32: see `edgepose.ops.simcc_encode`."""
-    x, y, weight = _simcc_encode(
-        keypoints, visible, input_size, split_ratio, sigma, kind, center, normalize, smoothing
-    )
+    x, y, weight = _simcc_encode(keypoints, visible, input_size, split_ratio, sigma, kind, center, normalize, smoothing)
     return x, y, weight
 
 
@@ -224,7 +247,7 @@ def _kl_div(
 
 def _kl_setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     if inputs[1].requires_grad or (inputs[2] is not None and inputs[2].requires_grad):
-        raise ValueError("simcc_kl_div: target and weight expected without requires_grad, got one with it; detach() them")
+        raise ValueError("simcc_kl_div: target and weight expected without requires_grad, got one with it; detach() it")
     ctx.mark_non_differentiable(output[1])
     ctx.save_for_backward(output[1])
 
@@ -233,8 +256,8 @@ def _kl_backward(ctx: Any, upstream: Tensor, _: Any) -> tuple[Tensor | None, ...
     if torch.is_grad_enabled():  # create_graph=True; what comes out of here would pass for a constant
         raise RuntimeError("simcc_kl_div: has a first derivative only; call backward without create_graph")
     (grad,) = ctx.saved_tensors
-    # A plain sum, the common end of a loss, scales nothing: looking at [N, K] values saves a pass over [N, K, B]. On a GPU
-    # looking would cost more than it saves, and a tracer's tensors, which are of other types, have no values to look at.
+    # A plain sum, the common end of a loss, scales nothing: a look at [N, K] values saves a pass over [N, K, B]. On a
+    # GPU looking costs more than it saves, and a tracer's tensors, which are of other types, have no values to look at.
     plain_sum = type(upstream) is Tensor and upstream.device.type == "cpu" and bool((upstream == 1).all())
     return (grad if plain_sum else grad * upstream.unsqueeze(-1).to(grad.dtype),) + (None,) * 5
 
@@ -243,7 +266,7 @@ _simcc_kl_div = _define(
     "simcc_kl_div(Tensor student, Tensor target, Tensor? weight, float beta, float? target_beta, bool want_grad)"
     " -> (Tensor, Tensor)",
     _kl_div,
-    lambda student, target, weight, beta, target_beta, want_grad: _kl_outputs(student, want_grad),
+    lambda student, *rest: _kl_outputs(student, want_grad=rest[-1]),
 )
 torch.library.register_autograd("edgepose::simcc_kl_div", _kl_backward, setup_context=_kl_setup, lib=_LIB)
 

@@ -1,9 +1,9 @@
 """Fused kernels of SimCC, for numpy arrays and for any array that speaks DLPack (torch, cupy, jax, onnxruntime).
 
-Every function validates all of its arguments at once and raises ValueError (shapes, values) or TypeError (dtypes, devices)
-as `<op>: <argument> <expected>, got <actual>`. Results of CPU arrays are numpy arrays; results of CUDA arrays are made by
-the arrays' own framework, on its current stream. `edgepose.ops.reference` holds the same functions in plain numpy: the
-specification.
+Every function validates all of its arguments at once and raises ValueError (shapes, values) or TypeError (dtypes,
+devices) as `<op>: <argument> <expected>, got <actual>`. Results of CPU arrays are numpy arrays; results of CUDA arrays
+are made by the arrays' own framework, on its current stream. `edgepose.ops.reference` holds the same functions in plain
+numpy: the specification.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def crop_normalize(
         out: array to write into.
 
     Returns:
-        [N, 3, h, w] float32: (bilinear value − mean) / std, the world outside the frame counting as black. Values are not
-        rounded to grey levels in between. An affine without an inverse gives a black crop.
+        [N, 3, h, w] float32: (bilinear value − mean) / std, the world outside the frame counting as black. Values are
+        not rounded to grey levels in between. An affine without an inverse gives a black crop.
     """
     return _C.crop_normalize(frame, affine, input_size, mean, std, channel_order, out)

@@ -59,8 +59,10 @@ def simcc_decode(
             ideal = [_ideal_peak(axis.shape[-1], s, temperature) for axis, s in zip(logits, sigma, strict=True)]
             peaks = tuple(np.minimum(p / np.float32(i), 1) for p, i in zip(peaks, ideal, strict=True))
     with np.errstate(invalid="ignore", over="ignore"):
-        combine = {"mean": lambda x, y: np.float32(0.5) * (x + y), "max": np.maximum}.get(score, np.minimum)
-        scores = combine(*peaks)
+        x, y = peaks
+        scores = (
+            np.float32(0.5) * (x + y) if score == "mean" else np.maximum(x, y) if score == "max" else np.minimum(x, y)
+        )
         scores = np.where(scores > 0, scores, np.float32(0))  # NaN too
     if out is None:
         return keypoints, scores
@@ -124,7 +126,8 @@ def simcc_encode(
 
 def _log_softmax(x: Floats) -> Floats:
     below = x - x.max(axis=-1, keepdims=True)
-    return below - np.log(np.exp(below).sum(axis=-1, keepdims=True))
+    result: Floats = below - np.log(np.exp(below).sum(axis=-1, keepdims=True))
+    return result
 
 
 def simcc_kl_div(

@@ -32,8 +32,8 @@ def simcc_decode(
         out: (keypoints, scores) to write into.
 
     Returns:
-        keypoints [N, K, 2] float32: first argmax per axis ÷ split_ratio, in crop pixels or, with an affine, image pixels;
-        scores [N, K] float32. A row with a NaN has bin 0 and its keypoint score 0; coordinates are always finite.
+        keypoints [N, K, 2] float32: first argmax per axis ÷ split_ratio, in crop pixels or, with an affine, image
+        pixels; scores [N, K] float32. A row with a NaN has bin 0 and its keypoint score 0; bins are always finite.
 
     Source: SimCC §3; mmpose codecs/simcc_label.py (spec §A.5, §B.3).
     """
@@ -67,14 +67,12 @@ def simcc_encode(
 
     Returns:
         simcc_x [N, K, Wx], simcc_y [N, K, Wy], target_weight [N, K], float32. Unlabelled points get zero rows and keep
-        `visible` as their weight. Labelled points out of range get zero rows and weight 0: μ − 3σ ≥ bins or μ + 3σ + 1 < 0
-        on either axis (gaussian, laplace), a bin outside 0 … bins − 1 (onehot, smooth), or a NaN.
+        `visible` as their weight. Labelled points out of range get zero rows and weight 0: μ − 3σ ≥ bins or
+        μ + 3σ + 1 < 0 on either axis (gaussian, laplace), a bin outside 0 … bins − 1 (onehot, smooth), or a NaN.
 
     Source: SimCC §3.2; mmpose codecs/simcc_label.py (spec §A.3, §B.3).
     """
-    return _C.simcc_encode(
-        keypoints, visible, input_size, split_ratio, sigma, kind, center, normalize, smoothing, out
-    )
+    return _C.simcc_encode(keypoints, visible, input_size, split_ratio, sigma, kind, center, normalize, smoothing, out)
 
 
 def simcc_kl_div(

@@ -2,7 +2,14 @@
 
 import ml_dtypes
 import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+
+every_level = pytest.mark.usefixtures("level")  # once per SIMD level of this processor
+every_case = settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 DTYPES = [np.dtype(np.float32), np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)]
 LAYOUTS = ["packed", "read-only", "strided", "transposed", "broadcast"]
@@ -18,7 +25,7 @@ def fill(rng, shape, values):
     if values == "ties":
         return rng.integers(0, 3, shape).astype(np.float32)
     if values == "zeros":
-        return np.where(rng.random(shape[:-1] + (1,)) < 0.5, np.float32(0), x) * np.float32(-1)  # −0.0 too
+        return np.where(rng.random((*shape[:-1], 1)) < 0.5, np.float32(0), x) * np.float32(-1)  # −0.0 too
     if values == "negative":
         return -np.abs(x)
     if values == "nan":
@@ -26,7 +33,7 @@ def fill(rng, shape, values):
     if values == "inf":
         return np.where(rng.random(shape) < 3 / shape[-1], np.where(x > 0, np.inf, -np.inf), x).astype(np.float32)
     if values == "-inf rows":
-        return np.where(rng.random(shape[:-1] + (1,)) < 0.5, np.float32(-np.inf), x)
+        return np.where(rng.random((*shape[:-1], 1)) < 0.5, np.float32(-np.inf), x)
     if values == "large":
         return x * np.float32(1e4)  # float16 reaches 65,504
     return x
@@ -55,7 +62,5 @@ def logit_pairs(draw):
     n, k = draw(st.integers(0, 4)), draw(st.sampled_from([1, 2, 3, 17, 133]))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     dtype = draw(dtypes)
-    return tuple(
-        lay_out(fill(rng, (n, k, draw(bins)), draw(st.sampled_from(VALUES))).astype(dtype), draw(st.sampled_from(LAYOUTS)))
-        for _ in "xy"
-    )
+    pair = (fill(rng, (n, k, draw(bins)), draw(st.sampled_from(VALUES))).astype(dtype) for _ in "xy")
+    return tuple(lay_out(axis, draw(st.sampled_from(LAYOUTS))) for axis in pair)

@@ -7,7 +7,8 @@ import sys
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from arrays import every_case, every_level
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgepose.ops import crop_normalize, reference
@@ -62,11 +63,10 @@ class TestLiterals:
         assert crop(picture(9, 9), np.zeros((0, 2, 3)), input_size=(4, 6), **RAW).shape == (0, 3, 6, 4)
 
 
-@settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@every_level
+@every_case
 @given(data=st.data())
-def test_kernel_matches_reference(level, data):
+def test_kernel_matches_reference(data):
     draw = data.draw
     side = st.one_of(st.integers(1, 40), st.sampled_from([64, 97, 200]))
     frame = picture(draw(side), draw(side), draw(st.integers(0, 99)))
@@ -87,15 +87,23 @@ def test_kernel_matches_reference(level, data):
     if draw(st.booleans()):
         affine[:, 0] *= -1  # mirrored
         affine[:, 0, 2] += size[0]
-    options = {"input_size": size, "mean": (1, 2, 3), "std": (1, 2, 4), "channel_order": draw(st.sampled_from(["rgb", "bgr"]))}
+    options = {
+        "input_size": size,
+        "mean": (1, 2, 3),
+        "std": (1, 2, 4),
+        "channel_order": draw(st.sampled_from(["rgb", "bgr"])),
+    }
     got, expected = crop_normalize(frame, affine, **options), reference.crop_normalize(frame, affine, **options)
-    np.testing.assert_allclose(got, expected, rtol=0, atol=0.15)  # grey levels: float32 coordinates of some thousand pixels are off by 5e-4
+    np.testing.assert_allclose(
+        got, expected, rtol=0, atol=0.15
+    )  # grey levels: float32 coordinates of some thousand pixels are off by 5e-4
 
 
+@every_level
 @pytest.mark.parametrize("degrees", [0, 20, -133])
 @pytest.mark.parametrize("zoom", [0.3, 0.43, 1.7])
 @pytest.mark.parametrize("dx", [0, 500])
-def test_within_one_grey_level_of_opencv(level, degrees, zoom, dx):
+def test_within_one_grey_level_of_opencv(degrees, zoom, dx):
     cv2 = pytest.importorskip("cv2")
     if int(cv2.__version__.split(".")[0]) < 5:
         pytest.skip("OpenCV before 5 rounds coordinates to 1/32 pixel")
@@ -106,8 +114,9 @@ def test_within_one_grey_level_of_opencv(level, degrees, zoom, dx):
     assert np.abs(got - expected).max() < 1
 
 
+@every_level
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
-def test_sixteen_bit_output_is_rounded_to_nearest(level, dtype):
+def test_sixteen_bit_output_is_rounded_to_nearest(dtype):
     frame, affine = picture(60, 80), similarity((37, 29), (80, 60), 0.7, 11)
     options = {"input_size": (37, 29), "mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
     single = crop_normalize(frame, affine, **options)
@@ -116,8 +125,9 @@ def test_sixteen_bit_output_is_rounded_to_nearest(level, dtype):
     np.testing.assert_array_equal(out.view(np.uint16), single.astype(dtype).view(np.uint16))
 
 
+@every_level
 @pytest.mark.skipif(sys.platform != "linux", reason="protects a page as Linux does")
-def test_frame_is_read_within_its_bytes(level):
+def test_frame_is_read_within_its_bytes():
     """A frame that ends where a forbidden page begins: reading one byte more would crash."""
     height, width, page = 3, mmap.PAGESIZE // 3, mmap.PAGESIZE
     memory = np.frombuffer(mmap.mmap(-1, 5 * page), np.uint8)
@@ -153,7 +163,12 @@ good = {"input_size": (4, 4), **RAW}
         (TypeError, "mean expected three numbers, got 0", (f, IDENTITY), {"mean": 0}),
         (ValueError, "std[1] expected a number other than 0, got 0", (f, IDENTITY), {"std": (1, 0, 1)}),
         (ValueError, "channel_order expected 'rgb' or 'bgr', got 'RGB'", (f, IDENTITY), {"channel_order": "RGB"}),
-        (ValueError, "input_size[0] expected a whole number of pixels, got 4.5", (f, IDENTITY), {"input_size": (4.5, 4)}),
+        (
+            ValueError,
+            "input_size[0] expected a whole number of pixels, got 4.5",
+            (f, IDENTITY),
+            {"input_size": (4.5, 4)},
+        ),
         (
             ValueError,
             "out expected shape [N, 3, 4, 4], got [1, 3, 4, 5]",

@@ -2,16 +2,12 @@
 
 import numpy as np
 import pytest
-from arrays import DTYPES, lay_out, logit_pairs
-from hypothesis import HealthCheck, given, settings
+from arrays import DTYPES, every_case, every_level, lay_out, logit_pairs
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgepose import _C
 from edgepose.ops import reference, simcc_decode
-
-every_case = settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
 
 
 def rows(*values):
@@ -87,6 +83,7 @@ class TestLiterals:
 # ---- the kernel against the reference ----
 
 
+@every_level
 @every_case
 @given(
     logits=logit_pairs(),
@@ -95,7 +92,7 @@ class TestLiterals:
     beta=st.sampled_from([None, 0.3, 10]),
     mapped=st.booleans(),
 )
-def test_kernel_matches_reference(level, logits, score, split_ratio, beta, mapped):
+def test_kernel_matches_reference(logits, score, split_ratio, beta, mapped):
     options = {"split_ratio": split_ratio, "score": score, "beta": beta}
     if score == "calibrated":
         options |= {"score": "softmax", "sigma": (4.9, 0.7)}
@@ -109,8 +106,9 @@ def test_kernel_matches_reference(level, logits, score, split_ratio, beta, mappe
     assert not np.isnan(scores).any()
 
 
+@every_level
 @pytest.mark.parametrize("width", [*range(1, 140), 383, 384, 385, 1023, 1024, 1025])
-def test_peak_is_found_at_every_bin(level, width):
+def test_peak_is_found_at_every_bin(width):
     """One-hot rows with the hot bin anywhere, and the same with an equal peak behind it."""
     x = np.eye(width, dtype=np.float32)[None]  # [1, K = width, B = width]
     for logits in (x, np.triu(np.ones_like(x[0]))[None]):
@@ -119,8 +117,9 @@ def test_peak_is_found_at_every_bin(level, width):
         assert (scores == 1).all()
 
 
+@every_level
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_every_sixteen_bit_value_is_widened_exactly(level, dtype):
+def test_every_sixteen_bit_value_is_widened_exactly(dtype):
     if dtype == np.float32:
         pytest.skip("has no conversion")
     values = np.arange(2**16, dtype=np.uint16).view(dtype)
@@ -131,7 +130,8 @@ def test_every_sixteen_bit_value_is_widened_exactly(level, dtype):
         np.testing.assert_array_equal(scores, np.maximum(values.astype(np.float32), 0))
 
 
-def test_threads_change_nothing(level):
+@every_level
+def test_threads_change_nothing():
     rng = np.random.default_rng(3)
     x, y = (rng.normal(size=(37, 133, b)).astype(np.float32) for b in (384, 512))
     threads = _C.num_threads()

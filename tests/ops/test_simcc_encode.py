@@ -3,7 +3,8 @@
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from arrays import every_case, every_level
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgepose.ops import reference, simcc_encode
@@ -79,11 +80,10 @@ class TestLiterals:
 
 
 # Sizes whose bins are small, odd, or those of real nets; centres up to far outside, on and between bins.
-@settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@every_level
+@every_case
 @given(data=st.data())
-def test_kernel_matches_reference(level, data):
+def test_kernel_matches_reference(data):
     draw = data.draw
     n, k = draw(st.integers(0, 3)), draw(st.sampled_from([1, 2, 17, 133]))
     size = draw(st.sampled_from([(1, 1), (3, 5), (17, 31), (64, 64), (192, 256), (288, 384), (513, 100)]))
@@ -111,9 +111,10 @@ def test_kernel_matches_reference(level, data):
             np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-36)
 
 
+@every_level
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
 @pytest.mark.parametrize("center", ["round", "exact"])
-def test_sixteen_bit_labels_are_rounded_to_nearest(level, dtype, center):
+def test_sixteen_bit_labels_are_rounded_to_nearest(dtype, center):
     rng = np.random.default_rng(1)
     keypoints, visible = rng.uniform(0, 48, (2, 17, 2)).astype(np.float32), np.ones((2, 17), np.float32)
     options = {"input_size": (48, 48.5), "sigma": (4.9, 5.66), "center": center}
@@ -124,9 +125,12 @@ def test_sixteen_bit_labels_are_rounded_to_nearest(level, dtype, center):
         np.testing.assert_array_equal(a.view(np.uint16), b.astype(dtype).view(np.uint16))
 
 
-def test_a_huge_sigma_is_computed_without_a_table(level):
+@every_level
+def test_a_huge_sigma_is_computed_without_a_table():
     options = {"input_size": (48, 64), "sigma": (1e5, 3e4)}
-    for got, expected in zip(simcc_encode(*point(3, 4), **options), reference.simcc_encode(*point(3, 4), **options), strict=True):
+    for got, expected in zip(
+        simcc_encode(*point(3, 4), **options), reference.simcc_encode(*point(3, 4), **options), strict=True
+    ):
         np.testing.assert_allclose(got, expected, rtol=2e-5)
 
 
@@ -141,9 +145,19 @@ good = {"input_size": (192, 256), "sigma": (4.9, 5.66)}
         (ValueError, "keypoints expected shape [N, K, 2], got [3, 5, 3]", (np.zeros((3, 5, 3)), shown), {}),
         (ValueError, "visible has K=4 but keypoints has K=5", (points, shown[:, :4]), {}),
         (TypeError, "input_size expected two numbers (x, y), got 192", (points, shown), {"input_size": 192}),
-        (ValueError, "input_size expected at least one bin per axis, got 0 and 512", (points, shown), {"input_size": (0.2, 256)}),
+        (
+            ValueError,
+            "input_size expected at least one bin per axis, got 0 and 512",
+            (points, shown),
+            {"input_size": (0.2, 256)},
+        ),
         (ValueError, "input_size[0] expected a positive number, got -3", (points, shown), {"input_size": (-3, 256)}),
-        (ValueError, "kind expected 'gaussian', 'smooth', 'onehot' or 'laplace', got 'box'", (points, shown), {"kind": "box"}),
+        (
+            ValueError,
+            "kind expected 'gaussian', 'smooth', 'onehot' or 'laplace', got 'box'",
+            (points, shown),
+            {"kind": "box"},
+        ),
         (ValueError, "center expected 'round' or 'exact', got 'near'", (points, shown), {"center": "near"}),
         (
             ValueError,

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from arrays import DTYPES, LAYOUTS, bins, dtypes, fill, lay_out
-from hypothesis import HealthCheck, given, settings
+from arrays import DTYPES, LAYOUTS, bins, dtypes, every_case, every_level, fill, lay_out
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgepose.ops import reference, simcc_kl_div
@@ -87,11 +87,10 @@ def test_reference_gradient_agrees_with_finite_differences(target_beta):
 # ---- the kernel against the reference ----
 
 
-@settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@every_level
+@every_case
 @given(data=st.data())
-def test_kernel_matches_reference(level, data):
+def test_kernel_matches_reference(data):
     draw = data.draw
     shape = draw(st.integers(0, 3)), draw(st.sampled_from([1, 2, 17, 133])), draw(bins)
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
@@ -120,9 +119,10 @@ def test_kernel_matches_reference(level, data):
     assert (error <= bound).all()
 
 
+@every_level
 @pytest.mark.parametrize("width", [384, 512, 517, 1025])
 @pytest.mark.parametrize("target_beta", [None, 10.0])
-def test_gradient_error_on_labels_is_within_four_millionths(level, width, target_beta):
+def test_gradient_error_on_labels_is_within_four_millionths(width, target_beta):
     """The bound that training relies on, per row, for logits of a half-trained net and Gaussian labels."""
     rng = np.random.default_rng(5)
     centre = rng.integers(0, width, (4, 33, 1))
@@ -134,8 +134,9 @@ def test_gradient_error_on_labels_is_within_four_millionths(level, width, target
     assert (np.abs(grad - expected).max(-1) <= 4e-6 * np.abs(expected).max(-1)).all()
 
 
+@every_level
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_out_arrays_are_written(level, dtype):
+def test_out_arrays_are_written(dtype):
     rng = np.random.default_rng(2)
     student, target = rng.normal(size=(2, 3, 50)).astype(dtype), rng.random((2, 3, 50)).astype(np.float32)
     loss, grad = np.full((2, 6), -7, np.float32)[:, ::2], np.full((4, 3, 60), -7, dtype)[::2, :, 5:55]
@@ -164,7 +165,12 @@ s = np.zeros((3, 5, 8), np.float32)
         (ValueError, "target_beta expected a positive number, got -1", (s, s), {"target_beta": -1}),
         (ValueError, "weight has K=4 but student has K=5", (s, s), {"weight": np.ones((3, 4), np.float32)}),
         (TypeError, "weight expected float32, got float64", (s, s), {"weight": np.ones((3, 5))}),
-        (TypeError, "grad expected the dtype of student (float32), got float16", (s, s), {"grad": s.astype(np.float16)}),
+        (
+            TypeError,
+            "grad expected the dtype of student (float32), got float16",
+            (s, s),
+            {"grad": s.astype(np.float16)},
+        ),
         (ValueError, "loss has N=4 but student has N=3", (s, s), {"loss": np.ones((4, 5), np.float32)}),
     ],
 )

@@ -26,7 +26,9 @@ def close(got, expected):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("options", [{}, {"score": "softmax", "beta": 3.0, "sigma": (4.9, 5.66)}], ids=["min", "softmax"])
+@pytest.mark.parametrize(
+    "options", [{}, {"score": "softmax", "beta": 3.0, "sigma": (4.9, 5.66)}], ids=["min", "softmax"]
+)
 def test_matches_reference(logits, dtype, options):
     x, y = (axis.to(dtype) for axis in logits)
     affine = torch.randn(3, 2, 3).to(x.device)
@@ -40,7 +42,9 @@ def test_matches_reference(logits, dtype, options):
 def test_torch_arrays_enter_the_numpy_ops(logits):
     keypoints, scores = ops.simcc_decode(*logits)
     assert isinstance(scores, np.ndarray if logits[0].device.type == "cpu" else torch.Tensor)
-    close((torch.as_tensor(keypoints), torch.as_tensor(scores)), reference.simcc_decode(*(axis.cpu() for axis in logits)))
+    close(
+        (torch.as_tensor(keypoints), torch.as_tensor(scores)), reference.simcc_decode(*(axis.cpu() for axis in logits))
+    )
 
 
 def test_opcheck(logits):
@@ -86,8 +90,16 @@ def test_crop_normalize(logits):
     affine = torch.tensor([[[0.5, 0.1, 3], [-0.1, 0.5, 4]], [[1, 0, -9], [0, 1, 0]]])
     options = {"input_size": (24, 32), "mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
     crops = et.crop_normalize(frame.to(device), affine.to(device), **options)
-    np.testing.assert_allclose(crops.cpu(), reference.crop_normalize(frame.numpy(), affine.numpy(), **options), atol=1e-3)
-    inputs = (frame.to(device), affine.to(device), [24, 32], *(list(map(float, options[k])) for k in ("mean", "std")), "rgb")
+    np.testing.assert_allclose(
+        crops.cpu(), reference.crop_normalize(frame.numpy(), affine.numpy(), **options), atol=1e-3
+    )
+    inputs = (
+        frame.to(device),
+        affine.to(device),
+        [24, 32],
+        *(list(map(float, options[k])) for k in ("mean", "std")),
+        "rgb",
+    )
     torch.library.opcheck(torch.ops.edgepose.crop_normalize.default, inputs)
     with pytest.raises(RuntimeError, match="crop_normalize: has no gradient for the affine"):
         et.crop_normalize(frame.to(device), affine.to(device).requires_grad_(), **options).sum().backward()

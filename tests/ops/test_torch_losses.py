@@ -40,7 +40,9 @@ def eager(student, target, beta, target_beta):
 @pytest.mark.parametrize("end", ["sum", "weighted", "inside", "scaled"])
 def test_loss_and_gradient_are_those_of_eager_torch(device, beta, target_beta, end):
     student, target, weight = rows(device)
-    ours = et.simcc_kl_div(student, target, beta=beta, target_beta=target_beta, weight=weight if end == "inside" else None)
+    ours = et.simcc_kl_div(
+        student, target, beta=beta, target_beta=target_beta, weight=weight if end == "inside" else None
+    )
     theirs = eager(student, target, beta, target_beta)
     torch.testing.assert_close(ours, theirs * weight if end == "inside" else theirs, rtol=1e-5, atol=1e-5)
     finish = {"weighted": lambda x: (x * weight).sum(), "scaled": lambda x: 1024 * x.mean()}.get(end, torch.sum)
