@@ -16,7 +16,7 @@ from torch import nn
 from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
 from edgepose_training.config import Config
-from edgepose_training.models import PoseNet, build_pose_net
+from edgepose_training.models import build_pose_net
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -44,12 +44,21 @@ def load(path: str | Path) -> dict[str, Any]:
     return state
 
 
-def load_net(path: str | Path) -> tuple[PoseNet, Config, Skeleton, dict[str, Any]]:
+def build_net(config: Config, skeleton: Skeleton) -> nn.Module:
+    """The net that a config names. Raises EdgeposeError where there is none such."""
+    shape = (config.size, skeleton.num_keypoints, config.input_size, config.split_ratio)
+    try:
+        return build_pose_net(*shape, backbone=config.backbone, head=config.head)
+    except ValueError as error:
+        raise EdgeposeError(str(error)) from error
+
+
+def load_net(path: str | Path) -> tuple[nn.Module, Config, Skeleton, dict[str, Any]]:
     """The net of a checkpoint with its best weights (averaged ones where there are any), in eval mode."""
     state = load(path)
     config = Config.from_dict(state["config"], origin=str(path))
     skeleton = Skeleton.from_dict(state["skeleton"])
-    net = build_pose_net(config.size, skeleton.num_keypoints, config.input_size, config.split_ratio)
+    net = build_net(config, skeleton)
     net.load_state_dict(state["ema"] or state["model"])
     return net.eval(), config, skeleton, state
 

@@ -16,7 +16,10 @@ from edgepose import EdgeposeError
 @dataclass(frozen=True)
 class Config:
     # --- network
-    size: str = "t"  # RTMPose size: t, s, m, l, x
+    # RTMPose is "cspnext" under "rtmcc"; the others are listed by models/posenet.py and tabled in docs/models.md.
+    backbone: str = "cspnext"  # cspnext, resnet, hrnet, stem, hourglass
+    size: str = "t"  # of the backbone: t, s, m, l, x; 50, 101; w32, w48; 4x128, 8x256
+    head: str = "rtmcc"  # rtmcc, simcc, simcc_deconv, tokenpose, heatmap, heatmap1d
     skeleton: str = "coco_wholebody"  # shipped name or TOML file; gives K
     input_size: tuple[int, int] = (192, 256)  # W, H px
     split_ratio: float = 2.0  # SimCC bins per pixel

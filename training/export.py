@@ -44,7 +44,11 @@ HALF_TOLERANCE = 2e-2
 def load_for_export(path: str | Path) -> tuple[nn.Module, ModelCard]:
     """The net of a checkpoint with its best weights, in eval mode, and the card that its config implies."""
     net, config, skeleton, state = load_net(path)
-    recipe = f"RTMPose-{config.size}, epoch {state.get('epoch', 0)} of {config.epochs}"
+    if config.head == "heatmap":
+        raise EdgeposeError(f"{path}: a net of heat maps; the runtime decodes SimCC vectors.")
+    net_name = f"RTMPose-{config.size}" if config.head == "rtmcc" else f"{config.backbone}-{config.size} {config.head}"
+    # Converted checkpoints tell their own story.
+    recipe = state.get("recipe") or f"{net_name}, epoch {state.get('epoch', 0)} of {config.epochs}"
     card = ModelCard(
         name=Path(path).stem,
         input_size=config.input_size,

@@ -20,7 +20,6 @@ from edgepose_training.data import Batch, Crops, DeviceCrops, EpochSampler, load
 from edgepose_training.distiller import Distiller
 from edgepose_training.journal import Journal
 from edgepose_training.losses import decay
-from edgepose_training.models import build_pose_net
 from edgepose_training.optim import Ema, build_optimizer, lr_factor
 from edgepose_training.shards import CropStore
 
@@ -64,6 +63,10 @@ class Run:
             device,
         )
         torch.manual_seed(config.seed)
+        if config.head.startswith("heatmap"):
+            raise EdgeposeError(
+                f"head {config.head}: this script has no loss for heat maps yet, only for SimCC vectors"
+            )
         self.skeleton = Skeleton.load(config.skeleton)
         if train.num_keypoints != self.skeleton.num_keypoints:
             raise EdgeposeError(
@@ -74,7 +77,7 @@ class Run:
         self.amp = amp_dtype(config, device)
         labelled = torch.from_numpy((train.weights > 0).any(0))
         self.untrained = [int(i) for i in torch.nonzero(~labelled).flatten()]
-        student = build_pose_net(config.size, self.skeleton.num_keypoints, config.input_size, config.split_ratio)
+        student = checkpoint.build_net(config, self.skeleton)
         teacher_net = self._load_teacher(teacher) if teacher else None
         if config.stage == 2:
             if teacher_net is None:
@@ -85,8 +88,8 @@ class Run:
             log.info("started from %s; left at random: %s", init, ", ".join(left) or "nothing")
         if config.classifier_gain != 1:
             with torch.no_grad():
-                student.head.cls_x.weight *= config.classifier_gain
-                student.head.cls_y.weight *= config.classifier_gain
+                for classifier in student.head.classifiers:
+                    classifier.weight *= config.classifier_gain
         self.distiller = Distiller(config, self.skeleton, student, teacher_net, labelled.float()).to(device)
         if teacher_net is not None:
             teacher_net.to(device)

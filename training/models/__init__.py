@@ -1,5 +1,5 @@
-"""The networks, one short file each, assembled in plain code."""
+"""The networks, one short file each, assembled in plain code; `posenet.build_pose_net` names them all."""
 
-from edgepose_training.models.posenet import HeatmapAux, PoseNet, build_pose_net
+from edgepose_training.models.posenet import BACKBONES, HEADS, HeatmapAux, PoseNet, build_pose_net
 
-__all__ = ["HeatmapAux", "PoseNet", "build_pose_net"]
+__all__ = ["BACKBONES", "HEADS", "HeatmapAux", "PoseNet", "build_pose_net"]

@@ -116,6 +116,8 @@ class CSPNeXt(nn.Module):
     RTMPose uses the stride-32 map only; the others feed detectors and auxiliary heads.
     """
 
+    stride = 32
+
     def __init__(self, size: str = "t") -> None:
         super().__init__()
         deepen, widen = SIZES[size]

@@ -61,7 +61,7 @@ class GatedAttentionUnit(nn.Module):
 
 
 class RTMCCHead(nn.Module):
-    """Stride-32 features [N, C, h, w] → logits simcc_x [N, K, Wx] and simcc_y [N, K, Wy].
+    """Features [N, C, h, w] → logits simcc_x [N, K, Wx] and simcc_y [N, K, Wy].
 
     A map of another size (training on smaller inputs) is resampled to the size that the head was made for,
     so that low-resolution training continues at full size with the same weights.
@@ -74,10 +74,11 @@ class RTMCCHead(nn.Module):
         input_size: tuple[int, int],
         split_ratio: float = 2.0,
         hidden: int = 256,
+        stride: int = 32,
     ) -> None:
         super().__init__()
         width, height = input_size
-        self.map_size = (height // 32, width // 32)
+        self.map_size = (height // stride, width // stride)
         self.final_layer = nn.Conv2d(channels, num_keypoints, 7, padding=3)
         cells = self.map_size[0] * self.map_size[1]
         self.mlp = nn.Sequential(ScaleNorm(cells), nn.Linear(cells, hidden, bias=False))
@@ -85,6 +86,10 @@ class RTMCCHead(nn.Module):
         self.cls_x = nn.Linear(hidden, int(width * split_ratio), bias=False)
         self.cls_y = nn.Linear(hidden, int(height * split_ratio), bias=False)
         self.reset_parameters()
+
+    @property
+    def classifiers(self) -> tuple[nn.Linear, nn.Linear]:
+        return self.cls_x, self.cls_y
 
     def reset_parameters(self) -> None:
         """Published initialisation: conv N(0, 0.001), linear N(0, 0.01)."""
