@@ -21,7 +21,7 @@
 
 namespace edgepose {
 
-enum class DType : uint8_t { u8, f16, bf16, f32, f64, other };
+enum class DType : uint8_t { u8, i64, f16, bf16, f32, f64, other };
 
 struct Device {
   bool cuda = false;
@@ -53,6 +53,7 @@ EDGEPOSE_INLINE int64_t item_size(DType dtype) {
     case DType::f16:
     case DType::bf16: return 2;
     case DType::f32: return 4;
+    case DType::i64:
     case DType::f64: return 8;
     default: return 0;
   }

@@ -12,10 +12,14 @@ namespace edgepose {
 struct SimccDecode {
   ArrayView simcc_x;    // [N, K, Wx]
   ArrayView simcc_y;    // [N, K, Wy]
+  ArrayView flipped_x;  // [N, K, Wx] of the mirrored image, or absent
+  ArrayView flipped_y;  // [N, K, Wy]
+  ArrayView swap;       // [K] int64: which keypoint of the mirrored image is which
   ArrayView affine;     // [N, 2, 3] or absent
   ArrayView keypoints;  // [N, K, 2] float32, written
   ArrayView scores;     // [N, K] float32, written
   DecodeRule rule;
+  BlurKernel blur_x, blur_y;  // for DARK
 };
 
 struct SimccEncode {

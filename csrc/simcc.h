@@ -18,6 +18,16 @@ struct DecodeRule {
   float beta;              // softmax temperature multiplier
   float scale_x, scale_y;  // 1 / peak of the ideal label; 1 when the score is not calibrated
   bool calibrated;
+  bool dark;              // DARK refinement
+  int32_t mirror_shift;   // bins by which the reversed x row of the mirrored pass is moved down
+  float mirror_offset;    // pixels taken off x instead, where that shift is no whole number
+};
+
+// Half of a symmetric, odd blur kernel: weights[0] in the middle, weights[half] at the ends.
+constexpr int kMaxHalf = 63;
+struct BlurKernel {
+  int32_t half;
+  float weights[kMaxHalf + 1];
 };
 
 inline namespace EDGEPOSE_LEVEL {
@@ -57,14 +67,57 @@ EDGEPOSE_HD float combine_scores(const DecodeRule& rule, float x, float y) {
   return score > 0.0f ? score : 0.0f;  // also turns the NaN of ∞ − ∞ into 0
 }
 
-// Two peaks → image coordinates (crop pixels without an affine) and a score.
-EDGEPOSE_HD void decode_point(const DecodeRule& rule, Peak x, Peak y, const float* affine /* [2,3] or null */,
+// What one axis says: where, in bins and parts of them, and how surely.
+struct AxisResult {
+  float position;
+  float value;
+};
+
+// Two axes → image coordinates (crop pixels without an affine) and a score.
+EDGEPOSE_HD void decode_point(const DecodeRule& rule, AxisResult x, AxisResult y, const float* affine /* [2,3] or null */,
                               float* keypoint /* [2] */, float* score) {
-  const float px = static_cast<float>(x.bin) / rule.split_ratio;
-  const float py = static_cast<float>(y.bin) / rule.split_ratio;
+  const float px = x.position / rule.split_ratio - rule.mirror_offset;
+  const float py = y.position / rule.split_ratio;
   keypoint[0] = affine ? affine[0] * px + affine[1] * py + affine[2] : px;
   keypoint[1] = affine ? affine[3] * px + affine[4] * py + affine[5] : py;
   *score = combine_scores(rule, x.value, y.value);
+}
+
+// Where the mirrored pass sees bin i of an x row.
+EDGEPOSE_HD int mirrored_bin(const DecodeRule& rule, int i, int bins) {
+  const int j = bins - 1 - i - rule.mirror_shift;
+  return j > 0 ? j : 0;
+}
+
+// The keypoint of the mirrored image that is keypoint k of the image. A table on a GPU cannot be checked at the door: an
+// index outside stays inside here.
+EDGEPOSE_HD int64_t swapped(const ArrayView& swap, int64_t k, int64_t K) {
+  const int64_t other = *reinterpret_cast<const int64_t*>(swap.at(k));
+  return other < 0 ? 0 : other < K ? other : K - 1;
+}
+
+EDGEPOSE_HD float average(float a, float b) { return 0.5f * (a + b); }
+
+// DARK: one Newton step on the logarithm of the blurred row. After mmpose the row is scaled back to its old peak and clipped
+// to [0.001, 50] before the logarithm; where nothing would be clipped the scale cancels and need not be known.
+EDGEPOSE_HD bool dark_needs_scale(float peak, const float* blurred /* [5] */) {
+  float lowest = blurred[0];
+  for (int i = 1; i < 5; ++i) lowest = blurred[i] < lowest ? blurred[i] : lowest;
+  return !(lowest >= 1e-3f && peak <= 50.0f);  // blurring lowers a peak, so the scale is at least 1
+}
+
+// Offset in bins. `blurred`: the peak's bin in the middle, the row's ends repeated. A step uphill, or one beyond the
+// kernel's reach, refines nothing: 0.
+EDGEPOSE_HD float dark_offset(const float* blurred /* [5] */, float scale, int half) {
+  float l[5];
+  for (int i = 0; i < 5; ++i) {
+    const float x = blurred[i] * scale;
+    l[i] = ::logf(x > 1e-3f ? (x < 50.0f ? x : 50.0f) : 1e-3f);
+  }
+  const float slope = 0.5f * (l[3] - l[1]);
+  const float curvature = 1e-9f + 0.25f * ((l[4] - 2.0f * l[2]) + l[0]);
+  const float offset = -slope / curvature;
+  return curvature < 0.0f && ::fabsf(offset) <= static_cast<float>(half) ? offset : 0.0f;
 }
 
 EDGEPOSE_HD void load_affine(const ArrayView& view, int64_t n, float* affine /* [6] */) {

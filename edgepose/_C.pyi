@@ -25,7 +25,10 @@ def simcc_decode(
     score: str,
     beta: float | None,
     sigma: Sequence[float] | None,
+    refine: str,
     affine: Any,
+    flipped: tuple[Any, Any, Any] | None,
+    flip_shift: str,
     out: tuple[Any, Any] | None,
     /,
 ) -> tuple[Any, Any]: ...

@@ -101,30 +101,31 @@ def _decode_into(
     score: str,
     beta: float | None,
     sigma: list[float] | None,
+    refine: str,
+    flipped_x: Tensor | None,
+    flipped_y: Tensor | None,
+    swap: Tensor | None,
+    flip_shift: str,
     keypoints: Tensor,
     scores: Tensor,
 ) -> None:
-    out = _plain(keypoints), _plain(scores)
-    _C.simcc_decode(_plain(simcc_x), _plain(simcc_y), split_ratio, score, beta, sigma, _plain(affine), out)
+    x, y, place, out = _plain(simcc_x), _plain(simcc_y), _plain(affine), (_plain(keypoints), _plain(scores))
+    flipped = None if swap is None else (_plain(flipped_x), _plain(flipped_y), swap)
+    _C.simcc_decode(x, y, split_ratio, score, beta, sigma, refine, place, flipped, flip_shift, out)
 
 
-def _decode(
-    simcc_x: Tensor,
-    simcc_y: Tensor,
-    affine: Tensor | None,
-    split_ratio: float,
-    score: str,
-    beta: float | None,
-    sigma: list[float] | None,
-) -> tuple[Tensor, Tensor]:
+def _decode(simcc_x: Tensor, simcc_y: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
     if simcc_x.ndim != 3:
         raise ValueError(f"simcc_decode: simcc_x expected shape [N, K, Wx], got {list(simcc_x.shape)}")
-    outputs = _decode_outputs(simcc_x)
-    _decode_into(simcc_x, simcc_y, affine, split_ratio, score, beta, sigma, *outputs)
-    return outputs
+    keypoints, scores = _decode_outputs(simcc_x)
+    _decode_into(simcc_x, simcc_y, *rest, keypoints, scores)  # type: ignore[call-arg]
+    return keypoints, scores
 
 
-_INPUTS = "Tensor simcc_x, Tensor simcc_y, Tensor? affine, float split_ratio, str score, float? beta, float[]? sigma"
+_INPUTS = (
+    "Tensor simcc_x, Tensor simcc_y, Tensor? affine, float split_ratio, str score, float? beta, float[]? sigma, "
+    "str refine, Tensor? flipped_x, Tensor? flipped_y, Tensor? swap, str flip_shift"
+)
 _simcc_decode = _define(
     f"simcc_decode({_INPUTS}) -> (Tensor, Tensor)", _decode, lambda simcc_x, *_: _decode_outputs(simcc_x)
 )
@@ -146,14 +147,18 @@ def simcc_decode(
     score: str = "min",
     beta: float | None = None,
     sigma: tuple[float, float] | None = None,
+    refine: str = "none",
     affine: Tensor | None = None,  # [N, 2, 3] float32 or float64
+    flipped: tuple[Tensor, Tensor, Tensor] | None = None,  # [N, K, Wx], [N, K, Wy], [K] int64
+    flip_shift: str = "exact",
     out: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Keypoints [N, K, 2] and scores [N, K], float32, from SimCC logits: see `edgepose.ops.simcc_decode`.
 
     Not differentiable: a backward pass that reaches it raises RuntimeError.
     """
-    args = (simcc_x, simcc_y, affine, split_ratio, score, beta, sigma)
+    mirrored = (None, None, None) if flipped is None else flipped
+    args = (simcc_x, simcc_y, affine, split_ratio, score, beta, sigma, refine, *mirrored, flip_shift)
     if out is None:
         keypoints, scores = _simcc_decode(*args)
         return keypoints, scores

@@ -35,6 +35,7 @@ DType dtype_of(const py::dtype& dtype) {
     case py::detail::npy_api::NPY_DOUBLE_: return DType::f64;
     case 23: return DType::f16;  // NPY_HALF
   }
+  if (dtype.kind() == 'i' && dtype.itemsize() == 8) return DType::i64;
   const bool extension = dtype.num() >= 256;  // NPY_USERDEF
   return extension && py::str(dtype.attr("name")).cast<std::string_view>() == "bfloat16" ? DType::bf16 : DType::other;
 }
@@ -43,6 +44,7 @@ DType dtype_of(const dlpack::DataType& t) {
   if (t.lanes != 1) return DType::other;
   if (t.code == dlpack::kFloat) return t.bits == 16 ? DType::f16 : t.bits == 32 ? DType::f32 : t.bits == 64 ? DType::f64 : DType::other;
   if (t.code == dlpack::kBfloat && t.bits == 16) return DType::bf16;
+  if (t.code == dlpack::kInt && t.bits == 64) return DType::i64;
   return t.code == dlpack::kUInt && t.bits == 8 ? DType::u8 : DType::other;
 }
 
@@ -72,6 +74,7 @@ void release_capsule(PyObject* capsule) {
 const char* name_of(DType dtype) {
   switch (dtype) {
     case DType::u8: return "uint8";
+    case DType::i64: return "int64";
     case DType::f16: return "float16";
     case DType::bf16: return "bfloat16";
     case DType::f32: return "float32";

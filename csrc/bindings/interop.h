@@ -74,13 +74,13 @@ double positive(const char* op, const char* name, py::handle object);
 std::string_view choice(const char* op, const char* name, py::handle object);
 // A pair (x, y), such as sigma=(4.9, 5.66).
 std::pair<double, double> positive_pair(const char* op, const char* name, py::handle object);
-// out=: as many arrays as `names` lists, e.g. "(keypoints, scores)".
+// A tuple of `Count` arrays; `names` lists them for the error message, e.g. "(keypoints, scores)".
 template <size_t Count>
-std::array<py::object, Count> outputs(const char* op, const char* names, py::handle out) {
-  if (!py::isinstance<py::tuple>(out) || py::len(out) != Count)
-    type_error(op, std::string("out expected ") + names + ", got " + Py_TYPE(out.ptr())->tp_name);
+std::array<py::object, Count> tuple_of(const char* op, const char* name, const char* names, py::handle object) {
+  if (!py::isinstance<py::tuple>(object) || py::len(object) != Count)
+    type_error(op, std::string(name) + " expected " + names + ", got " + Py_TYPE(object.ptr())->tp_name);
   std::array<py::object, Count> arrays;
-  for (size_t i = 0; i < Count; ++i) arrays[i] = py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(out.ptr(), i));
+  for (size_t i = 0; i < Count; ++i) arrays[i] = py::reinterpret_borrow<py::object>(PyTuple_GET_ITEM(object.ptr(), i));
   return arrays;
 }
 

@@ -11,7 +11,8 @@ py::object crop_normalize(py::object frame, py::object affine, py::object input_
                           py::object channel_order, py::object out);
 
 py::object simcc_decode(py::object simcc_x, py::object simcc_y, py::object split_ratio, py::object score, py::object beta,
-                        py::object sigma, py::object affine, py::object out);
+                        py::object sigma, py::object refine, py::object affine, py::object flipped, py::object flip_shift,
+                        py::object out);
 
 py::object simcc_encode(py::object keypoints, py::object visible, py::object input_size, py::object split_ratio,
                         py::object sigma, py::object kind, py::object center, bool normalize, py::object smoothing,

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "launch.h"
@@ -46,10 +47,65 @@ float inverse_ideal_peak(int64_t bins, double sigma, double beta) {
   return memo.value;
 }
 
+// mmpose's rule for a label of width sigma: (20σ − 7) // 3 taps, made odd. OpenCV's weights for that size: tables up to nine
+// taps, beyond them a Gaussian of 0.3·((taps − 1)/2 − 1) + 0.8.
+BlurKernel dark_kernel(double sigma) {
+  static constexpr double kSmall[5][5] = {
+      {1}, {0.5, 0.25}, {0.375, 0.25, 0.0625}, {0.28125, 0.21875, 0.109375, 0.03125},
+      {60 / 256.0, 51 / 256.0, 30 / 256.0, 13 / 256.0, 4 / 256.0}};
+  const double taps = std::floor((20.0 * sigma - 7.0) / 3.0);
+  const double half = std::max(0.0, std::floor((taps - 1.0) / 2.0));
+  if (half > kMaxHalf)
+    value_error(kOp, "sigma expected at most 19 bins with refine='dark', got " + py::str(py::float_(sigma)).cast<std::string>());
+  BlurKernel kernel{static_cast<int32_t>(half), {}};
+  if (kernel.half < 5) {
+    for (int i = 0; i <= kernel.half; ++i) kernel.weights[i] = static_cast<float>(kSmall[kernel.half][i]);
+    return kernel;
+  }
+  const double width = 0.3 * (half - 1.0) + 0.8;
+  double weights[kMaxHalf + 1], sum = 0;
+  for (int i = 0; i <= kernel.half; ++i) {
+    weights[i] = std::exp(-0.5 * (i / width) * (i / width));
+    sum += i == 0 ? weights[i] : 2 * weights[i];
+  }
+  for (int i = 0; i <= kernel.half; ++i) kernel.weights[i] = static_cast<float>(weights[i] / sum);
+  return kernel;
+}
+
+// The mirrored pass: logits like x and y, and which keypoint is which.
+void read_flipped(py::handle flipped, std::string_view shift, double split_ratio, const Argument& x, const Argument& y,
+                  SimccDecode& args) {
+  auto [fx, fy, table] = tuple_of<3>(kOp, "flipped", "(flipped_x, flipped_y, swap)", flipped);
+  Argument mx(kOp, "flipped[0]", fx), my(kOp, "flipped[1]", fy), swap(kOp, "flipped[2]", table);
+  mx.dtypes({x.view().dtype}).dims(3, "[N, K, Wx]").contiguous_from(2).same_device(x);
+  my.dtypes({x.view().dtype}).dims(3, "[N, K, Wy]").contiguous_from(2).same_device(x);
+  mx.size_is(0, "N", x.size(0), x).size_is(1, "K", x.size(1), x).size_is(2, "Wx", x.size(2), x);
+  my.size_is(0, "N", x.size(0), x).size_is(1, "K", x.size(1), x).size_is(2, "Wy", y.size(2), y);
+  swap.dtypes({DType::i64}).dims(1, "[K]").same_device(x).size_is(0, "K", x.size(1), x);
+  if (!x.view().device.cuda)
+    for (int64_t k = 0; k < swap.size(0); ++k) {
+      const int64_t other = *reinterpret_cast<const int64_t*>(swap.view().at(k));
+      if (other < 0 || other >= swap.size(0))
+        swap.fail("expected indices of keypoints below " + std::to_string(swap.size(0)) + ", got " + std::to_string(other));
+    }
+  args.flipped_x = mx;
+  args.flipped_y = my;
+  args.swap = swap;
+  if (shift != "exact" && shift != "mmpose")
+    value_error(kOp, "flip_shift expected 'exact' or 'mmpose', got '" + std::string(shift) + "'");
+  if (shift == "mmpose") return;
+  if (split_ratio == std::floor(split_ratio) && split_ratio < INT32_MAX) {
+    args.rule.mirror_shift = static_cast<int32_t>(split_ratio) - 1;
+  } else {
+    args.rule.mirror_offset = static_cast<float>((split_ratio - 1.0) / (2.0 * split_ratio));
+  }
+}
+
 }  // namespace
 
 py::object simcc_decode(py::object simcc_x, py::object simcc_y, py::object split_ratio, py::object score, py::object beta,
-                        py::object sigma, py::object affine, py::object out) {
+                        py::object sigma, py::object refine, py::object affine, py::object flipped, py::object flip_shift,
+                        py::object out) {
   const auto floating = {DType::f32, DType::f16, DType::bf16};
   Argument x(kOp, "simcc_x", simcc_x), y(kOp, "simcc_y", simcc_y);
   x.dtypes(floating).dims(3, "[N, K, Wx]").at_least_one(2, "Wx").contiguous_from(2);
@@ -59,20 +115,33 @@ py::object simcc_decode(py::object simcc_x, py::object simcc_y, py::object split
   if (y.view().dtype != x.view().dtype)
     y.fail_type("expected the dtype of simcc_x (" + x.dtype_text() + "), got " + y.dtype_text());
 
-  SimccDecode args{x, y, {}, {}, {}, {}};
-  args.rule.split_ratio = static_cast<float>(positive(kOp, "split_ratio", split_ratio));
+  SimccDecode args{};
+  args.simcc_x = x;
+  args.simcc_y = y;
+  const double ratio = positive(kOp, "split_ratio", split_ratio);
+  args.rule.split_ratio = static_cast<float>(ratio);
   args.rule.score = score_named(choice(kOp, "score", score));
   const double temperature = beta.is_none() ? 1.0 : positive(kOp, "beta", beta);
   args.rule.beta = static_cast<float>(temperature);
   args.rule.scale_x = args.rule.scale_y = 1.0f;
+  const std::string_view refinement = choice(kOp, "refine", refine);
+  if (refinement != "none" && refinement != "dark")
+    value_error(kOp, "refine expected 'none' or 'dark', got '" + std::string(refinement) + "'");
+  args.rule.dark = refinement == "dark";
+  const bool soft = args.rule.score == Score::softmax;
+  if (args.rule.dark && sigma.is_none()) type_error(kOp, "sigma expected two numbers (x, y) with refine='dark', got None");
   if (!sigma.is_none()) {
-    if (args.rule.score != Score::softmax)
-      value_error(kOp, "sigma expected None unless score='softmax', got score='" + score.cast<std::string>() + "'");
+    if (!soft && !args.rule.dark)
+      value_error(kOp, "sigma expected None unless score='softmax' or refine='dark', got score='" + score.cast<std::string>() + "'");
     const auto [sx, sy] = positive_pair(kOp, "sigma", sigma);
-    args.rule.calibrated = true;
-    args.rule.scale_x = inverse_ideal_peak(x.size(2), sx, temperature);
-    args.rule.scale_y = inverse_ideal_peak(y.size(2), sy, temperature);
+    if (soft) {
+      args.rule.calibrated = true;
+      args.rule.scale_x = inverse_ideal_peak(x.size(2), sx, temperature);
+      args.rule.scale_y = inverse_ideal_peak(y.size(2), sy, temperature);
+    }
+    if (args.rule.dark) args.blur_x = dark_kernel(sx), args.blur_y = dark_kernel(sy);
   }
+  if (!flipped.is_none()) read_flipped(flipped, choice(kOp, "flip_shift", flip_shift), ratio, x, y, args);
   if (!affine.is_none()) {
     Argument a(kOp, "affine", affine);
     a.dtypes({DType::f32, DType::f64}).dims(3, "[N, 2, 3]").same_device(x).size_is(0, "N", N, x);
@@ -81,7 +150,7 @@ py::object simcc_decode(py::object simcc_x, py::object simcc_y, py::object split
   }
 
   auto [keypoints, scores] = out.is_none() ? std::array<py::object, 2>{x.make_float({N, K, 2}), x.make_float({N, K})}
-                                           : outputs<2>(kOp, "(keypoints, scores)", out);
+                                           : tuple_of<2>(kOp, "out", "(keypoints, scores)", out);
   Argument kp(kOp, "out[0]", keypoints, true), sc(kOp, "out[1]", scores, true);
   kp.dtypes({DType::f32}).dims(3, "[N, K, 2]").contiguous_from(2).same_device(x);
   kp.size_is(0, "N", N, x).size_is(1, "K", K, x);

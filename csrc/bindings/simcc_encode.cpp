@@ -81,7 +81,7 @@ py::object simcc_encode(py::object keypoints, py::object visible, py::object inp
 
   auto [x, y, weight] = out.is_none() ? std::array<py::object, 3>{points.make_float({N, K, Wx}), points.make_float({N, K, Wy}),
                                                                   points.make_float({N, K})}
-                                      : outputs<3>(kOp, "(simcc_x, simcc_y, target_weight)", out);
+                                      : tuple_of<3>(kOp, "out", "(simcc_x, simcc_y, target_weight)", out);
   const auto floating = {DType::f32, DType::f16, DType::bf16};
   Argument ox(kOp, "out[0]", x, true), oy(kOp, "out[1]", y, true), ow(kOp, "out[2]", weight, true);
   ox.dtypes(floating).dims(3, "[N, K, Wx]").contiguous_from(2).same_device(points);

@@ -5,48 +5,85 @@ namespace edgepose {
 namespace gpu {
 namespace {
 
+// One axis of one keypoint, as its warp reads it: the logits, or their average with the mirrored pass.
 template <class T, int Count>
-__device__ Peak find_peak(const T* row, int bins, int lane) {
-  Peak peak = no_peak();
-  bool broken = false;
+struct AxisRow {
+  const T* row;
+  const T* mirrored;  // null without a mirrored pass
+  bool reverse;       // the mirrored x row runs backwards
+  int bins, lane;
+  const DecodeRule& rule;
+
+  __device__ float at(int i) const {
+    const float x = to_float(row[i]);
+    return mirrored ? average(x, to_float(mirrored[reverse ? mirrored_bin(rule, i, bins) : i])) : x;
+  }
+
+  // Calls visit(i, value) for this lane's share of the bins.
+  template <class F>
+  __device__ void each(F&& visit) const {
+    if constexpr (Count == 1) {
+      for (int i = lane; i < bins; i += kWarp) visit(i, at(i));
+    } else {
 #pragma unroll 4
-  for (int i = lane * Count; i < bins; i += kWarp * Count) {
-    const auto pack = *reinterpret_cast<const Pack<T, Count>*>(row + i);
+      for (int i = lane * Count; i < bins; i += kWarp * Count) {
+        const auto pack = *reinterpret_cast<const Pack<T, Count>*>(row + i);
 #pragma unroll
-    for (int j = 0; j < Count; ++j) {
-      const float x = to_float(pack.values[j]);
-      broken |= is_nan(x);
-      peak = better(peak, Peak{x, i + j});
+        for (int j = 0; j < Count; ++j) visit(i + j, to_float(pack.values[j]));
+      }
     }
   }
-  if (__any_sync(kAll, broken)) return {nanf(""), 0};
-  for (int offset = kWarp / 2; offset > 0; offset /= 2) {
-    const Peak other{__shfl_xor_sync(kAll, peak.value, offset), __shfl_xor_sync(kAll, peak.bin, offset)};
-    peak = better(peak, other);
-  }
-  return peak;
-}
 
-template <class T, int Count>
-__device__ float softmax_peak(const T* row, int bins, float peak, float beta, int lane) {
-  float sum = 0.0f;
-  for (int i = lane * Count; i < bins; i += kWarp * Count) {
-    const auto pack = *reinterpret_cast<const Pack<T, Count>*>(row + i);  // a second read, from the cache
-#pragma unroll
-    for (int j = 0; j < Count; ++j) sum += exp2_nonpositive(beta * kLog2e * below_peak(to_float(pack.values[j]), peak));
+  __device__ Peak find_peak() const {
+    Peak peak = no_peak();
+    bool broken = false;
+    each([&](int i, float x) {
+      broken |= is_nan(x);
+      peak = better(peak, Peak{x, i});
+    });
+    if (__any_sync(kAll, broken)) return {nanf(""), 0};
+    for (int offset = kWarp / 2; offset > 0; offset /= 2)
+      peak = better(peak, Peak{__shfl_xor_sync(kAll, peak.value, offset), __shfl_xor_sync(kAll, peak.bin, offset)});
+    return peak;
   }
-  return 1.0f / warp_sum(sum);
-}
 
-template <class T, int Count>
-__device__ Peak decode_axis(const ArrayView& logits, int64_t n, int64_t k, const DecodeRule& rule, int lane) {
-  const T* row = reinterpret_cast<const T*>(logits.at(n, k));
-  const int bins = static_cast<int>(logits.shape[2]);
-  Peak peak = find_peak<T, Count>(row, bins, lane);
-  if (rule.score == Score::softmax && !is_nan(peak.value))
-    peak.value = softmax_peak<T, Count>(row, bins, peak.value, rule.beta, lane);
-  return peak;
-}
+  __device__ float softmax_peak(float peak) const {
+    float sum = 0.0f;  // a second read, from the cache
+    each([&](int, float x) { sum += exp2_nonpositive(rule.beta * kLog2e * below_peak(x, peak)); });
+    return 1.0f / warp_sum(sum);
+  }
+
+  __device__ float blurred(int bin, const BlurKernel& kernel) const {  // the same on every lane
+    float sum = 0.0f;
+    for (int t = lane - kernel.half; t <= kernel.half; t += kWarp)
+      if (bin + t >= 0 && bin + t < bins) sum += kernel.weights[t < 0 ? -t : t] * at(bin + t);
+    return warp_sum(sum);
+  }
+
+  __device__ float refine(const Peak& peak, const BlurKernel& kernel) const {
+    float window[5];
+    for (int i = 0; i < 5; ++i) {
+      const int bin = peak.bin - 2 + i;  // the ends of the row repeat
+      window[i] = blurred(bin < 0 ? 0 : bin < bins ? bin : bins - 1, kernel);
+    }
+    float scale = 1.0f;
+    if (dark_needs_scale(peak.value, window)) {
+      float largest = -INFINITY;
+      for (int i = 0; i < bins; ++i) largest = fmaxf(largest, blurred(i, kernel));
+      scale = peak.value / largest;
+    }
+    return dark_offset(window, scale, kernel.half);
+  }
+
+  __device__ AxisResult decode(const BlurKernel& kernel) const {
+    const Peak peak = find_peak();
+    AxisResult result{static_cast<float>(peak.bin), peak.value};
+    if (is_nan(peak.value)) return result;
+    if (rule.score == Score::softmax) result.value = softmax_peak(peak.value);
+    if (rule.dark) result.position += refine(peak, kernel);
+    return result;
+  }
+};
 
 template <class T, int Count>
 __global__ void decode_kernel(const __grid_constant__ SimccDecode a) {
@@ -54,8 +91,14 @@ __global__ void decode_kernel(const __grid_constant__ SimccDecode a) {
   const int64_t K = a.simcc_x.shape[1], n = item / K, k = item % K;
   const int lane = threadIdx.x % kWarp;
   if (n >= a.simcc_x.shape[0]) return;
-  const Peak x = decode_axis<T, Count>(a.simcc_x, n, k, a.rule, lane);
-  const Peak y = decode_axis<T, Count>(a.simcc_y, n, k, a.rule, lane);
+  const int64_t other = Count == 1 && a.swap.ndim ? swapped(a.swap, k, K) : -1;
+  const auto axis = [&](const ArrayView& logits, const ArrayView& flipped, bool reverse) {
+    const T* mirrored = other < 0 ? nullptr : reinterpret_cast<const T*>(flipped.at(n, other));
+    return AxisRow<T, Count>{reinterpret_cast<const T*>(logits.at(n, k)), mirrored, reverse,
+                             static_cast<int>(logits.shape[2]), lane, a.rule};
+  };
+  const AxisResult x = axis(a.simcc_x, a.flipped_x, true).decode(a.blur_x);
+  const AxisResult y = axis(a.simcc_y, a.flipped_y, false).decode(a.blur_y);
   if (lane != 0) return;
   float affine[6];
   if (a.affine.ndim) load_affine(a.affine, n, affine);
@@ -70,7 +113,7 @@ void simcc_decode(const SimccDecode& a, void* stream) {
   const int64_t items = a.simcc_x.shape[0] * a.simcc_x.shape[1];
   const int threads = threads_for(items);
   const unsigned blocks = blocks_for(items, threads / kWarp);
-  const bool wide = rows_are_wide(a.simcc_x, a.simcc_x.shape[2]) && rows_are_wide(a.simcc_y, a.simcc_y.shape[2]);
+  const bool wide = !a.swap.ndim && rows_are_wide(a.simcc_x, a.simcc_x.shape[2]) && rows_are_wide(a.simcc_y, a.simcc_y.shape[2]);
   visit_float(a.simcc_x.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const auto kernel = wide ? decode_kernel<T, kWide<T>> : decode_kernel<T, 1>;

@@ -34,6 +34,48 @@ def _ideal_peak(bins: int, sigma: float, beta: float) -> float:
     return float(1 / np.exp(beta * (label - 1)).sum())
 
 
+def _unflip(x: Floats, y: Floats, fx: Floats, fy: Floats, swap: Floats, *, shift: int) -> list[Floats]:
+    """Averages with the mirrored pass: pairs swapped, x reversed and moved `shift` bins down, its last bin repeated."""
+    other_x, other_y = (np.asarray(f).astype(np.float32)[:, swap] for f in (fx, fy))
+    places = np.maximum(x.shape[-1] - 1 - np.arange(x.shape[-1]) - shift, 0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return [np.float32(0.5) * (x + other_x[..., places]), np.float32(0.5) * (y + other_y)]
+
+
+def dark_kernel(sigma: float) -> Floats:
+    """Blur weights of mmpose's DARK for labels of width `sigma`, as OpenCV makes them for that number of taps."""
+    taps = max(int((sigma * 20 - 7) // 3), 1)
+    half = (taps - 1) // 2
+    small = {
+        0: [1],
+        1: [1, 2, 1],
+        2: [1, 4, 6, 4, 1],
+        3: [1, 3.5, 7, 9, 7, 3.5, 1],
+        4: [4, 13, 30, 51, 60, 51, 30, 13, 4],
+    }
+    width = 0.3 * (half - 1) + 0.8
+    weights = np.array(small[half] if half in small else np.exp(-0.5 * (np.arange(-half, half + 1) / width) ** 2))
+    return weights / weights.sum()
+
+
+def _dark(logits: Floats, bins: Floats, peak: Floats, sigma: float) -> Floats:  # [N, K, B], [N, K], [N, K] → [N, K]
+    """Offsets in bins: a Newton step on the logarithm of the blurred row, where that is a hill; otherwise 0."""
+    kernel = dark_kernel(sigma)
+    rows = logits.reshape(-1, logits.shape[-1]).astype(np.float64)
+    with np.errstate(all="ignore"):
+        blurred = np.array([np.convolve(row, kernel)[len(kernel) // 2 :][: len(row)] for row in rows]).reshape(
+            logits.shape
+        )
+        blurred *= (peak / blurred.max(axis=-1, initial=-np.inf))[..., None]
+        log = np.log(np.clip(np.nan_to_num(blurred, nan=0), 1e-3, 50))
+        around = np.clip(bins[..., None] + np.arange(-2, 3), 0, logits.shape[-1] - 1)  # the ends repeat
+        far_left, left, middle, right, far_right = np.moveaxis(np.take_along_axis(log, around, -1), -1, 0)
+        curvature = 1e-9 + 0.25 * (far_left - 2 * middle + far_right)
+        offset = -0.5 * (right - left) / curvature
+    good = ~np.isnan(peak) & (curvature < 0) & (np.abs(offset) <= len(kernel) // 2)
+    return np.where(good, offset, 0)
+
+
 def simcc_decode(
     simcc_x: Floats,  # [N, K, Wx]
     simcc_y: Floats,  # [N, K, Wy]
@@ -42,12 +84,22 @@ def simcc_decode(
     score: str = "min",
     beta: float | None = None,
     sigma: tuple[float, float] | None = None,
+    refine: str = "none",
     affine: Floats | None = None,  # [N, 2, 3]
+    flipped: tuple[Floats, Floats, Floats] | None = None,  # [N, K, Wx], [N, K, Wy], [K]
+    flip_shift: str = "exact",
     out: tuple[Floats, Floats] | None = None,
 ) -> tuple[Floats, Floats]:
     logits = [np.asarray(axis).astype(np.float32) for axis in (simcc_x, simcc_y)]
+    if flipped is not None:
+        whole = flip_shift == "exact" and split_ratio == int(split_ratio)
+        logits = _unflip(*logits, *flipped, shift=int(split_ratio) - 1 if whole else 0)
     peaks, bins = zip(*(_first_peak(axis) for axis in logits), strict=True)
+    if refine == "dark":
+        bins = [b + _dark(axis, b, peak, s) for axis, b, peak, s in zip(logits, bins, peaks, sigma or (), strict=True)]
     keypoints = np.stack(bins, axis=-1).astype(np.float32) / np.float32(split_ratio)
+    if flipped is not None and flip_shift == "exact" and not whole:
+        keypoints[..., 0] -= np.float32((split_ratio - 1) / (2 * split_ratio))
     if affine is not None:
         a = np.asarray(affine).astype(np.float32)
         keypoints = np.einsum("nij,nkj->nki", a[:, :, :2], keypoints) + a[:, None, :, 2]

@@ -15,7 +15,10 @@ def simcc_decode(
     score: str = "min",
     beta: float | None = None,
     sigma: tuple[float, float] | None = None,
+    refine: str = "none",
     affine: Any = None,  # [N, 2, 3] float32 or float64
+    flipped: tuple[Any, Any, Any] | None = None,  # [N, K, Wx], [N, K, Wy], [K] int64
+    flip_shift: str = "exact",
     out: tuple[Any, Any] | None = None,
 ) -> tuple[Any, Any]:
     """Keypoints and scores from SimCC logits, in one pass over them.
@@ -27,8 +30,15 @@ def simcc_decode(
             softmax(beta · logits). Scores that are not above zero come out as 0.
         beta: temperature multiplier of the softmax; None is 1.
         sigma: label widths (x, y) in bins. With score="softmax" each peak is divided by the one that the ideal label
-            softmax(beta · Gaussian) has, and the result is clipped to [0, 1].
+            softmax(beta · Gaussian) has, and the result is clipped to [0, 1]. With refine="dark" they give the blur.
+        refine: "none", or "dark": one Newton step on the logarithm of the blurred row (DARK, in mmpose's form), left out
+            where the row is no hill or the step is longer than the blur reaches.
         affine: crop pixels → image pixels, applied to the keypoints.
+        flipped: (flipped_x, flipped_y, swap): the logits of the mirrored crop, and which keypoint of it is which. They
+            are put back in place and averaged with the others before anything else.
+        flip_shift: a mirrored pixel W − 1 − x has its bins split_ratio − 1 away from the reversed row's. "exact" moves
+            the reversed row by as much, or, for a fractional ratio k, the keypoint by (k − 1) / 2k pixels; "mmpose" does
+            nothing, as mmpose.
         out: (keypoints, scores) to write into.
 
     Returns:
@@ -37,7 +47,7 @@ def simcc_decode(
 
     Source: SimCC §3; mmpose codecs/simcc_label.py (spec §A.5, §B.3).
     """
-    return _C.simcc_decode(simcc_x, simcc_y, split_ratio, score, beta, sigma, affine, out)
+    return _C.simcc_decode(simcc_x, simcc_y, split_ratio, score, beta, sigma, refine, affine, flipped, flip_shift, out)
 
 
 def simcc_encode(

@@ -229,7 +229,12 @@ x, y = LOGITS
         (ValueError, "split_ratio expected a positive number, got nan", (x, y), {"split_ratio": float("nan")}),
         (ValueError, "score expected 'min', 'mean', 'max' or 'softmax', got 'sum'", (x, y), {"score": "sum"}),
         (ValueError, "beta expected a positive number, got -1", (x, y), {"beta": -1}),
-        (ValueError, "sigma expected None unless score='softmax', got score='min'", (x, y), {"sigma": (1, 1)}),
+        (
+            ValueError,
+            "sigma expected None unless score='softmax' or refine='dark', got score='min'",
+            (x, y),
+            {"sigma": (1, 1)},
+        ),
         (
             ValueError,
             "sigma[1] expected a positive number, got 0",
