@@ -16,7 +16,7 @@ from edgepose_training import augment
 from edgepose_training.augment import DRAWS, Labels, Strength
 from edgepose_training.config import Config
 from edgepose_training.render import render_cv2, render_torch
-from edgepose_training.shards import CropStore
+from edgepose_training.store import CropStore
 
 MEAN = (123.675, 116.28, 103.53)  # RGB, 0..255 (ImageNet, as RTMPose)
 STD = (58.395, 57.12, 57.375)

@@ -18,7 +18,8 @@ import torch
 from edgepose import EdgeposeError
 from edgepose_training.config import Config
 from edgepose_training.run import Run, Stopped
-from edgepose_training.shards import CropStore, find_shards
+from edgepose_training.shards import find_shards
+from edgepose_training.store import CropStore
 
 log = logging.getLogger("distill")
 

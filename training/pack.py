@@ -60,19 +60,27 @@ def crop_person(image: np.ndarray, person: Person, *, context: float = 1.6, max_
     )
 
 
-def _crops_of_picture(task: tuple[list[Person], int]) -> list[Crop]:
-    people, max_side = task
+def _crops_of_picture(task: tuple[list[Person], float, int]) -> list[Crop]:
+    people, context, max_side = task
     image = cv2.imread(str(people[0].image), cv2.IMREAD_COLOR)
     if image is None:
         log.warning("%s: not a readable image, %d people skipped", people[0].image.name, len(people))
         return []
-    return [crop_person(image, person, max_side=max_side) for person in people]
+    return [crop_person(image, person, context=context, max_side=max_side) for person in people]
 
 
-def pack(people: list[Person], writer: ShardWriter, *, max_side: int = 288, workers: int = 2, seed: int = 0) -> int:
+def pack(
+    people: list[Person],
+    writer: ShardWriter,
+    *,
+    context: float = 1.6,
+    max_side: int = 288,
+    workers: int = 2,
+    seed: int = 0,
+) -> int:
     """Crop and write all people, pictures in random order (a shard is then a fair sample). Returns their number."""
     ordered = sorted(people, key=lambda person: str(person.image))
-    tasks = [(list(group), max_side) for _, group in groupby(ordered, key=lambda person: person.image)]
+    tasks = [(list(group), context, max_side) for _, group in groupby(ordered, key=lambda person: person.image)]
     np.random.default_rng(seed).shuffle(tasks)  # type: ignore[arg-type]
     count = 0
     with ProcessPoolExecutor(workers) as pool:
@@ -92,12 +100,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--skeleton", default="coco_wholebody", help="skeleton name or TOML file")
     parser.add_argument("--licence", help="keep people of this licence class only, e.g. permissive")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the shards")
-    parser.add_argument("--max-side", type=int, default=288, help="largest height of a padded box in a crop, px")
-    parser.add_argument("--part-mib", type=int, default=256, help="largest size of a shard, MiB")
+    parser.add_argument("--context", type=float, default=1.6, help="window around a person, in padded boxes")
+    parser.add_argument("--max-side", type=int, help="largest height of a padded box in a crop, px (default: 288)")
+    parser.add_argument("--part-mib", type=int, help="largest size of a shard, MiB (default: 256)")
     parser.add_argument("--format", choices=("webp", "jpg"), default="webp")
-    parser.add_argument("--quality", type=int, default=90)
+    parser.add_argument("--quality", type=int, help="of the pictures (default: 90)")
+    parser.add_argument("--compact", action="store_true", help="shards that travel: gzip, and by default parts of "
+                        "16 MiB, 256 px, quality 75")  # fmt: skip
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args(argv)
+    for name, usual, compact in (("part_mib", 256, 16), ("max_side", 288, 256), ("quality", 90, 75)):
+        if getattr(args, name) is None:
+            setattr(args, name, compact if args.compact else usual)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         people = read_coco_wholebody(
@@ -109,9 +123,13 @@ def main(argv: list[str] | None = None) -> int:
         if args.licence:
             people = [person for person in people if person.licence == args.licence]
         with ShardWriter(
-            args.output, part_bytes=args.part_mib << 20, image_format=args.format, quality=args.quality
+            args.output,
+            part_bytes=args.part_mib << 20,
+            image_format=args.format,
+            quality=args.quality,
+            compress=args.compact,
         ) as writer:
-            count = pack(people, writer, max_side=args.max_side, workers=args.workers)
+            count = pack(people, writer, context=args.context, max_side=args.max_side, workers=args.workers)
     except EdgeposeError as error:
         print(error, file=sys.stderr)
         return 2

@@ -15,7 +15,8 @@ from edgepose_training import export
 from edgepose_training.config import Config
 from edgepose_training.drawn import draw_person
 from edgepose_training.run import Run
-from edgepose_training.shards import CropStore, ShardWriter, find_shards
+from edgepose_training.shards import ShardWriter, find_shards
+from edgepose_training.store import CropStore
 
 log = logging.getLogger("distill")
 

@@ -21,7 +21,7 @@ from edgepose_training.distiller import Distiller
 from edgepose_training.journal import Journal
 from edgepose_training.losses import decay
 from edgepose_training.optim import Ema, build_optimizer, lr_factor
-from edgepose_training.shards import CropStore
+from edgepose_training.store import CropStore
 
 log = logging.getLogger("distill")
 

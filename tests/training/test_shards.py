@@ -8,7 +8,8 @@ from edgepose import EdgeposeError
 from edgepose_training.datasets import Person
 from edgepose_training.drawn import draw_person
 from edgepose_training.pack import crop_person, pack
-from edgepose_training.shards import CropStore, ShardWriter, find_shards, read_shard
+from edgepose_training.shards import ShardWriter, find_shards, read_shard
+from edgepose_training.store import CropStore, extend
 
 
 def person(image: np.ndarray, path, bbox, points) -> Person:
@@ -52,6 +53,64 @@ def test_the_store_is_decoded_again_when_the_shards_change(tmp_path):
             for _ in range(count):
                 writer.write(draw_person(rng))
         assert len(CropStore(find_shards(tmp_path))) == count
+
+
+def write(folder, count: int, seed: int, name: str = "crops-00000.tar", **options):
+    rng = np.random.default_rng(seed)
+    with ShardWriter(folder / name, image_format="jpg", **options) as writer:
+        for _ in range(count):
+            writer.write(draw_person(rng))
+    return [path.rename(folder / f"{name}-{path.name}") for path in writer.paths]
+
+
+def test_compressed_shards_keep_their_bound_and_their_people(tmp_path):
+    plain = write(tmp_path, 30, seed=4, name="a", part_bytes=1 << 30)
+    packed = write(tmp_path, 30, seed=4, name="b", part_bytes=500 << 10, compress=True)
+    assert len(packed) > 1
+    assert max(path.stat().st_size for path in packed) <= 500 << 10
+    assert sum(p.stat().st_size for p in packed) < 0.95 * plain[0].stat().st_size
+    ours, theirs = ([crop for path in paths for crop in read_shard(path)] for paths in (plain, packed))
+    assert len(ours) == len(theirs) == 30
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(a.image, b.image)
+        np.testing.assert_array_equal(a.keypoints, b.keypoints)
+
+
+def same(a: CropStore, b: CropStore) -> bool:
+    return len(a) == len(b) and all(
+        np.array_equal(x.image, y.image) and np.array_equal(x.keypoints, y.keypoints) and x.source == y.source
+        for x, y in zip(a, b, strict=True)
+    )
+
+
+def test_a_store_grows_by_shards_that_come_later(tmp_path):
+    """What arrived in an earlier delivery stays, though its shard is gone; decoding twice adds nothing."""
+    first, second = write(tmp_path, 3, seed=5, name="a"), write(tmp_path, 2, seed=6, name="b")
+    whole = CropStore([*first, *second], tmp_path / "whole")
+    assert extend(tmp_path / "grown", first) == 3
+    first[0].rename(tmp_path / "elsewhere")
+    assert extend(tmp_path / "grown", second) == 2
+    assert extend(tmp_path / "grown", second) == 0
+    assert same(CropStore.open(tmp_path / "grown"), whole)
+    assert len(CropStore(second, tmp_path / "grown")) == 2  # asked for these alone
+
+
+def test_processes_decode_the_same_store(tmp_path):
+    shards = write(tmp_path, 2, seed=7, name="a") + write(tmp_path, 2, seed=8, name="b")
+    assert same(CropStore(shards, tmp_path / "two", workers=2), CropStore(shards, tmp_path / "one"))
+
+
+def test_a_broken_delivery_leaves_the_store_as_it_was(tmp_path):
+    good, late = write(tmp_path, 3, seed=9, name="a"), write(tmp_path, 2, seed=10, name="c")
+    extend(tmp_path / "store", good)
+    broken = tmp_path / "b.tar.gz"
+    broken.write_bytes(write(tmp_path, 2, seed=11, name="b", compress=True)[0].read_bytes()[:-2000])
+    with pytest.raises(EdgeposeError, match=r"b\.tar\.gz"):
+        extend(tmp_path / "store", [late[0], broken])
+    assert len(CropStore.open(tmp_path / "store")) == 3
+    extend(tmp_path / "store", late)
+    assert same(CropStore.open(tmp_path / "store"), CropStore([*good, *late], tmp_path / "other"))
+    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["index.npz", "pixels.bin"]
 
 
 @pytest.mark.parametrize("content", [b"", b"not a tar file at all" * 50])
