@@ -8,13 +8,48 @@ import types
 import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from edgepose import EdgeposeError
 
 
+class Record:
+    """A frozen dataclass of knobs that reads itself from TOML and plain values."""
+
+    @classmethod
+    def load(cls, path: str | Path | None, overrides: list[str] | None = None) -> Self:
+        """Read a TOML file of differences, then `key=value` overrides (TOML values). Unknown keys are errors."""
+        values: dict[str, Any] = {}
+        if path is not None:
+            try:
+                values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+            except OSError as error:
+                raise EdgeposeError(f"{path}: cannot read the config ({error.strerror})") from error
+            except tomllib.TOMLDecodeError as error:
+                raise EdgeposeError(f"{path}: not valid TOML ({error})") from error
+        for item in overrides or []:
+            key, _, text = item.partition("=")
+            try:
+                values[key.strip()] = tomllib.loads(f"v = {text}")["v"]
+            except tomllib.TOMLDecodeError:
+                values[key.strip()] = text.strip()
+        return cls.from_dict(values, origin=str(path or "config"))
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], origin: str = "config") -> Self:
+        """Build from plain values. Raises EdgeposeError for an unknown key or a value of the wrong type."""
+        hints = get_type_hints(cls)
+        unknown = sorted(set(values) - set(hints))
+        if unknown:
+            raise EdgeposeError(f"{origin}: unknown key {unknown[0]!r}; known are {', '.join(sorted(hints))}")
+        return cls(**{key: _coerce(value, hints[key], f"{origin}: {key}") for key, value in values.items()})
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)  # type: ignore[call-overload]
+
+
 @dataclass(frozen=True)
-class Config:
+class Config(Record):
     # --- network
     # RTMPose is "cspnext" under "rtmcc"; the others are listed by models/posenet.py and tabled in docs/models.md.
     backbone: str = "cspnext"  # cspnext, resnet, hrnet, stem, hourglass
@@ -79,37 +114,6 @@ class Config:
     validate_every: int = 1  # epochs
     validate_people: int = 0  # first so many people of the validation set; 0: all
     log_every: int = 50  # steps
-
-    @classmethod
-    def load(cls, path: str | Path | None, overrides: list[str] | None = None) -> Config:
-        """Read a TOML file of differences, then `key=value` overrides (TOML values). Unknown keys are errors."""
-        values: dict[str, Any] = {}
-        if path is not None:
-            try:
-                values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-            except OSError as error:
-                raise EdgeposeError(f"{path}: cannot read the config ({error.strerror})") from error
-            except tomllib.TOMLDecodeError as error:
-                raise EdgeposeError(f"{path}: not valid TOML ({error})") from error
-        for item in overrides or []:
-            key, _, text = item.partition("=")
-            try:
-                values[key.strip()] = tomllib.loads(f"v = {text}")["v"]
-            except tomllib.TOMLDecodeError:
-                values[key.strip()] = text.strip()
-        return cls.from_dict(values, origin=str(path or "config"))
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any], origin: str = "config") -> Config:
-        """Build from plain values. Raises EdgeposeError for an unknown key or a value of the wrong type."""
-        hints = get_type_hints(cls)
-        unknown = sorted(set(values) - set(hints))
-        if unknown:
-            raise EdgeposeError(f"{origin}: unknown key {unknown[0]!r}; known are {', '.join(sorted(hints))}")
-        return cls(**{key: _coerce(value, hints[key], f"{origin}: {key}") for key, value in values.items()})
-
-    def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
 
 
 def _coerce(value: Any, hint: Any, name: str) -> Any:

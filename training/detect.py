@@ -1,0 +1,67 @@
+"""Run a detector over the pictures of a data folder: `python training/detect.py MODEL.onnx --data DIR -o boxes.json`.
+
+Writes a COCO detection file (a list of image_id, category_id, bbox as xywh, score), which `evaluate.py` takes for
+people found by a machine and `detector.py --hints` for people whom the lists forgot.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from edgepose import Detector, EdgeposeError
+from edgepose_training.datasets import load_document
+
+log = logging.getLogger("detect")
+
+PERSON_CATEGORY = 1
+LOWEST = 0.1  # a curve of precision over recall needs the unsure boxes too
+
+
+def detections(detector: Detector, images: Iterable[dict[str, Any]], folder: Path) -> Iterator[dict[str, Any]]:
+    """COCO detections of pictures (`id`, `file_name`), best first in each. Raises EdgeposeError without a picture."""
+    for image in images:
+        frame = cv2.imread(str(folder / image["file_name"]))
+        if frame is None:
+            raise EdgeposeError(f"{folder / image['file_name']}: cannot read the picture")
+        for (left, top, right, bottom), score in zip(*(a.tolist() for a in detector(frame)), strict=True):
+            box = [round(v, 1) for v in (left, top, right - left, bottom - top)]
+            yield {
+                "image_id": image["id"],
+                "category_id": PERSON_CATEGORY,
+                "bbox": box,
+                "score": round(score, 3),
+            }
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--data", type=Path, required=True, help="folder with annotations/ and images/")
+    parser.add_argument("--split", default="train", help="annotations/SPLIT.json (default: train)")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--threads", type=int)
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        detector = Detector(args.model, threshold=LOWEST, threads=args.threads)
+        images = load_document(args.data / "annotations" / f"{args.split}.json")["images"]
+        found = list(detections(detector, images, args.data / "images"))
+    except EdgeposeError as error:
+        print(error, file=sys.stderr)
+        return 2
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    args.output.write_text(json.dumps(found, separators=(",", ":")))
+    print(f"{args.output}: {len(found)} boxes on {len(images)} pictures")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
