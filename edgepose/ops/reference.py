@@ -34,9 +34,10 @@ def _ideal_peak(bins: int, sigma: float, beta: float) -> float:
     return float(1 / np.exp(beta * (label - 1)).sum())
 
 
-def _unflip(x: Floats, y: Floats, fx: Floats, fy: Floats, swap: Floats, *, shift: int) -> list[Floats]:
+def _unflip(x: Floats, y: Floats, flipped: tuple[Floats, Floats, Floats], shift: int) -> list[Floats]:
     """Averages with the mirrored pass: pairs swapped, x reversed and moved `shift` bins down, its last bin repeated."""
-    other_x, other_y = (np.asarray(f).astype(np.float32)[:, swap] for f in (fx, fy))
+    swap = flipped[2]
+    other_x, other_y = (np.asarray(axis).astype(np.float32)[:, swap] for axis in flipped[:2])
     places = np.maximum(x.shape[-1] - 1 - np.arange(x.shape[-1]) - shift, 0)
     with np.errstate(invalid="ignore", over="ignore"):
         return [np.float32(0.5) * (x + other_x[..., places]), np.float32(0.5) * (y + other_y)]
@@ -54,25 +55,25 @@ def dark_kernel(sigma: float) -> Floats:
         4: [4, 13, 30, 51, 60, 51, 30, 13, 4],
     }
     width = 0.3 * (half - 1) + 0.8
-    weights = np.array(small[half] if half in small else np.exp(-0.5 * (np.arange(-half, half + 1) / width) ** 2))
-    return weights / weights.sum()
+    gaussian = np.exp(-0.5 * (np.arange(-half, half + 1) / width) ** 2)
+    weights: Floats = np.array(small.get(half, gaussian))
+    return weights / float(weights.sum())
 
 
 def _dark(logits: Floats, bins: Floats, peak: Floats, sigma: float) -> Floats:  # [N, K, B], [N, K], [N, K] → [N, K]
     """Offsets in bins: a Newton step on the logarithm of the blurred row, where that is a hill; otherwise 0."""
     kernel = dark_kernel(sigma)
-    rows = logits.reshape(-1, logits.shape[-1]).astype(np.float64)
+    half, width = len(kernel) // 2, logits.shape[-1]
+    padded = np.pad(logits.astype(np.float64), ((0, 0), (0, 0), (half, half)))
     with np.errstate(all="ignore"):
-        blurred = np.array([np.convolve(row, kernel)[len(kernel) // 2 :][: len(row)] for row in rows]).reshape(
-            logits.shape
-        )
+        blurred = sum((w * padded[..., i : i + width] for i, w in enumerate(kernel)), np.zeros(logits.shape))
         blurred *= (peak / blurred.max(axis=-1, initial=-np.inf))[..., None]
         log = np.log(np.clip(np.nan_to_num(blurred, nan=0), 1e-3, 50))
-        around = np.clip(bins[..., None] + np.arange(-2, 3), 0, logits.shape[-1] - 1)  # the ends repeat
+        around = np.clip(bins[..., None] + np.arange(-2, 3), 0, width - 1)  # the ends repeat
         far_left, left, middle, right, far_right = np.moveaxis(np.take_along_axis(log, around, -1), -1, 0)
         curvature = 1e-9 + 0.25 * (far_left - 2 * middle + far_right)
         offset = -0.5 * (right - left) / curvature
-    good = ~np.isnan(peak) & (curvature < 0) & (np.abs(offset) <= len(kernel) // 2)
+    good = ~np.isnan(peak) & (curvature < 0) & (np.abs(offset) <= half)
     return np.where(good, offset, 0)
 
 
@@ -93,11 +94,11 @@ def simcc_decode(
     logits = [np.asarray(axis).astype(np.float32) for axis in (simcc_x, simcc_y)]
     if flipped is not None:
         whole = flip_shift == "exact" and split_ratio == int(split_ratio)
-        logits = _unflip(*logits, *flipped, shift=int(split_ratio) - 1 if whole else 0)
-    peaks, bins = zip(*(_first_peak(axis) for axis in logits), strict=True)
-    if refine == "dark":
-        bins = [b + _dark(axis, b, peak, s) for axis, b, peak, s in zip(logits, bins, peaks, sigma or (), strict=True)]
-    keypoints = np.stack(bins, axis=-1).astype(np.float32) / np.float32(split_ratio)
+        logits = _unflip(logits[0], logits[1], flipped, shift=int(split_ratio) - 1 if whole else 0)
+    peaks, places = zip(*(_first_peak(axis) for axis in logits), strict=True)
+    if refine == "dark" and sigma is not None:
+        places = tuple(b + _dark(a, b, peak, s) for a, b, peak, s in zip(logits, places, peaks, sigma, strict=True))
+    keypoints = np.stack(places, axis=-1).astype(np.float32) / np.float32(split_ratio)
     if flipped is not None and flip_shift == "exact" and not whole:
         keypoints[..., 0] -= np.float32((split_ratio - 1) / (2 * split_ratio))
     if affine is not None:

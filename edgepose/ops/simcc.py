@@ -31,14 +31,14 @@ def simcc_decode(
         beta: temperature multiplier of the softmax; None is 1.
         sigma: label widths (x, y) in bins. With score="softmax" each peak is divided by the one that the ideal label
             softmax(beta · Gaussian) has, and the result is clipped to [0, 1]. With refine="dark" they give the blur.
-        refine: "none", or "dark": one Newton step on the logarithm of the blurred row (DARK, in mmpose's form), left out
-            where the row is no hill or the step is longer than the blur reaches.
+        refine: "none", or "dark": one Newton step on the logarithm of the blurred row (DARK, in mmpose's form), left
+            out where the row is no hill or the step is longer than the blur reaches.
         affine: crop pixels → image pixels, applied to the keypoints.
         flipped: (flipped_x, flipped_y, swap): the logits of the mirrored crop, and which keypoint of it is which. They
             are put back in place and averaged with the others before anything else.
         flip_shift: a mirrored pixel W − 1 − x has its bins split_ratio − 1 away from the reversed row's. "exact" moves
-            the reversed row by as much, or, for a fractional ratio k, the keypoint by (k − 1) / 2k pixels; "mmpose" does
-            nothing, as mmpose.
+            the reversed row by as much, or, for a fractional ratio k, the keypoint by (k − 1) / 2k pixels; "mmpose"
+            does nothing, as mmpose.
         out: (keypoints, scores) to write into.
 
     Returns:
