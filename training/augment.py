@@ -44,6 +44,12 @@ class Labels:
     weights: Tensor  # [N, K]
     size: Tensor  # [N, 2] width and height of the window
 
+    def __getitem__(self, rows: Tensor | slice) -> Labels:
+        return Labels(*(t[rows] for t in vars(self).values()))
+
+    def to(self, device: torch.device) -> Labels:
+        return Labels(*(t.to(device) for t in vars(self).values()))
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -56,6 +62,29 @@ class Plan:
     blur: Tensor  # [N] bool: 3×3 box
     erase: Tensor  # [N, 4] int x1, y1, x2, y2 of the input; empty: x1 = x2
     paint: Tensor  # [N, 3] uint8 of the erased rectangle
+
+
+def draws(seeds: Tensor) -> Tensor:
+    """Uniform numbers [N, DRAWS] in [0, 1) of each seed [N] int64, the same on every device.
+
+    SplitMix64 (Steele, Lea, Flood 2014) of seed and column: no state, so a person gets its numbers in whatever
+    batch, process or order it comes.
+    """
+    step = torch.arange(1, DRAWS + 1, device=seeds.device) * _signed(0x9E3779B97F4A7C15)
+    z = seeds[:, None] + step
+    z = (z ^ _shifted(z, 30)) * _signed(0xBF58476D1CE4E5B9)
+    z = (z ^ _shifted(z, 27)) * _signed(0x94D049BB133111EB)
+    return _shifted(z, 40).float() / 2**24
+
+
+def _signed(word: int) -> int:
+    """The 64 bits as torch's signed integers hold them; their products wrap, as the generator wants."""
+    return word - (1 << 64)
+
+
+def _shifted(z: Tensor, bits: int) -> Tensor:
+    """Logical shift to the right; torch's own carries the sign along."""
+    return z >> bits & (1 << 64 - bits) - 1
 
 
 def plan(labels: Labels, skeleton: Skeleton, input_size: tuple[int, int], strength: Strength, u: Tensor) -> Plan:

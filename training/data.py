@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,10 +14,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from edgepose.skeletons import Skeleton
 from edgepose_training import augment
-from edgepose_training.augment import DRAWS, Labels, Strength
+from edgepose_training.augment import Labels, Plan, Strength, draws
 from edgepose_training.config import Config
-from edgepose_training.render import render_cv2, render_torch
+from edgepose_training.render import pack_pixels, render_cv2, render_torch
 from edgepose_training.store import CropStore
+
+log = logging.getLogger("distill")
 
 MEAN = (123.675, 116.28, 103.53)  # RGB, 0..255 (ImageNet, as RTMPose)
 STD = (58.395, 57.12, 57.375)
@@ -66,24 +69,22 @@ def strength_at(config: Config, progress: float) -> Strength:
 
 class EpochSampler(Sampler[Item]):
     """A permutation of the crops with a seed for each, from (seed, epoch); split evenly and without overlap
-    between processes, and able to start in the middle of the epoch."""
+    between processes, and able to start in the middle of the epoch.
+
+    Step by step, the processes' batches together are the batch of one process.
+    """
 
     def __init__(self, length: int, seed: int, epoch: int, rank: int = 0, world: int = 1, skip: int = 0) -> None:
         rng = np.random.default_rng((seed, epoch))
         order, seeds = rng.permutation(length), rng.integers(0, 2**63 - 1, length)
         part = slice(rank, length // world * world, world)
-        self.items = [(int(i), int(s)) for i, s in zip(order[part], seeds[part], strict=True)][skip:]
+        self.order, self.seeds = order[part][skip:], seeds[part][skip:]
 
     def __iter__(self) -> Iterator[Item]:
-        return iter(self.items)
+        return iter(zip(self.order.tolist(), self.seeds.tolist(), strict=True))
 
     def __len__(self) -> int:
-        return len(self.items)
-
-
-def draws(seeds: Sequence[int]) -> Tensor:
-    """Uniform numbers [N, DRAWS] of each seed."""
-    return torch.from_numpy(np.stack([np.random.default_rng(s).random(DRAWS, np.float32) for s in seeds]))
+        return len(self.order)
 
 
 class Crops(Dataset[Item]):
@@ -101,7 +102,7 @@ class Crops(Dataset[Item]):
         items = [(item, 0) if isinstance(item, int) else item for item in items]
         indices, seeds = zip(*items, strict=True)
         labels = labels_of(self.store, indices)
-        plan = augment.plan(labels, self.skeleton, self.input_size, self.strength, draws(seeds))
+        plan = augment.plan(labels, self.skeleton, self.input_size, self.strength, draws(torch.tensor(seeds)))
         images = render_cv2([self.store[i].image for i in indices], plan, self.input_size)
         return Batch(torch.from_numpy(images), *augment.targets(labels, plan, self.skeleton, self.input_size))
 
@@ -135,25 +136,42 @@ def loader(crops: Crops, batch: int, workers: int, sampler: EpochSampler | None 
 class DeviceCrops:
     """The whole store as tensors of the device: no loader, no workers, no copies while it trains."""
 
-    def __init__(self, store: CropStore, skeleton: Skeleton, device: torch.device) -> None:
-        self.store, self.skeleton = store, skeleton
-        self.pixels = torch.from_numpy(np.fromfile(store.path, np.uint8)).to(device)
-        self.offsets = torch.from_numpy(store.offsets).to(device)
-        labels = labels_of(store, slice(None))
-        self.labels = Labels(*(t.to(device) for t in vars(labels).values()))
+    def __init__(self, store: CropStore, skeleton: Skeleton, device: torch.device, compiled: bool = False) -> None:
+        self.store, self.skeleton, self.device = store, skeleton, device
+        self.pixels = pack_pixels(torch.from_numpy(np.fromfile(store.path, np.uint8)).to(device))
+        self.offsets = torch.from_numpy(store.offsets // 3).to(device)
+        self.labels = labels_of(store, slice(None)).to(device)
+        self.render = torch.compile(render_torch, dynamic=False) if compiled else render_torch
 
     def batches(
-        self, input_size: tuple[int, int], strength: Strength, batch: int, sampler: EpochSampler, oversample: int = 1
+        self,
+        input_size: tuple[int, int],
+        strength: Strength,
+        batch: int,
+        sampler: EpochSampler | None = None,
+        oversample: int = 1,
     ) -> Iterator[Batch]:
-        """As `loader`: the sampler's order and seeds, the last short batch dropped."""
-        device = self.pixels.device
-        for start in range(0, len(sampler) - batch + 1, batch):
-            indices, seeds = zip(*sampler.items[start : start + batch], strict=True)
-            # One generator a batch, seeded by its first person: thousands of small ones would outlast the step.
-            generator = torch.Generator(device).manual_seed(seeds[0])
-            u = torch.rand(batch, DRAWS, generator=generator, device=device)
-            rows = torch.tensor(indices, device=device)
-            labels = Labels(*(t[rows] for t in vars(self.labels).values()))
+        """As `loader`: the sampler's order and seeds, the last short batch dropped; without one in order and whole."""
+        order, seeds = (np.arange(len(self.store)),) * 2 if sampler is None else (sampler.order, sampler.seeds)
+        # All at once, not batch by batch: a copy of some numbers would wait for the step before.
+        order, seeds = (torch.from_numpy(array).to(self.device) for array in (order, seeds))
+        stop = len(order) if sampler is None else len(order) - batch + 1
+        for start in range(0, stop, batch):
+            rows, u = order[start : start + batch], draws(seeds[start : start + batch])
+            labels = self.labels[rows]
             plan = augment.plan(labels, self.skeleton, input_size, strength, u)
-            images = render_torch(self.pixels, self.offsets[rows], labels.size, plan, input_size, oversample)
+            images = self._paint(self.offsets[rows], labels.size, plan, input_size, oversample)
             yield Batch(images, *augment.targets(labels, plan, self.skeleton, input_size))
+
+    def _paint(
+        self, offsets: Tensor, sizes: Tensor, plan: Plan, input_size: tuple[int, int], oversample: int
+    ) -> Tensor:
+        try:
+            return self.render(self.pixels, offsets, sizes, plan, input_size, oversample)
+        except Exception as error:
+            if self.render is render_torch:
+                raise
+            # A compiler that is missing or at odds with the driver costs speed, not the run.
+            log.warning("painting cannot be compiled here, goes on without: %s", str(error).splitlines()[0])
+            self.render = render_torch
+            return self._paint(offsets, sizes, plan, input_size, oversample)

@@ -5,6 +5,8 @@ Both sample bilinearly, show black outside of the picture, and agree within roun
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 import torch
@@ -38,30 +40,41 @@ def render_cv2(windows: list[np.ndarray], plan: Plan, input_size: tuple[int, int
     return out
 
 
+def pack_pixels(flat: Tensor) -> Tensor:
+    """Bytes of BGR pixels [3·P] uint8 → one int32 each, [P]: a bilinear tap is then one read instead of three."""
+    packed = torch.empty(len(flat) // 3, dtype=torch.int32, device=flat.device)
+    for start in range(0, len(packed), 1 << 26):  # bounds what the intermediate steps take
+        b, g, r = flat[3 * start : 3 * (start + (1 << 26))].view(-1, 3).to(torch.int32).unbind(1)
+        packed[start : start + (1 << 26)] = b | g << 8 | r << 16
+    return packed
+
+
 def render_torch(
     pixels: Tensor, offsets: Tensor, sizes: Tensor, plan: Plan, input_size: tuple[int, int], oversample: int = 1
 ) -> Tensor:
     """Windows out of one flat buffer → [N, H, W, 3] uint8 BGR, on the buffer's device.
 
+    Plain arithmetic on whole batches throughout, so that torch.compile can make one pass of it.
+
     Args:
-        pixels: uint8, all windows of a store one after another.
-        offsets: [N] where each window starts.
+        pixels: [P] int32, all windows of a store one after another (`pack_pixels`).
+        offsets: [N] at which pixel each window starts.
         sizes: [N, 2] its width and height.
         oversample: samples per pixel and axis, averaged; 2 where inputs are much smaller than the windows.
     """
     width, height = input_size[0] * oversample, input_size[1] * oversample
-    inverse = _inverse(plan.affine)
+    inverse = _inverse(plan.affine)[..., None, None]
     steps = torch.arange(max(width, height), device=pixels.device, dtype=torch.float32)
     steps = (steps + 0.5) / oversample - 0.5
-    x = inverse[:, 0, 0, None, None] * steps[:width] + inverse[:, 0, 1, None, None] * steps[:height, None]
-    y = inverse[:, 1, 0, None, None] * steps[:width] + inverse[:, 1, 1, None, None] * steps[:height, None]
-    image = _bilinear(
-        pixels, offsets, sizes[:, 0], plan.bottom, x + inverse[:, 0, 2, None, None], y + inverse[:, 1, 2, None, None]
-    )
-    image = image.permute(0, 3, 1, 2)
+    column, row = steps[:width], steps[:height, None]
+    x = inverse[:, 0, 0] * column + inverse[:, 0, 1] * row + inverse[:, 0, 2]
+    y = inverse[:, 1, 0] * column + inverse[:, 1, 1] * row + inverse[:, 1, 2]
+    image = _bilinear(pixels, offsets, sizes[:, 0], plan.bottom, x, y)
     if oversample > 1:
         image = F.avg_pool2d(image, oversample)
-    image = torch.einsum("nij,njhw->nihw", plan.colour[:, :, :3], image) + plan.colour[:, :, 3, None, None]
+    b, g, r = image.unbind(1)
+    colour = plan.colour[..., None, None]
+    image = torch.stack([m[:, 0] * b + m[:, 1] * g + m[:, 2] * r + m[:, 3] for m in colour.unbind(1)], 1)
     image = image.clamp(0, 255)
     smooth = F.avg_pool2d(F.pad(image, (1, 1, 1, 1), mode="reflect"), 3, 1)
     image = torch.where(plan.blur[:, None, None, None], smooth, image)
@@ -69,18 +82,25 @@ def render_torch(
 
 
 def _bilinear(pixels: Tensor, offsets: Tensor, width: Tensor, bottom: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Sample [N, H, W, 3] at x, y [N, H, W]; zero outside of 0..width−1 and 0..bottom−1."""
+    """Sample [N, 3, H, W] at x, y [N, H, W]; zero outside of 0..width−1 and 0..bottom−1."""
     offsets, width, bottom = (t[:, None, None].long() for t in (offsets, width, bottom))
-    x0, y0 = x.floor(), y.floor()
-    channel = torch.arange(3, device=pixels.device)
-    total = torch.zeros(*x.shape, 3, device=pixels.device)
-    for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
-        xi, yi = (x0 + dx).long(), (y0 + dy).long()
-        valid = (xi >= 0) & (xi < width) & (yi >= 0) & (yi < bottom)
-        weight = (1 - (x - xi).abs()) * (1 - (y - yi).abs()) * valid
-        index = torch.where(valid, offsets + (yi * width + xi) * 3, 0)
-        total += pixels[index[..., None] + channel] * weight[..., None]
-    return total
+    columns = list(_taps(x, width))
+    total: list[Tensor | float] = [0.0, 0.0, 0.0]
+    for yi, wy in _taps(y, bottom):
+        line = offsets + yi * width
+        for xi, wx in columns:
+            texel, weight = pixels[line + xi], wx * wy
+            for channel in range(3):
+                total[channel] = total[channel] + (texel >> 8 * channel & 255) * weight
+    return torch.stack(total, 1)
+
+
+def _taps(position: Tensor, end: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """The two pixels around a coordinate along one axis, kept inside, and their weights: 0 for one beyond 0..end−1."""
+    low = position.floor()
+    for tap in (low, low + 1):
+        inside = (tap >= 0) & (tap < end)
+        yield torch.where(inside, tap, 0).long(), (1 - (position - tap).abs()) * inside
 
 
 def _erased(image: Tensor, plan: Plan, input_size: tuple[int, int]) -> Tensor:

@@ -11,10 +11,10 @@ torch = pytest.importorskip("torch")
 from edgepose.skeletons import Skeleton  # noqa: E402
 from edgepose.transforms import bbox_to_center_scale, crop_affine  # noqa: E402
 from edgepose_training import augment  # noqa: E402
-from edgepose_training.augment import Labels, Strength  # noqa: E402
-from edgepose_training.data import Crops, DeviceCrops, EpochSampler, draws, labels_of, loader  # noqa: E402
+from edgepose_training.augment import Labels, Strength, draws  # noqa: E402
+from edgepose_training.data import Crops, DeviceCrops, EpochSampler, labels_of, loader  # noqa: E402
 from edgepose_training.drawn import draw_person  # noqa: E402
-from edgepose_training.render import render_cv2, render_torch  # noqa: E402
+from edgepose_training.render import pack_pixels, render_cv2, render_torch  # noqa: E402
 
 SKELETON = Skeleton.load("coco_wholebody")
 SIZE = (96, 128)
@@ -42,7 +42,7 @@ def test_points_follow_the_picture():
     for image, points in zip(dotted, labels.keypoints.tolist(), strict=True):
         for index, colour in ((0, (0, 0, 255)), (9, (0, 255, 0))):
             cv2.circle(image, (round(points[index][0]), round(points[index][1])), 5, colour, -1)
-    plan = augment.plan(labels, SKELETON, SIZE, STRONG, draws(range(24)))
+    plan = augment.plan(labels, SKELETON, SIZE, STRONG, draws(torch.arange(24)))
     keypoints, _, inside = augment.targets(labels, plan, SKELETON, SIZE)
     painted = render_cv2(dotted, plan, SIZE).astype(np.float64)
     checked = {"nose": 0, "wrist": 0}
@@ -60,7 +60,7 @@ def test_nothing_drawn_is_the_crop_of_inference():
     """Training without augmentation and the runtime map the box to the same pixels."""
     images, labels = people(3)
     size = (192, 256)  # enlarges the drawn people: no anti-aliasing
-    plan = augment.plan(labels, SKELETON, size, Strength(), draws(range(3)))
+    plan = augment.plan(labels, SKELETON, size, Strength(), draws(torch.arange(3)))
     center, scale = bbox_to_center_scale(labels.bbox.numpy(), aspect=size[0] / size[1], padding=1.25)
     np.testing.assert_allclose(plan.affine.numpy(), crop_affine(center, scale, size), atol=1e-3)
     painted = render_cv2(images, plan, size)
@@ -80,10 +80,10 @@ def test_both_painters_paint_the_same():
     """OpenCV one by one and torch from the flat buffer, with everything switched on."""
     images, labels = people(30, seed=3)
     strength = replace(STRONG, cut=0.5, erase=0.7, colour=1.0, scale=(0.5, 0.9))  # enlarging: no anti-aliasing blur
-    plan = augment.plan(labels, SKELETON, SIZE, strength, draws(range(100, 130)))
+    plan = augment.plan(labels, SKELETON, SIZE, strength, draws(torch.arange(100, 130)))
     by_cv2 = render_cv2(images, plan, SIZE).astype(int)
-    flat = torch.from_numpy(np.concatenate([image.ravel() for image in images]))
-    lengths = torch.tensor([image.size for image in images])
+    flat = pack_pixels(torch.from_numpy(np.concatenate([image.ravel() for image in images])))
+    lengths = torch.tensor([image.size // 3 for image in images])
     by_torch = render_torch(flat, lengths.cumsum(0) - lengths, labels.size, plan, SIZE).numpy().astype(int)
     # OpenCV works with 1/32 px, torch with floats: noisy pictures differ a little everywhere, by much nowhere.
     difference = np.abs(by_cv2 - by_torch)
@@ -96,8 +96,8 @@ def test_both_painters_paint_the_same():
 def test_what_a_person_gets_depends_on_its_seed_alone():
     _, labels = people(4)
     strength = replace(STRONG, cut=0.5, erase=1.0, colour=1.0)
-    together = augment.plan(labels, SKELETON, SIZE, strength, draws([1, 2, 3, 4]))
-    alone = augment.plan(Labels(*(t[2:3] for t in vars(labels).values())), SKELETON, SIZE, strength, draws([3]))
+    together = augment.plan(labels, SKELETON, SIZE, strength, draws(torch.tensor([1, 2, 3, 4])))
+    alone = augment.plan(labels[2:3], SKELETON, SIZE, strength, draws(torch.tensor([3])))
     for ours, theirs in zip(vars(together).values(), vars(alone).values(), strict=True):
         torch.testing.assert_close(ours[2:3], theirs)
 
@@ -107,8 +107,8 @@ def test_draws_reach_their_bounds_and_no_further():
     _, labels = people(1)
     labels = Labels(*(t.expand(n, *t.shape[1:]) for t in vars(labels).values()))
     strength = Strength(scale=(0.6, 1.4), rotation=80)
-    plan = augment.plan(labels, SKELETON, SIZE, strength, draws(range(n)))
-    base = augment.plan(labels, SKELETON, SIZE, Strength(), draws(range(n)))
+    plan = augment.plan(labels, SKELETON, SIZE, strength, draws(torch.arange(n)))
+    base = augment.plan(labels, SKELETON, SIZE, Strength(), draws(torch.arange(n)))
     factor = (torch.linalg.det(base.affine[:, :, :2]) / torch.linalg.det(plan.affine[:, :, :2])).sqrt()
     assert 0.6 <= factor.min() < 0.65
     assert 1.35 < factor.max() <= 1.4 + 1e-4
@@ -119,7 +119,7 @@ def test_draws_reach_their_bounds_and_no_further():
 
 def test_a_cut_makes_what_is_below_absent():
     images, labels = people(6)
-    plan = augment.plan(labels, SKELETON, SIZE, Strength(cut=1.0), draws(range(6)))
+    plan = augment.plan(labels, SKELETON, SIZE, Strength(cut=1.0), draws(torch.arange(6)))
     _, weights, inside = augment.targets(labels, plan, SKELETON, SIZE)
     cut = plan.bottom < labels.size[:, 1]
     assert cut.sum() >= 4
@@ -134,7 +134,7 @@ def test_a_cut_leaves_people_without_hips_alone():
     visible = np.full(133, 2, np.uint8)
     visible[[11, 12]] = 0
     _, labels = people(4, visible=visible)
-    plan = augment.plan(labels, SKELETON, SIZE, Strength(cut=1.0), draws(range(4)))
+    plan = augment.plan(labels, SKELETON, SIZE, Strength(cut=1.0), draws(torch.arange(4)))
     assert torch.equal(plan.bottom, labels.size[:, 1])
 
 
@@ -142,28 +142,89 @@ def test_unlabelled_points_are_never_inside():
     visible, weights = np.full(133, 2, np.uint8), np.ones(133, np.float32)
     visible[5:40], weights[5:40] = 0, 0
     _, labels = people(10, visible=visible, weights=weights)
-    plan = augment.plan(labels, SKELETON, SIZE, STRONG, draws(range(10)))
+    plan = augment.plan(labels, SKELETON, SIZE, STRONG, draws(torch.arange(10)))
     _, weights_out, inside = augment.targets(labels, plan, SKELETON, SIZE)
     assert not inside[weights_out == 0].any()
 
 
 def test_half_bodies_show_one_half():
     _, labels = people(30)
-    plan = augment.plan(labels, SKELETON, SIZE, Strength(half_body=1.0), draws(range(30)))
+    plan = augment.plan(labels, SKELETON, SIZE, Strength(half_body=1.0), draws(torch.arange(30)))
     _, _, inside = augment.targets(labels, plan, SKELETON, SIZE)
     upper, lower = inside[:, list(SKELETON.upper)].all(1), inside[:, list(SKELETON.lower)].all(1)
     assert (upper | lower).all()
     assert 0.5 < upper.float().mean() < 0.95
 
 
-def test_the_loader_and_the_device_give_the_same_people(store):
-    sampler = EpochSampler(len(store), 1, 0)
-    (batch, *_), crops = (
-        list(loader(Crops(store, SKELETON, SIZE), 4, 0, sampler)),
-        DeviceCrops(store, SKELETON, torch.device("cpu")),
+def test_draws_are_uniform_and_independent():
+    u = draws(torch.arange(20000))
+    assert 0 <= u.min() < 1e-4
+    assert 1 - 1e-4 < u.max() < 1
+    np.testing.assert_allclose(u.mean(0), 0.5, atol=0.01)
+    np.testing.assert_allclose(u.var(0), 1 / 12, atol=0.003)
+    correlation = np.corrcoef(torch.cat((u[:-1], u[1:]), 1).T.numpy())  # with the neighbouring seed's as well
+    assert np.abs(correlation - np.eye(len(correlation))).max() < 0.04
+
+
+def test_draws_are_those_of_splitmix64():
+    """First outputs of the reference generator started at 1234567, as published with it."""
+    expected = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431]
+    np.testing.assert_array_equal(
+        draws(torch.tensor([1234567]))[0, :4].numpy(), np.array([v >> 40 for v in expected], np.float32) / 2**24
     )
-    other = next(crops.batches(SIZE, Strength(), 4, sampler))
-    torch.testing.assert_close(batch.keypoints, other.keypoints)
-    torch.testing.assert_close(batch.weights, other.weights)
-    assert (batch.images.int() - other.images.int()).abs().float().mean() < 6
+
+
+@pytest.mark.parametrize("oversample", [1, 2])
+def test_the_loader_and_the_device_give_the_same_people(store, oversample):
+    """The same plan for each person, so the same points exactly; painted alike."""
+    sampler = EpochSampler(len(store), 1, 0)
+    strength = replace(STRONG, cut=0.5, erase=0.5, colour=1.0)
+    ours = list(loader(Crops(store, SKELETON, SIZE, strength), 4, 0, sampler))
+    theirs = list(DeviceCrops(store, SKELETON, torch.device("cpu")).batches(SIZE, strength, 4, sampler, oversample))
+    assert len(ours) == len(theirs) == 3
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a.keypoints, b.keypoints)
+        torch.testing.assert_close(a.weights, b.weights)
+        torch.testing.assert_close(a.inside, b.inside)
+        assert (a.images.int() - b.images.int()).abs().float().mean() < 6
+
+
+def test_the_device_goes_on_in_the_middle_of_an_epoch(store):
+    crops = DeviceCrops(store, SKELETON, torch.device("cpu"))
+    whole = list(crops.batches(SIZE, STRONG, 3, EpochSampler(len(store), 1, 0)))
+    late = list(crops.batches(SIZE, STRONG, 3, EpochSampler(len(store), 1, 0, skip=6)))
+    assert len(whole) == 4
+    for a, b in zip(whole[2:], late, strict=True):
+        assert torch.equal(a.images, b.images)
+
+
+def test_oversampling_averages_what_a_small_input_would_alias():
+    """Stripes one pixel wide fade at a third of the size, as in the other painter; single samples alternate."""
+    stripes = np.zeros((512, 384, 3), np.uint8)
+    stripes[:, ::2] = 255
+    labels = Labels(torch.tensor([[76.8, 102.4, 307.2, 409.6]]), torch.zeros(1, 133, 2), torch.ones(1, 133),
+                    torch.ones(1, 133), torch.tensor([[384.0, 512.0]]))  # fmt: skip
+    plan = augment.plan(labels, SKELETON, SIZE, Strength(), draws(torch.tensor([0])))
+    flat, start = pack_pixels(torch.from_numpy(stripes.ravel().copy())), torch.tensor([0])
+    spread = {
+        n: float(render_torch(flat, start, labels.size, plan, SIZE, n)[:, 8:-8, 8:-8].float().std()) for n in (1, 2)
+    }
+    assert spread[2] < 0.6 * spread[1]
+    assert render_cv2([stripes], plan, SIZE)[0, 8:-8, 8:-8].std() < 0.6 * spread[1]
+
+
+def test_a_painter_that_cannot_be_compiled_is_replaced(store, caplog, monkeypatch):
+    def broken(*_: object) -> None:
+        raise RuntimeError("no compiler\nat all")
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: broken)
+    crops = DeviceCrops(store, SKELETON, torch.device("cpu"), compiled=True)
+    sampler = EpochSampler(len(store), 1, 0)
+    painted = next(crops.batches(SIZE, STRONG, 4, sampler))
+    plain = next(DeviceCrops(store, SKELETON, torch.device("cpu")).batches(SIZE, STRONG, 4, sampler))
+    assert torch.equal(painted.images, plain.images)
+    assert "no compiler" in caplog.text
+
+
+def test_labels_of_some_crops(store):
     assert len(labels_of(store, [0, 1]).bbox) == 2
