@@ -43,6 +43,27 @@ struct SimccKlDiv {
   KlRule rule;
 };
 
+// The label tables of one axis, on the CPU: at the distances −origin … origin from a label's centre the target's numerators p
+// and its own share of the divergence (soft: p · log2 p in units of the rule; otherwise t · ln t). Null: no tables.
+struct KlTable {
+  const float *target, *own;
+  int64_t origin;
+};
+
+struct SimccGaussianKlDiv {
+  ArrayView simcc_x;    // [N, K, Wx]
+  ArrayView simcc_y;    // [N, K, Wy]
+  ArrayView keypoints;  // [N, K, 2] float32 or float64
+  ArrayView visible;    // [N, K] float32 or float64
+  ArrayView loss;       // [N, K] float32, written
+  ArrayView grad_x;     // [N, K, Wx] in the logits' dtype, written; or absent
+  ArrayView grad_y;     // [N, K, Wy]
+  LabelRule label;
+  KlRule rule;
+  float factor_x, factor_y;  // on the divergence of each axis
+  KlTable table_x, table_y;
+};
+
 struct CropNormalize {
   ArrayView frame;   // [H, W, 3] uint8
   ArrayView affine;  // [N, 2, 3] frame → crop, float32 or float64
@@ -54,12 +75,13 @@ struct CropNormalize {
 template <class Args>
 using CpuKernel = void (*)(const Args& args, int64_t begin, int64_t end);
 
-#define EDGEPOSE_CPU_KERNELS(level)                                           \
-  namespace level {                                                           \
-  void crop_normalize(const CropNormalize& args, int64_t begin, int64_t end); \
-  void simcc_decode(const SimccDecode& args, int64_t begin, int64_t end);     \
-  void simcc_encode(const SimccEncode& args, int64_t begin, int64_t end);     \
-  void simcc_kl_div(const SimccKlDiv& args, int64_t begin, int64_t end);      \
+#define EDGEPOSE_CPU_KERNELS(level)                                                       \
+  namespace level {                                                                       \
+  void crop_normalize(const CropNormalize& args, int64_t begin, int64_t end);             \
+  void simcc_decode(const SimccDecode& args, int64_t begin, int64_t end);                 \
+  void simcc_gaussian_kl_div(const SimccGaussianKlDiv& args, int64_t begin, int64_t end); \
+  void simcc_encode(const SimccEncode& args, int64_t begin, int64_t end);                 \
+  void simcc_kl_div(const SimccKlDiv& args, int64_t begin, int64_t end);                  \
   }
 EDGEPOSE_CPU_KERNELS(scalar)
 EDGEPOSE_CPU_KERNELS(baseline)
@@ -73,6 +95,7 @@ namespace gpu {
 void crop_normalize(const CropNormalize& args, void* stream);
 void simcc_decode(const SimccDecode& args, void* stream);
 void simcc_encode(const SimccEncode& args, void* stream);
+void simcc_gaussian_kl_div(const SimccGaussianKlDiv& args, void* stream);
 void simcc_kl_div(const SimccKlDiv& args, void* stream);
 }
 

@@ -232,6 +232,12 @@ struct KlRow {
 
 constexpr float kLn2 = 0.693147181f;
 
+// The largest value of a label's row: at its centre, or at the end that is nearest to it.
+EDGEPOSE_HD float label_peak(const LabelRule& rule, const LabelAxis& axis, float centre) {
+  const float nearest = ::rintf(centre), last = static_cast<float>(axis.bins - 1);
+  return label_value(rule, axis, (nearest < 0.0f ? 0.0f : nearest < last ? nearest : last) - centre);
+}
+
 EDGEPOSE_HD KlRow finish_kl(const KlRule& rule, const KlSums& s, float weight) {
   KlRow row;
   if (rule.target_beta > 0.0f) {

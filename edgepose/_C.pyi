@@ -45,6 +45,22 @@ def simcc_encode(
     out: tuple[Any, Any, Any] | None,
     /,
 ) -> tuple[Any, Any, Any]: ...
+def simcc_gaussian_kl_div(
+    simcc_x: Any,
+    simcc_y: Any,
+    keypoints: Any,
+    visible: Any,
+    split_ratio: float,
+    sigma: Sequence[float],
+    center: str,
+    normalize: bool,
+    beta: float,
+    target_beta: float | None,
+    bin_mean: bool,
+    loss: Any,
+    grad: tuple[Any, Any] | None,
+    /,
+) -> Any: ...
 def simcc_kl_div(
     student: Any, target: Any, beta: float, target_beta: float | None, weight: Any, loss: Any, grad: Any, /
 ) -> Any: ...

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from . import _C
 
-__all__ = ["crop_normalize", "simcc_decode", "simcc_encode", "simcc_kl_div"]
+__all__ = ["crop_normalize", "simcc_decode", "simcc_encode", "simcc_gaussian_kl_div", "simcc_kl_div"]
 
 _LIB = torch.library.Library("edgepose", "DEF")  # type: ignore[no-untyped-call]
 
@@ -258,13 +258,17 @@ def _kl_setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) 
 
 
 def _kl_backward(ctx: Any, upstream: Tensor, _: Any) -> tuple[Tensor | None, ...]:
+    return (_chain("simcc_kl_div", ctx.saved_tensors[0], upstream),) + (None,) * 5
+
+
+def _chain(op: str, grad: Tensor, upstream: Tensor) -> Tensor:
+    """The gradient [N, K, B] that the forward pass has left, times that of the loss [N, K]."""
     if torch.is_grad_enabled():  # create_graph=True; what comes out of here would pass for a constant
-        raise RuntimeError("simcc_kl_div: has a first derivative only; call backward without create_graph")
-    (grad,) = ctx.saved_tensors
+        raise RuntimeError(f"{op}: has a first derivative only; call backward without create_graph")
     # A plain sum, the common end of a loss, scales nothing: a look at [N, K] values saves a pass over [N, K, B]. On a
     # GPU looking costs more than it saves, and a tracer's tensors, which are of other types, have no values to look at.
     plain_sum = type(upstream) is Tensor and upstream.device.type == "cpu" and bool((upstream == 1).all())
-    return (grad if plain_sum else grad * upstream.unsqueeze(-1).to(grad.dtype),) + (None,) * 5
+    return grad if plain_sum else grad * upstream.unsqueeze(-1).to(grad.dtype)
 
 
 _simcc_kl_div = _define(
@@ -291,4 +295,101 @@ def simcc_kl_div(
     """
     want_grad = student.requires_grad and torch.is_grad_enabled()
     loss: Tensor = _simcc_kl_div(student, target, weight, beta, target_beta, want_grad)[0]
+    return loss
+
+
+# ---- simcc_gaussian_kl_div ----
+
+
+def _gaussian_kl_outputs(simcc_x: Tensor, simcc_y: Tensor, want_grad: bool) -> tuple[Tensor, Tensor, Tensor]:
+    loss = simcc_x.new_empty(simcc_x.shape[:2], dtype=torch.float32)
+    grads = (axis.new_empty(axis.shape if want_grad else (0, 0, 0)) for axis in (simcc_x, simcc_y))
+    return loss, *grads  # type: ignore[return-value]
+
+
+def _gaussian_kl(
+    simcc_x: Tensor,
+    simcc_y: Tensor,
+    keypoints: Tensor,
+    visible: Tensor,
+    split_ratio: float,
+    sigma: list[float],
+    center: str,
+    normalize: bool,
+    beta: float,
+    target_beta: float | None,
+    bin_mean: bool,
+    want_grad: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    if simcc_x.ndim != 3:
+        raise ValueError(f"simcc_gaussian_kl_div: simcc_x expected shape [N, K, Wx], got {list(simcc_x.shape)}")
+    x, y, points, shown = _plain(simcc_x), _plain(simcc_y), _plain(keypoints), _plain(visible)
+    loss, *grads = _gaussian_kl_outputs(simcc_x, simcc_y, want_grad)
+    out = (grads[0], grads[1]) if want_grad else None
+    _C.simcc_gaussian_kl_div(
+        x, y, points, shown, split_ratio, sigma, center, normalize, beta, target_beta, bin_mean, loss, out
+    )
+    return loss, grads[0], grads[1]
+
+
+def _gaussian_kl_setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    if inputs[2].requires_grad or inputs[3].requires_grad:
+        raise ValueError(
+            "simcc_gaussian_kl_div: keypoints and visible expected without requires_grad, got one with it; detach() it"
+        )
+    ctx.mark_non_differentiable(output[1], output[2])
+    ctx.save_for_backward(output[1], output[2])
+
+
+def _gaussian_kl_backward(ctx: Any, upstream: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+    grads = (_chain("simcc_gaussian_kl_div", grad, upstream) for grad in ctx.saved_tensors)
+    wanted = ctx.needs_input_grad
+    return *(grad if wanted[i] else None for i, grad in enumerate(grads)), *(None,) * 10
+
+
+_simcc_gaussian_kl_div = _define(
+    "simcc_gaussian_kl_div(Tensor simcc_x, Tensor simcc_y, Tensor keypoints, Tensor visible, float split_ratio, "
+    "float[] sigma, str center, bool normalize, float beta, float? target_beta, bool bin_mean, bool want_grad)"
+    " -> (Tensor, Tensor, Tensor)",
+    _gaussian_kl,
+    lambda simcc_x, simcc_y, *rest: _gaussian_kl_outputs(simcc_x, simcc_y, want_grad=rest[-1]),
+)
+torch.library.register_autograd(
+    "edgepose::simcc_gaussian_kl_div", _gaussian_kl_backward, setup_context=_gaussian_kl_setup, lib=_LIB
+)
+
+
+def simcc_gaussian_kl_div(
+    simcc_x: Tensor,  # [N, K, Wx] float32, float16 or bfloat16
+    simcc_y: Tensor,  # [N, K, Wy]
+    keypoints: Tensor,  # [N, K, 2] float32 or float64, pixels of the crop
+    visible: Tensor,  # [N, K] float32 or float64
+    *,
+    sigma: tuple[float, float],
+    split_ratio: float = 2.0,
+    center: str = "round",
+    normalize: bool = False,
+    beta: float = 1.0,
+    target_beta: float | None = None,
+    bin_mean: bool = False,
+) -> Tensor:
+    """target_weight · divergence to Gaussian labels, [N, K] float32, differentiable once in the logits.
+
+    No label tensor is made. See `edgepose.ops.simcc_gaussian_kl_div`.
+    """
+    want_grad = (simcc_x.requires_grad or simcc_y.requires_grad) and torch.is_grad_enabled()
+    loss: Tensor = _simcc_gaussian_kl_div(
+        simcc_x,
+        simcc_y,
+        keypoints,
+        visible,
+        split_ratio,
+        sigma,
+        center,
+        normalize,
+        beta,
+        target_beta,
+        bin_mean,
+        want_grad,
+    )[0]
     return loss

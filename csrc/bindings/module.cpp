@@ -16,6 +16,7 @@ PYBIND11_MODULE(_C, m, pybind11::mod_gil_not_used()) {
   m.def("crop_normalize", &crop_normalize);
   m.def("simcc_decode", &simcc_decode);
   m.def("simcc_encode", &simcc_encode);
+  m.def("simcc_gaussian_kl_div", &simcc_gaussian_kl_div);
   m.def("simcc_kl_div", &simcc_kl_div);
   m.def("simd_levels", &simd_levels, "SIMD levels this processor can run, slowest first.");
   m.def("simd_level", &simd_level, "The SIMD level in use.");

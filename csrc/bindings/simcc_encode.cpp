@@ -1,5 +1,4 @@
-#include <cmath>
-
+#include "label_tables.h"
 #include "launch.h"
 #include "ops.h"
 
@@ -8,7 +7,6 @@ namespace {
 
 constexpr const char* kOp = "simcc_encode";
 constexpr double kSqrtTau = 2.5066282746310002;  // √(2π)
-constexpr int64_t kMaxOrigin = 1 << 16;          // a table beyond this does not pay
 
 LabelAxis label_axis(std::string_view kind, int64_t bins, double sigma, bool normalize, double smoothing) {
   LabelAxis axis{static_cast<int32_t>(bins), static_cast<float>(sigma), 3.0f * static_cast<float>(sigma), 1.0f, 0.0f};
@@ -26,28 +24,6 @@ Label label_named(std::string_view kind) {
   if (kind == "laplace") return Label::laplace;
   if (kind == "smooth" || kind == "onehot") return Label::spike;
   value_error(kOp, "kind expected 'gaussian', 'smooth', 'onehot' or 'laplace', got '" + std::string(kind) + "'");
-}
-
-// A label on a whole bin, at every distance that a window of one row can see. `origin` is the centre's place.
-struct LabelTable {
-  std::vector<char> bytes;
-  int64_t origin = 0;
-  const void* data() const { return bytes.empty() ? nullptr : bytes.data(); }
-};
-
-LabelTable make_table(const LabelRule& rule, const LabelAxis& axis, DType dtype) {
-  LabelTable table;
-  table.origin = axis.bins + static_cast<int64_t>(std::ceil(axis.reach)) + 2;
-  if (rule.exact || table.origin > kMaxOrigin) return table;
-  table.bytes.resize((2 * table.origin + 1) * item_size(dtype));
-  visit_float(dtype, [&](auto tag) {
-    auto* values = reinterpret_cast<typename decltype(tag)::type*>(table.bytes.data());
-    for (int64_t d = 0; d <= table.origin; ++d) {
-      put(values + table.origin + d, label_value(rule, axis, static_cast<float>(d)));
-      values[table.origin - d] = values[table.origin + d];
-    }
-  });
-  return table;
 }
 
 }  // namespace
@@ -97,8 +73,8 @@ py::object simcc_encode(py::object keypoints, py::object visible, py::object inp
                label_axis(kind_name, Wy, widths.second, normalize, eps)};
   LabelTable table_x, table_y;
   if (!points.view().device.cuda && N * K > 0) {
-    table_x = make_table(args.rule, args.rule.x, ox.view().dtype);
-    table_y = make_table(args.rule, args.rule.y, oy.view().dtype);
+    table_x = make_label_table(args.rule, args.rule.x, ox.view().dtype);
+    table_y = make_label_table(args.rule, args.rule.y, oy.view().dtype);
     args.table_x = table_x.data(), args.origin_x = table_x.origin;
     args.table_y = table_y.data(), args.origin_y = table_y.origin;
   }

@@ -88,6 +88,23 @@ KlSums sum_row(const float* s, const float* t, int bins, const KlRule& rule, flo
   });
 }
 
+// As sum_row, for a target whose numerators and own shares lie in tables.
+template <bool Soft>
+KlSums sum_row_to_table(const float* s, const float* target, const float* own, int bins, const KlRule& rule, float* es) {
+  const float s_peak = row_max(s, bins);
+  const vf s_scale = splat(rule.beta * kLog2e);
+  return sum_stretches(bins, [&](int i, int count, VectorSums& sums) {
+    const vf d = (load_padded(s + i, count, s_peak) - s_peak) * s_scale;
+    const vf e = only_first(exp2_nonpositive(d), count), p = load_padded(target + i, count, 0.0f);
+    const vf share = load_padded(own + i, count, 0.0f);
+    sums.student += e;
+    sums.target += p;
+    sums.cross = fma(Soft ? -p : p, d, Soft ? sums.cross + share : sums.cross);
+    if (!Soft) sums.entropy += share;
+    if (es) store(es + i, e);
+  });
+}
+
 // gradient_i = student_scale · es_i − target_scale · p_i, in the student's dtype.
 inline void write_gradient(char* out, DType dtype, const float* es, const float* p, int bins, const KlRow& row) {
   const vf a = splat(row.student_scale), b = splat(-row.target_scale);

@@ -10,6 +10,13 @@ from __future__ import annotations
 
 from . import reference
 from .crop import crop_normalize
-from .simcc import simcc_decode, simcc_encode, simcc_kl_div
+from .simcc import simcc_decode, simcc_encode, simcc_gaussian_kl_div, simcc_kl_div
 
-__all__ = ["crop_normalize", "reference", "simcc_decode", "simcc_encode", "simcc_kl_div"]
+__all__ = [
+    "crop_normalize",
+    "reference",
+    "simcc_decode",
+    "simcc_encode",
+    "simcc_gaussian_kl_div",
+    "simcc_kl_div",
+]

@@ -212,6 +212,38 @@ def simcc_kl_div(
     return loss
 
 
+def simcc_gaussian_kl_div(
+    simcc_x: Floats,  # [N, K, Wx]
+    simcc_y: Floats,  # [N, K, Wy]
+    keypoints: Floats,  # [N, K, 2]
+    visible: Floats,  # [N, K]
+    *,
+    sigma: tuple[float, float],
+    split_ratio: float = 2.0,
+    center: str = "round",
+    normalize: bool = False,
+    beta: float = 1.0,
+    target_beta: float | None = None,
+    bin_mean: bool = False,
+    loss: Floats | None = None,
+    grad: tuple[Floats, Floats] | None = None,
+) -> Floats:
+    """In float64, as `simcc_kl_div`."""
+    bins = simcc_x.shape[-1], simcc_y.shape[-1]
+    size = (bins[0] + 0.5) / split_ratio, (bins[1] + 0.5) / split_ratio  # any size with so many bins
+    options: dict[str, Any] = {"input_size": size, "split_ratio": split_ratio, "sigma": sigma}
+    *labels, weight = simcc_encode(keypoints, visible, **options, center=center, normalize=normalize)
+    result = np.zeros(weight.shape)
+    for axis, logits in enumerate((simcc_x, simcc_y)):
+        factor = weight.astype(np.float64) / (bins[axis] if bin_mean else 1)
+        slope = None if grad is None else grad[axis]
+        result += simcc_kl_div(logits, labels[axis], beta=beta, target_beta=target_beta, weight=factor, grad=slope)
+    if loss is None:
+        return result
+    loss[...] = result
+    return loss
+
+
 def _bilinear(frame: Floats, x: Floats, y: Floats) -> Floats:  # [H, W, C], [...], [...] → [..., C]
     """Values between pixels; everything outside the frame is 0."""
     height, width = frame.shape[:2]

@@ -110,3 +110,52 @@ def simcc_kl_div(
     Source: mmpose losses/classification_loss.py, SimCC lib/core/loss.py (spec §A.4, §B.4, §C.2).
     """
     return _C.simcc_kl_div(student, target, beta, target_beta, weight, loss, grad)
+
+
+def simcc_gaussian_kl_div(
+    simcc_x: Any,  # [N, K, Wx] float32, float16 or bfloat16
+    simcc_y: Any,  # [N, K, Wy]
+    keypoints: Any,  # [N, K, 2] float32 or float64, pixels of the crop
+    visible: Any,  # [N, K] float32 or float64
+    *,
+    sigma: tuple[float, float],
+    split_ratio: float = 2.0,
+    center: str = "round",
+    normalize: bool = False,
+    beta: float = 1.0,
+    target_beta: float | None = None,
+    bin_mean: bool = False,
+    loss: Any = None,  # [N, K] float32
+    grad: tuple[Any, Any] | None = None,  # [N, K, Wx], [N, K, Wy] of the logits' dtype
+) -> Any:
+    """The divergence of logits to Gaussian labels that are never written down.
+
+    `simcc_encode` of the keypoints followed by `simcc_kl_div` of both axes, in one pass over the logits.
+
+    Args:
+        simcc_x, simcc_y: logits; their bins say how large the crop is.
+        keypoints, visible, sigma, split_ratio, center, normalize: as for `simcc_encode`.
+        beta, target_beta: as for `simcc_kl_div`.
+        bin_mean: divide the divergence of each axis by its number of bins.
+        loss, grad: arrays to write into. `grad` receives the gradients of the loss in `simcc_x` and `simcc_y`.
+
+    Returns:
+        loss [N, K] float32: target_weight · (divergence in x + divergence in y). Points of weight 0 cost nothing.
+
+    Source: mmpose codecs/simcc_label.py, losses/classification_loss.py (spec §B.3, §B.4).
+    """
+    return _C.simcc_gaussian_kl_div(
+        simcc_x,
+        simcc_y,
+        keypoints,
+        visible,
+        split_ratio,
+        sigma,
+        center,
+        normalize,
+        beta,
+        target_beta,
+        bin_mean,
+        loss,
+        grad,
+    )

@@ -1,0 +1,75 @@
+// simcc_gaussian_kl_div on the CPU: as simcc_kl_div, against labels that exist only as a window of a table.
+#include "kl_rows.h"
+
+namespace edgepose {
+inline namespace EDGEPOSE_LEVEL {
+namespace {
+
+// A label that no table holds: exact centres, huge widths, points without a label.
+void write_label(float* row, const LabelRule& rule, const LabelAxis& axis, float centre, bool drawn) {
+  const vf step = to_float(lane_numbers());
+  for (int i = 0; i < axis.bins; i += kLanes)  // the row has room for a whole last vector
+    store(row + i, drawn ? label_value(rule, axis, step + static_cast<float>(i) - centre) : splat(0.0f));
+}
+
+struct Axis {
+  const ArrayView &logits, &grad;
+  const LabelAxis& label;
+  const KlTable& table;
+  float factor;
+};
+
+// Returns the loss of one axis of one point, already weighted.
+template <bool Soft>
+float diverge(const SimccGaussianKlDiv& a, const Axis& axis, int64_t n, int64_t k, const LabelPoint& point, float centre,
+              Scratch& scratch, int64_t room) {
+  const int bins = axis.label.bins;
+  const float* s = widened(axis.logits.at(n, k), axis.logits.dtype, bins, scratch.at(0));
+  float *es = axis.grad ? scratch.at(2 * room) : nullptr, *et = scratch.at(3 * room);
+  const float* target = et;
+  KlSums sums;
+  if (axis.table.target && point.drawn) {
+    const int64_t start = axis.table.origin - static_cast<int64_t>(centre);
+    target = axis.table.target + start;
+    sums = sum_row_to_table<Soft>(s, target, axis.table.own + start, bins, a.rule, es);
+  } else {
+    float* label = scratch.at(room);
+    write_label(label, a.label, axis.label, centre, point.drawn);
+    sums = sum_row<Soft>(s, label, bins, a.rule, es, et);
+    if (!Soft) target = label;
+  }
+  const KlRow row = finish_kl(a.rule, sums, point.weight * axis.factor);
+  if (axis.grad) write_gradient(axis.grad.at(n, k), axis.grad.dtype, es, target, bins, row);
+  return row.loss;
+}
+
+template <bool Soft>
+void gaussian_kl_range(const SimccGaussianKlDiv& a, int64_t begin, int64_t end) {
+  const int64_t K = a.simcc_x.shape[1], Wx = a.simcc_x.shape[2], Wy = a.simcc_y.shape[2];
+  const int64_t room = (Wx > Wy ? Wx : Wy) + kLanes;
+  Scratch scratch(4 * room);
+  const Axis x{a.simcc_x, a.grad_x, a.label.x, a.table_x, a.factor_x}, y{a.simcc_y, a.grad_y, a.label.y, a.table_y, a.factor_y};
+  for (int64_t item = begin; item < end; ++item) {
+    const int64_t n = item / K, k = item % K;
+    const LabelPoint point = label_point(a.label, a.keypoints, a.visible, n, k);
+    float* loss = reinterpret_cast<float*>(a.loss.at(n, k));
+    if (point.weight != 0.0f) {
+      *loss = diverge<Soft>(a, x, n, k, point, point.x, scratch, room) + diverge<Soft>(a, y, n, k, point, point.y, scratch, room);
+      continue;
+    }
+    *loss = 0.0f;
+    if (a.grad_x) {
+      std::memset(a.grad_x.at(n, k), 0, Wx * item_size(a.grad_x.dtype));
+      std::memset(a.grad_y.at(n, k), 0, Wy * item_size(a.grad_y.dtype));
+    }
+  }
+}
+
+}  // namespace
+
+void simcc_gaussian_kl_div(const SimccGaussianKlDiv& args, int64_t begin, int64_t end) {
+  (args.rule.target_beta > 0 ? gaussian_kl_range<true> : gaussian_kl_range<false>)(args, begin, end);
+}
+
+}  // namespace EDGEPOSE_LEVEL
+}  // namespace edgepose
