@@ -42,12 +42,13 @@ def _overlap(a: Float, b: Float) -> tuple[Float, Float, Float]:
 
 def nms(bboxes: Float, scores: Float, threshold: float) -> NDArray[np.int64]:  # [N, 4], [N] -> [M]
     """Indices of the boxes that survive greedy suppression at that IoU, best first."""
-    overlaps = iou_matrix(bboxes, bboxes)
-    kept: list[int] = []
-    for index in np.argsort(-scores, kind="stable"):
-        if (overlaps[index, kept] <= threshold).all():
-            kept.append(int(index))
-    return np.array(kept, np.int64)
+    order = np.argsort(-scores, kind="stable")
+    rivals = iou_matrix(bboxes[order], bboxes[order]) > threshold
+    alive = np.ones(len(order), bool)
+    for n in range(len(order)):
+        if alive[n]:
+            alive[n + 1 :] &= ~rivals[n, n + 1 :]
+    return order[alive]
 
 
 def clip_boxes(boxes: Float, size: tuple[int, int]) -> Float:  # [N, 4] xyxy; size (W, H)

@@ -1,8 +1,8 @@
-"""Person detectors: an ONNX file in, boxes out. RTMDet and YOLOX files are recognised by their outputs."""
+"""Person detectors: an ONNX file in, boxes out. edgepose-det, RTMDet and YOLOX are recognised by their outputs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from . import models
 from .boxes import clip_boxes, nms
 from .errors import EdgeposeError
 from .modelcard import ModelCard
@@ -19,7 +20,10 @@ from .transforms import normalize
 Float = NDArray[np.float32]
 
 _PAD = 114  # grey of the letterbox border that these nets were trained with
-_LONG_SIDE = 416  # for files with a dynamic input
+_LONG_SIDE = 416  # for files with a dynamic input and without a card
+_THRESHOLD = 0.4  # for files whose card names none
+_CANDIDATES = 300  # boxes of a frame that suppression looks at, the best
+_LARGEST_LOG = 4.0  # of a distance in strides: exp(4) of them reach beyond any canvas
 _STRIDES = (8, 16, 32)
 _PERSON = 0  # its class in COCO and in person-only nets
 # What each family normalises with, in its own channel order.
@@ -30,57 +34,92 @@ _YOLOX = ModelCard("yolox", "detector", channel_order="bgr", mean=(0, 0, 0), std
 
 
 class Detector:
-    """Finds people in a frame.
+    """Finds people in frames.
 
-    Known outputs: ``dets [1, M, 5]`` with ``labels [1, M]`` (suppression inside), one ``[1, A, 5 + C]`` array
-    (YOLOX), or class and distance maps per stride (RTMDet). ``threshold`` is the lowest score that is
-    reported, ``nms_iou`` the overlap from which two boxes are one.
+    Known outputs: ``cells [N, 5, A]`` (edgepose-det), ``dets [1, M, 5]`` with ``labels [1, M]`` (suppression
+    inside), one ``[1, A, 5 + C]`` array (YOLOX), or class and distance maps per stride (RTMDet). ``model`` is
+    ``"default"``, a shipped model's name or a path. ``threshold`` is the lowest score that is reported (None: the
+    card's), ``nms_iou`` the overlap from which two boxes are one.
     """
 
     def __init__(
         self,
-        model: str | Path,
+        model: str | Path = "default",
         device: str = "auto",
-        threshold: float = 0.4,
+        threshold: float | None = None,
         nms_iou: float = 0.5,
         *,
         threads: int | None = None,
     ) -> None:
-        self.session = Session(model, device, threads)
-        self.threshold, self.nms_iou = threshold, nms_iou
+        self.session = Session(models.resolve(model, task="detector"), device, threads)
         if self.session.card is not None and self.session.card.task != "detector":
             raise EdgeposeError(f"{self.session.path.name} is a pose model: a detector is needed here.")
         self.card = self.session.card or _family(self.session)
+        self.threshold = self.card.thresholds.get("person", _THRESHOLD) if threshold is None else threshold
+        self.nms_iou = nms_iou
 
     def __call__(self, frame: NDArray[np.uint8]) -> tuple[Float, Float]:  # [H, W, 3] BGR -> [N, 4], [N]
         """Boxes (xyxy, pixels of the frame, inside it) and scores, best first."""
-        batch, zoom = self._letterbox(frame)
-        boxes, scores = _parse(self.session.run(batch), batch.shape[2:], self.session.path.name)
-        sure = scores >= self.threshold
-        boxes, scores = boxes[sure] / zoom, scores[sure]
-        kept = nms(boxes, scores, self.nms_iou)
-        height, width = frame.shape[:2]
-        return clip_boxes(boxes[kept], (width, height)), scores[kept].astype(np.float32)
+        return self.detect([frame])[0]
 
-    def _letterbox(self, frame: NDArray[np.uint8]) -> tuple[Float, np.float32]:
-        """The frame at the top left of a grey canvas, and by how much it was scaled."""
-        height, width = frame.shape[:2]
-        rows, columns = self._canvas(height, width)
-        zoom = np.float32(min(rows / height, columns / width))
-        size = (max(round(width * zoom), 1), max(round(height * zoom), 1))
-        canvas = np.full((rows, columns, 3), _PAD, np.uint8)
-        canvas[: size[1], : size[0]] = cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR)
-        batch = np.empty((1, 3, rows, columns), np.float32)
-        card = self.card
-        normalize(canvas, mean=card.mean, std=card.std, channel_order=card.channel_order, out=batch[0])
-        return batch, zoom
+    def detect(self, frames: Sequence[NDArray[np.uint8]]) -> list[tuple[Float, Float]]:
+        """The same for several frames [H, W, 3], of any sizes, in one call of the net where its file allows."""
+        if not frames:
+            return []
+        batch, zooms = self._letterbox(frames)
+        found = _parse(self._run(batch), batch.shape[2:], self.session.path.name)
+        return [
+            self._select(boxes / zoom, scores, frame.shape)
+            for boxes, scores, zoom, frame in zip(*found, zooms, frames, strict=True)
+        ]
+
+    def _run(self, batch: Float) -> dict[str, NDArray[Any]]:
+        """One call for all frames; one each where the file was made for a single frame, as with suppression inside."""
+        session = self.session
+        if not any(isinstance(shape[0], int) for shape in (session.input_shape, *session.outputs.values())):
+            return session.run(batch)
+        rows = [session.run(batch[n : n + 1]) for n in range(len(batch))]
+        return {name: _stack([row[name] for row in rows]) for name in rows[0]}
+
+    def _select(self, boxes: Float, scores: Float, shape: tuple[int, ...]) -> tuple[Float, Float]:
+        sure = np.flatnonzero(scores >= self.threshold)
+        best = sure[np.argsort(-scores[sure], kind="stable")[:_CANDIDATES]]
+        boxes, scores = boxes[best], scores[best]
+        kept = nms(boxes, scores, self.nms_iou)
+        return clip_boxes(boxes[kept], (shape[1], shape[0])), scores[kept].astype(np.float32)
+
+    def _letterbox(self, frames: Sequence[NDArray[np.uint8]]) -> tuple[Float, list[np.float32]]:
+        """Every frame at the top left of a grey canvas, and by how much it was scaled."""
+        sizes = [self._canvas(*frame.shape[:2]) for frame in frames]
+        rows, columns = (max(side) for side in zip(*sizes, strict=True))
+        batch = np.empty((len(frames), 3, rows, columns), np.float32)
+        zooms = []
+        for frame, out in zip(frames, batch, strict=True):
+            canvas, zoom = letterbox(frame, (columns, rows))
+            card = self.card
+            normalize(canvas, mean=card.mean, std=card.std, channel_order=card.channel_order, out=out)
+            zooms.append(zoom)
+        return batch, zooms
 
     def _canvas(self, height: int, width: int) -> tuple[int, int]:
         rows, columns = self.session.input_shape[2:]
         if isinstance(rows, int) and isinstance(columns, int):
             return rows, columns
-        zoom = _LONG_SIDE / max(height, width)  # a free size follows the frame's aspect: fewer pixels to look at
+        long = max(self.card.input_size) if self.session.card else _LONG_SIDE
+        zoom = long / max(height, width)  # a free size follows the frame's aspect: fewer pixels to look at
         return tuple(max(32, 32 * round(side * zoom / 32)) for side in (height, width))  # type: ignore[return-value]
+
+
+def letterbox(frame: NDArray[np.uint8], size: tuple[int, int]) -> tuple[NDArray[np.uint8], np.float32]:
+    """The frame [h, w, 3] at the top left of a grey canvas of ``size`` (W, H), and by how much it was scaled."""
+    height, width = frame.shape[:2]
+    zoom = np.float32(min(size[1] / height, size[0] / width))
+    scaled = max(round(width * zoom), 1), max(round(height * zoom), 1)
+    # Bilinear sampling skips pixels when it shrinks by more than half.
+    method = cv2.INTER_AREA if zoom < 0.5 else cv2.INTER_LINEAR
+    canvas = np.full((size[1], size[0], 3), _PAD, np.uint8)
+    canvas[: scaled[1], : scaled[0]] = cv2.resize(frame, scaled, interpolation=method)
+    return canvas, zoom
 
 
 def _family(session: Session) -> ModelCard:
@@ -91,40 +130,78 @@ def _family(session: Session) -> ModelCard:
     return _YOLOX if yolox and b"rtm_cls" not in content else _RTMDET
 
 
-def _parse(outputs: Mapping[str, NDArray[Any]], size: tuple[int, int], name: str) -> tuple[Float, Float]:
-    """Boxes [A, 4] and scores [A] of the canvas from whatever outputs the file has."""
+Found = tuple[Iterable[Float], Iterable[Float]]  # boxes [A, 4] and scores [A] of every canvas
+
+
+def _parse(outputs: Mapping[str, NDArray[Any]], size: tuple[int, int], name: str) -> Found:
+    """Boxes and scores of the canvases from whatever outputs the file has."""
     arrays = list(outputs.values())
     dets = next((a for a in arrays if a.ndim == 3 and a.shape[2] == 5), None)
     labels = next((a for a in arrays if a.ndim == 2), None)
     if dets is not None and labels is not None:
-        person = labels[0] == _PERSON
-        return dets[0, person, :4], dets[0, person, 4]
+        person = [row == _PERSON for row in labels]
+        return [d[p, :4] for d, p in zip(dets, person, strict=True)], [
+            d[p, 4] for d, p in zip(dets, person, strict=True)
+        ]
+    if len(arrays) == 1 and arrays[0].ndim == 3 and arrays[0].shape[1] == 5:
+        return decode_cells(arrays[0], size)
     if len(arrays) == 1 and arrays[0].ndim == 3 and arrays[0].shape[2] > 5:
-        return _parse_yolox(arrays[0][0], size)
+        return _parse_yolox(arrays[0], size)
     if len(arrays) == 6 and all(a.ndim == 4 for a in arrays):
         return _parse_distances(arrays, size)
     listed = ", ".join(f"{key} {list(a.shape)}" for key, a in outputs.items())
     raise EdgeposeError(f"{name} is no person detector that edgepose knows: its outputs are {listed}.")
 
 
-def _grid(size: tuple[int, int], stride: int) -> Float:  # -> [h · w, 2] cell indices (x, y)
-    rows, columns = size[0] // stride, size[1] // stride
-    return np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1).reshape(-1, 2).astype(np.float32)
+def _stack(rows: list[NDArray[Any]]) -> NDArray[Any]:
+    """Answers [1, M, …] of different lengths M as one [N, M, …]; what is missing is −1: a class of nobody."""
+    longest = max(row.shape[1] for row in rows)
+    out = np.full((len(rows), longest, *rows[0].shape[2:]), -1, rows[0].dtype)
+    for n, row in enumerate(rows):
+        out[n, : row.shape[1]] = row[0]
+    return out
 
 
-def _parse_yolox(rows: Float, size: tuple[int, int]) -> tuple[Float, Float]:  # [A, 5 + C]
+def _grid(size: tuple[int, int]) -> tuple[Float, Float]:  # -> [A, 2], [A, 1]
+    """Indices (x, y) of the cells of a canvas (H, W), fine strides first, and the stride of each."""
+    indices, strides = [], []
+    for stride in _STRIDES:
+        rows, columns = size[0] // stride, size[1] // stride
+        cells = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1).reshape(-1, 2)
+        indices.append(cells.astype(np.float32))
+        strides.append(np.full((len(cells), 1), stride, np.float32))
+    return np.concatenate(indices), np.concatenate(strides)
+
+
+def decode_cells(cells: Float, size: tuple[int, int]) -> tuple[Float, Float]:  # [N, 5, A] -> [N, A, 4], [N, A]
+    """Boxes (xyxy, pixels of the canvas (H, W)) and scores of edgepose-det's raw output.
+
+    A cell holds the person's logit and the logarithms of the distances, in strides, from the cell's centre to
+    the left, top, right and bottom edge.
+    """
+    indices, strides = _grid(size)
+    centers = (indices + np.float32(0.5)) * strides
+    sides = np.exp(np.minimum(cells[:, 1:], _LARGEST_LOG)).transpose(0, 2, 1) * strides
+    boxes = np.concatenate([centers - sides[..., :2], centers + sides[..., 2:]], axis=-1)
+    return boxes, _sigmoid(cells[:, 0])
+
+
+def _parse_yolox(rows: Float, size: tuple[int, int]) -> tuple[Float, Float]:  # [N, A, 5 + C]
     """Offsets and log sizes in strides, then objectness and classes, both already sigmoids."""
-    cells = np.concatenate([_grid(size, s) for s in _STRIDES])
-    strides = np.concatenate([np.full((len(_grid(size, s)), 1), s, np.float32) for s in _STRIDES])
-    center, half = (rows[:, :2] + cells) * strides, np.exp(rows[:, 2:4]) * strides / 2
-    return np.concatenate([center - half, center + half], axis=1), rows[:, 4] * rows[:, 5 + _PERSON]
+    indices, strides = _grid(size)
+    center, half = (rows[..., :2] + indices) * strides, np.exp(rows[..., 2:4]) * strides / 2
+    return np.concatenate([center - half, center + half], axis=-1), rows[..., 4] * rows[..., 5 + _PERSON]
 
 
-def _parse_distances(
-    maps: list[Float], size: tuple[int, int]
-) -> tuple[Float, Float]:  # 3 × [1, C, h, w], 3 × [1, 4, h, w]
-    """Class logits, and distances of the four edges in pixels from each cell's corner."""
-    logits = np.concatenate([m[0, _PERSON].reshape(-1) for m in maps[:3]])
-    sides = np.concatenate([m[0].reshape(4, -1).T for m in maps[3:]])
-    points = np.concatenate([_grid(size, s) * s for s in _STRIDES])
-    return np.concatenate([points - sides[:, :2], points + sides[:, 2:]], axis=1), 1 / (1 + np.exp(-logits))
+def _parse_distances(maps: list[Float], size: tuple[int, int]) -> tuple[Float, Float]:
+    """Class logits 3 × [N, C, h, w], and 3 × [N, 4, h, w] distances of the edges in pixels from each cell's corner."""
+    count = len(maps[0])
+    logits = np.concatenate([m[:, _PERSON].reshape(count, -1) for m in maps[:3]], axis=1)
+    sides = np.concatenate([m.reshape(count, 4, -1) for m in maps[3:]], axis=2).transpose(0, 2, 1)
+    indices, strides = _grid(size)
+    points = indices * strides
+    return np.concatenate([points - sides[..., :2], points + sides[..., 2:]], axis=-1), _sigmoid(logits)
+
+
+def _sigmoid(logits: Float) -> Float:
+    return np.asarray(1 / (1 + np.exp(-np.maximum(logits, -80))), np.float32)

@@ -45,7 +45,7 @@ class ModelCard:
     untrained: tuple[int, ...] = ()  # points without labels in the data: they leave with score 0
     # part -> [[raw, …], [seen, …]]: a piecewise linear map from the bare calibrated score to the one people see
     calibration: dict[str, list[list[float]]] = field(default_factory=dict)
-    thresholds: dict[str, float] = field(default_factory=dict)  # part -> show from this score on
+    thresholds: dict[str, float] = field(default_factory=dict)  # part (or "person") -> show from this score on
     licence: str = ""
     data: str = ""
     recipe: str = ""
@@ -66,7 +66,7 @@ class ModelCard:
         for part, (raw, seen) in self.calibration.items():
             if len(raw) != len(seen) or list(raw) != sorted(raw) or not all(0 <= s <= 1 for s in seen):
                 raise ValueError(f"ModelCard: calibration of {part} expected rising scores to [0, 1], got {raw}")
-        parts = set(self.skeleton.parts) if self.skeleton else set()
+        parts = {"person"} if self.task == "detector" else set(self.skeleton.parts) if self.skeleton else set()
         if unknown := sorted({*self.calibration, *self.thresholds} - parts):
             raise ValueError(f"ModelCard: calibration and thresholds expected parts of the skeleton, got {unknown}")
         count = self.skeleton.num_keypoints if self.skeleton else None

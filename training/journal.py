@@ -12,8 +12,8 @@ log = logging.getLogger("distill")
 class Journal:
     """Appends to `train.csv` and `valid.csv` in the run's folder, so that a resumed run continues them."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, measure: str = "mean OKS") -> None:
+        self.folder, self.measure = folder, measure
         folder.mkdir(parents=True, exist_ok=True)
         self.writer = self._tensorboard()
 
@@ -34,9 +34,10 @@ class Journal:
         )
         self._write("train", epoch, step, row)
 
-    def valid(self, epoch: int, step: int, oks: dict[str, float]) -> None:
-        log.info("epoch %d  mean OKS  %s", epoch, "  ".join(f"{part} {value:.3f}" for part, value in oks.items()))
-        self._write("valid", epoch, step, oks)
+    def valid(self, epoch: int, step: int, values: dict[str, float]) -> None:
+        text = "  ".join(f"{name} {value:.3f}" for name, value in values.items())
+        log.info("epoch %d  %s  %s", epoch, self.measure, text)
+        self._write("valid", epoch, step, values)
 
     def _write(self, table: str, epoch: int, step: int, row: dict[str, float]) -> None:
         path = self.folder / f"{table}.csv"
@@ -51,7 +52,7 @@ class Journal:
                 self.writer.add_scalar(f"{table}/{name}", value, step)
 
     def plot(self) -> Path | None:
-        """Loss terms and mean OKS over the steps, as `curves.png`; None where matplotlib is missing."""
+        """Loss terms and validation over the steps, as `curves.png`; None where matplotlib is missing."""
         try:
             from matplotlib.figure import Figure
         except ImportError:
@@ -68,7 +69,7 @@ class Journal:
             for name in rows[0]:
                 if name not in ("epoch", "step", *skip):
                     axes.plot([int(r["step"]) for r in rows], [float(r[name] or "nan") for r in rows], label=name)
-            axes.set(xlabel="step", title={"train": "loss terms", "valid": "mean OKS"}[table])
+            axes.set(xlabel="step", title={"train": "loss terms", "valid": self.measure}[table])
             axes.legend()
         figure.savefig(self.folder / "curves.png", dpi=100)
         return self.folder / "curves.png"

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..errors import EdgeposeError
 
 _FOLDER = Path(__file__).parent
-_DEFAULT = "edgepose-t"
+_DEFAULTS = {"pose": "edgepose-t", "detector": "edgepose-det"}
 
 
 def available() -> list[str]:
@@ -15,13 +15,18 @@ def available() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.onnx"))
 
 
-def resolve(model: str | Path) -> Path:
-    """The file behind ``"default"``, the name of a shipped model, or a path.
+def has_default(task: str) -> bool:
+    """Whether a model for the task ("pose", "detector") comes with this installation."""
+    return _DEFAULTS[task] in available()
+
+
+def resolve(model: str | Path, task: str = "pose") -> Path:
+    """The file behind ``"default"`` (of the task), the name of a shipped model, or a path.
 
     Raises EdgeposeError when there is no such file.
     """
     if str(model) == "default":
-        return _default()
+        return _default(task)
     if str(model) in available():
         return _FOLDER / f"{model}.onnx"
     path = Path(model).expanduser()
@@ -33,11 +38,11 @@ def resolve(model: str | Path) -> Path:
     return path
 
 
-def _default() -> Path:
-    path = _FOLDER / f"{_DEFAULT}.onnx"
-    if not path.is_file():
+def _default(task: str) -> Path:
+    if not has_default(task):
+        what, script = {"pose": ("model", "distill"), "detector": ("detector", "detector")}[task]
         raise EdgeposeError(
-            "This installation carries no default model: give one by its path, "
-            "or train one with `python training/distill.py`."
+            f"This installation carries no default {what}: give one by its path, "
+            f"or train one with `python training/{script}.py`."
         )
-    return path
+    return _FOLDER / f"{_DEFAULTS[task]}.onnx"
