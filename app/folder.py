@@ -37,7 +37,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 def natural_key(path: Path) -> list[tuple[bool, int, str]]:
     """Sorts frame2 before frame10."""
     parts = re.split(r"(\d+)", path.as_posix().lower())
-    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
+    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]  # "²" is a digit too
 
 
 class Folder(Source):

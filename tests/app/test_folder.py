@@ -12,7 +12,7 @@ from doubles import FakeEstimator
 
 from edgepose import EdgeposeError
 from edgepose_app import headless
-from edgepose_app.folder import Folder, read_picture
+from edgepose_app.folder import Folder, natural_key, read_picture
 from edgepose_app.source import open_source
 
 
@@ -106,3 +106,10 @@ def test_a_single_picture(folder: Path):
 def test_a_folder_without_pictures(tmp_path: Path):
     with pytest.raises(EdgeposeError, match="no pictures in this folder"):
         Folder(tmp_path)
+
+
+def test_names_with_digits_that_are_no_numbers(tmp_path: Path):
+    for name in ("a10.png", "a1²2.png", "a2.png", "a٣.png"):
+        (tmp_path / name).touch()
+    names = sorted(tmp_path.iterdir(), key=natural_key)
+    assert [path.name for path in names] == ["a1²2.png", "a2.png", "a٣.png", "a10.png"]
