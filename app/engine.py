@@ -200,7 +200,7 @@ class Engine:
         total = 1000 * (time.perf_counter() - start)
         result = Result(frame, poses, {**self.estimator.last_timings_ms, "pose": total})
         self.pose_rate.tick()
-        for listener in self.listeners:
+        for listener in tuple(self.listeners):  # the window adds and removes them meanwhile
             listener(result)
         lossless = not self.realtime and self.source is not None and not self.source.live
         self._results.put(result, wait=lossless)
