@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgepose import EdgeposeError
@@ -30,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="edgepose-app", description=DESCRIPTION)
     what = p.add_argument_group("what to look at", "default: the first camera, else the demo")
     source = what.add_mutually_exclusive_group()
-    source.add_argument("--camera", type=int, metavar="N", help="camera number, 0 is the first")
+    source.add_argument("--camera", type=_camera, metavar="N", help="camera number, 0 is the first")
     source.add_argument("--source", metavar="PATH|URL|FOLDER|demo", help="a video, picture or stream")
     what.add_argument("--sequence", action="store_true", help="the folder's pictures are frames of a video")
     model = p.add_argument_group("model")
@@ -43,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--save", metavar="PATH", help="annotated video (.mp4), picture, or folder of pictures")
     out.add_argument("--json", metavar="PATH", help="one JSON object a frame; - is standard output")
     out.add_argument("--headless", action="store_true", help="no window")
-    out.add_argument("--duration", type=float, metavar="SECONDS", help="stop after so much of the source")
+    out.add_argument("--duration", type=_seconds, metavar="SECONDS", help="stop after so much of the source")
     out.add_argument("--frames", type=_positive, metavar="N", help="stop after N frames")
     view = p.add_argument_group("view")
     view.add_argument("--threshold", type=_share, metavar="SCORE", help="hide points below (default: the model's)")
@@ -63,6 +65,22 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
     return int(text)
+
+
+def _camera(text: str) -> int:
+    if not text.isdecimal() or int(text) > 9999:  # what OpenCV counts in is narrow
+        raise argparse.ArgumentTypeError(f"expected a camera's number, 0 is the first, got {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected seconds, more than 0, got {text!r}")
+    return value
 
 
 def _share(text: str) -> float:
@@ -186,6 +204,7 @@ def _headless(setup: Setup) -> int:
     from .drift import Drift
     from .keeper import OUTPUT
     from .overlay import Look
+    from .sinks import close_all
 
     args, source = setup.args, setup.source
     demo = isinstance(source, Demo)
@@ -193,6 +212,8 @@ def _headless(setup: Setup) -> int:
     sinks = _sinks(setup, str(OUTPUT / "demo.mp4") if demo and not args.save else args.save)
     human = sys.stderr if args.json == "-" else sys.stdout
     print(f"{source.description} → {_model_line(setup)}", file=human, flush=True)
+    # A service manager's way of saying Ctrl-C: a video that is not finished cannot be played.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         report = headless.run(
             source,
@@ -204,7 +225,8 @@ def _headless(setup: Setup) -> int:
             progress=lambda text: print(text, file=sys.stderr, flush=True),
         )
     finally:
-        written = [said for sink in sinks if (said := sink.close())]
+        signal.signal(signal.SIGTERM, before)
+        written = close_all(sinks)
     print(report.text(), file=human)
     if demo:
         table = OUTPUT / "demo_timings.txt"
@@ -220,6 +242,7 @@ def _sinks(setup: Setup, save: str | None) -> list[Sink]:
     from .overlay import Look
     from .sinks import JsonLines, save_sink
 
+    _spare_the_source(setup, save)
     sinks: list[Sink] = []
     if save:
         look = Look(threshold=setup.args.threshold)
@@ -227,6 +250,23 @@ def _sinks(setup: Setup, save: str | None) -> list[Sink]:
     if setup.args.json:
         sinks.append(JsonLines(setup.args.json))
     return sinks
+
+
+def _spare_the_source(setup: Setup, save: str | None) -> None:
+    """No output may replace what it was made from, nor another output."""
+    from .source import PICTURE_SUFFIXES, local_path
+
+    path = local_path(setup.spec)
+    taken = set() if path is None else {path.resolve()}
+    if path is not None and path.suffix.lower() in PICTURE_SUFFIXES:
+        taken.add(path.resolve().parent)  # a folder to save in keeps the names of the pictures
+    for option, out in (("--save", save), ("--json", setup.args.json)):
+        if out and out != "-":
+            if Path(out).resolve() in taken:
+                raise EdgeposeError(
+                    f"{option} {out}: would overwrite the source or another output; choose another place"
+                )
+            taken.add(Path(out).resolve())
 
 
 def _model_line(setup: Setup) -> str:

@@ -26,6 +26,11 @@ class Keeper:
     def recording(self) -> bool:
         return self._recorder is not None
 
+    @property
+    def failed(self) -> bool:
+        """Whether the recording cannot go on; `stop` says why."""
+        return self._recorder is not None and self._recorder.error is not None
+
     def save_picture(self, result: Result, look: Look) -> str:
         """The picture of `result` in its own size, with the poses."""
         path = OUTPUT / time.strftime("pose-%Y%m%d-%H%M%S.png")

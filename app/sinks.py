@@ -19,12 +19,15 @@ from edgepose.formats import frame_record
 
 from .engine import Result
 from .overlay import Cast, Look, compose, letterbox
-from .source import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from .source import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Frame
 from .status import count_of
 
 
 class Sink(Protocol):
-    """Takes every result in order; `close` finishes the file and says what was written."""
+    """Takes every result in order; `close` finishes the file and says what was written.
+
+    Both raise EdgeposeError when the file cannot be written; `close` may be called after that.
+    """
 
     def write(self, result: Result) -> None: ...
 
@@ -55,15 +58,27 @@ class JsonLines:
             size=(frame.image.shape[1], frame.image.shape[0]),
             timings_ms=result.timings_ms,
         )
-        self._file.write(json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n")
+        try:
+            self._file.write(json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n")
+        except BrokenPipeError:  # the reader has had enough: no mistake
+            raise
+        except OSError as error:
+            raise EdgeposeError(self._cut_short(error)) from error
         self._count += 1
 
     def close(self) -> str:
         if self._path == "-":
             self._file.flush()
             return ""
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError as error:
+            raise EdgeposeError(self._cut_short(error)) from error
         return f"{self._path}: {count_of(self._count, 'line', 'lines')}"
+
+    def _cut_short(self, error: OSError) -> str:
+        lines = count_of(self._count, "line", "lines")
+        return f"{self._path}: cut short after {lines} ({error.strerror}); choose another place for --json"
 
 
 class VideoSink:
@@ -79,7 +94,8 @@ class VideoSink:
 
     def write(self, result: Result) -> None:
         image = compose(result.frame.image, result.poses, self._cast, self._look)
-        image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]  # chroma is stored at half size
+        height, width = (max(2, side // 2 * 2) for side in image.shape[:2])  # chroma is stored at half size
+        image = letterbox(image[:height, :width], (width, height))
         if self._writer is None:
             self._start = result.frame.time
             self._writer = self._open(image)
@@ -100,6 +116,8 @@ class VideoSink:
         if self._writer is None:
             return f"{self._path}: not written, there were no frames"
         self._writer.release()
+        if not _plays(self._path):  # the writer itself never says that the disk is full
+            raise EdgeposeError(f"{self._path}: the video could not be finished; is the disk full?")
         return f"{self._path}: {self._written / self._fps:.1f} s of annotated video"
 
     def _open(self, image: NDArray[np.uint8]) -> cv2.VideoWriter:
@@ -111,6 +129,16 @@ class VideoSink:
         return writer
 
 
+def _plays(path: str) -> bool:
+    """Whether a video has its index and a first frame."""
+    capture = cv2.VideoCapture(path)
+    try:
+        return bool(capture.read()[0])
+    finally:
+        capture.release()
+
+
+_COLOURED = frozenset([".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"])
 # Of each format its own; OpenCV's default for WebP is lossless and takes a quarter of a second a picture.
 _QUALITY = [cv2.IMWRITE_WEBP_QUALITY, 90, cv2.IMWRITE_JPEG_QUALITY, 92]
 
@@ -124,16 +152,26 @@ class PictureSink:
         self._count = 0
 
     def write(self, result: Result) -> None:
-        name = result.frame.file or f"frame{result.frame.index:06d}.jpg"
-        path = _made(self._path if self._single else self._path / name)
+        path = _made(self._path if self._single else self._path / self._name(result.frame))
         image = compose(result.frame.image, result.poses, self._cast, self._look)
-        try:
-            done = cv2.imwrite(str(path), image, _QUALITY)
+        reason = "this format cannot hold it"
+        try:  # encoded in memory, because cv2.imwrite cannot open every path on Windows
+            done, data = cv2.imencode(path.suffix, image, _QUALITY)
+            if done:
+                data.tofile(path)
         except cv2.error:
             done = False
+        except OSError as error:
+            done, reason = False, error.strerror or str(error)
         if not done:
-            raise EdgeposeError(f"{path}: cannot be written; choose another place for --save")
+            raise EdgeposeError(f"{path}: cannot be written ({reason}); choose another place for --save")
         self._count += 1
+
+    @staticmethod
+    def _name(frame: Frame) -> str:
+        """The frame's own name, with another ending where the format could not hold colours at every size."""
+        name = frame.file or f"frame{frame.index:06d}.jpg"
+        return name if Path(name).suffix.lower() in _COLOURED else f"{name}.png"
 
     def close(self) -> str:
         return f"{self._path}: {count_of(self._count, 'annotated picture', 'annotated pictures')}"
@@ -147,6 +185,20 @@ def save_sink(path: str, fps: float, cast: Cast, look: Look) -> Sink:
     if suffix in PICTURE_SUFFIXES or not suffix:
         return PictureSink(path, cast, look)
     raise EdgeposeError(f"--save {path}: unknown ending {suffix}; use .mp4, .png, or a folder without ending")
+
+
+def close_all(sinks: Sequence[Sink]) -> list[str]:
+    """Finish all files, even where one of them fails; what was written, one sentence a file."""
+    said: list[str] = []
+    failed: Exception | None = None
+    for sink in sinks:
+        try:
+            said.append(sink.close())
+        except (EdgeposeError, OSError) as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
+    return [sentence for sentence in said if sentence]
 
 
 class Recorder:
@@ -171,10 +223,15 @@ class Recorder:
             self.dropped += 1
 
     def close(self) -> list[str]:
-        """Finish the files; what was written, one sentence a file."""
+        """Finish the files; what was written, what was not, one sentence each."""
         self._queue.put(None)
         self._thread.join()
-        said = [said for sink in self._sinks if (said := sink.close())]
+        try:
+            said = close_all(self._sinks)
+        except (EdgeposeError, OSError) as error:
+            said, self.error = [], self.error or error
+        if self.dropped:
+            said.append(f"{count_of(self.dropped, 'frame was', 'frames were')} left out: the disk is too slow")
         return [*said, *([f"recording: {self.error}"] if self.error else [])]
 
     def _run(self) -> None:

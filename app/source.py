@@ -65,6 +65,15 @@ class Source(ABC):
         """Release the device or file. Called by the thread that reads."""
 
 
+def local_path(spec: int | str) -> Path | None:
+    """The file or folder that `spec` names; None for cameras, addresses, the demo, and nothing at all."""
+    if isinstance(spec, int) or spec == "demo" or not spec.strip():
+        return None
+    if "://" in spec and not spec.startswith("file://"):
+        return None
+    return Path(spec.removeprefix("file://")).expanduser()
+
+
 def open_source(spec: int | str, *, sequence: bool = False) -> Source:
     """Open a camera number, `demo`, a URL, a folder, a picture or a video.
 
@@ -82,7 +91,9 @@ def open_source(spec: int | str, *, sequence: bool = False) -> Source:
     if "://" in spec and not spec.startswith("file://"):
         suffix = Path(urlsplit(spec).path).suffix.lower()
         return VideoFile(spec) if suffix in VIDEO_SUFFIXES else LiveCapture(spec)
-    path = Path(spec.removeprefix("file://")).expanduser()
+    path = local_path(spec)
+    if path is None:
+        raise EdgeposeError("the source is empty: name a file, a folder, an address or demo")
     if not path.exists():
         hint = f"; did you mean --camera {spec}?" if spec.isdigit() else "; check the spelling"
         raise EdgeposeError(f"{path}: there is no such file or folder{hint}")

@@ -189,6 +189,8 @@ class Window(QWidget):
         """The status line and the message, four times a second."""
         self.view.show_message(self._message())
         source = self.engine.source
+        if self.keeper.failed:
+            self.controls.record_button.setChecked(False)  # says why; better now than after the show
         recording = "● recording   " if self.keeper.recording else ""
         self.status.setText(recording + (self._toast_text() or (source.description if source else "")))
         result, estimator = self.view.result, self.setup.estimator
@@ -282,7 +284,9 @@ class Window(QWidget):
         self.engine.stop()
         if self._saver:
             for said in self._saver.close():
-                log.warning("wrote %s", said)
+                log.warning("%s", said)
+            if self._saver.error is not None:
+                self.exit_code = 2
             self._saver = None
         super().closeEvent(event)
 

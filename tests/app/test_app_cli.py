@@ -138,6 +138,7 @@ def mistakes(tmp_path: Path, constant_model: Path) -> dict[str, tuple[list[objec
     (tmp_path / "text.mp4").write_text("I am no video")
     (tmp_path / "text.png").write_text("I am no picture")
     (tmp_path / "empty").mkdir()
+    cv2.imwrite(str(tmp_path / "small.png"), np.zeros((8, 8, 3), np.uint8))
     value = helper.make_tensor_value_info
     graph = helper.make_graph(
         [helper.make_node("Identity", ["input"], ["output"])],
@@ -162,6 +163,11 @@ def mistakes(tmp_path: Path, constant_model: Path) -> dict[str, tuple[list[objec
         "no detector": (["--source", "demo", *good, "--detector", "text.onnx"], "text.onnx"),
         "screenshot": (["--source", "demo", *good, "--screenshot", "a.png"], "--screenshot shows the window"),
         "ending": (["--source", "demo", *good, "--save", "a.xyz"], "unknown ending .xyz"),
+        "source over itself": (["--source", "small.png", *good, "--save", "small.png"], "overwrite the source"),
+        "pictures over themselves": (["--source", ".", *good, "--save", "."], "overwrite the source"),
+        "picture into its folder": (["--source", "small.png", *good, "--save", "./"], "overwrite the source"),
+        "one file for two": (["--source", "demo", *good, "--save", "a.png", "--json", "a.png"], "another output"),
+        "nothing": (["--source", "", *good], "the source is empty"),
         "place": (["--source", "demo", *good, "--json", "text.png/a.jsonl"], "text.png"),
     }
 
@@ -189,6 +195,10 @@ def test_nonsense_options_are_refused(tmp_path: Path):
     for args in (
         ["--max-people", "0"],
         ["--threshold", "3"],
+        ["--camera", "-1"],
+        ["--camera", "99999999999"],
+        ["--duration", "-3"],
+        ["--duration", "nan"],
         ["--camera", "0", "--source", "demo"],
         ["--device", "abacus"],
     ):
@@ -197,7 +207,8 @@ def test_nonsense_options_are_refused(tmp_path: Path):
         assert "Traceback" not in run.stderr
 
 
-def test_ctrl_c_finishes_the_files(tmp_path: Path, constant_model: Path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_a_polite_kill_finish_the_files(tmp_path: Path, constant_model: Path, number: signal.Signals):
     pytest.importorskip("matplotlib", reason="the demo's photograph comes with matplotlib")
     args = ["--source", "demo", "--model", constant_model, "--headless", "--duration", "3600", "--json", "out.jsonl"]
     process = subprocess.Popen(
@@ -212,11 +223,14 @@ def test_ctrl_c_finishes_the_files(tmp_path: Path, constant_model: Path):
     deadline = time.monotonic() + 60
     while (not out.exists() or out.stat().st_size == 0) and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Traceback" not in stderr
     assert "wrote output/demo.mp4" in stdout
+    video = cv2.VideoCapture(str(tmp_path / "output" / "demo.mp4"))
+    assert video.read()[0]
+    video.release()
     for line in out.read_text().splitlines():
         checked_record(line, (960, 720))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from edgepose_app import headless
 from edgepose_app.camera import LiveCapture
 from edgepose_app.engine import Result
 from edgepose_app.overlay import Cast, Look, letterbox
-from edgepose_app.sinks import JsonLines, PictureSink, Recorder, VideoSink, save_sink
+from edgepose_app.sinks import JsonLines, PictureSink, Recorder, VideoSink, close_all, save_sink
 from edgepose_app.source import Frame
 
 CAST = Cast.of(FakeEstimator.card, FakeEstimator.skeleton)
@@ -109,6 +110,53 @@ def test_lines_can_be_followed_while_they_are_written(tmp_path: Path):
     assert sink.close() == f"{tmp_path / 'a.jsonl'}: 1 line"
 
 
+def test_a_picture_of_one_pixel_makes_a_video(tmp_path: Path):
+    sink = VideoSink(str(tmp_path / "a.mp4"), 1.0, CAST, Look())
+    sink.write(Result(Frame(np.full((1, 1, 3), 255, np.uint8), 0, 0.0), Poses.empty(133), {}))
+    assert "1.0 s" in sink.close()
+
+
+def test_names_of_formats_without_colour_get_another_ending(tmp_path: Path):
+    sink = PictureSink(str(tmp_path), CAST, Look())
+    sink.write(result(7, 0.0, file="a.pgm"))
+    assert decode_number(cv2.imread(str(tmp_path / "a.pgm.png"))) == 7
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path):
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this system")
+    (tmp_path / "a.jsonl").symlink_to("/dev/full")
+    sink = JsonLines(str(tmp_path / "a.jsonl"))
+    with pytest.raises(EdgeposeError, match="cut short after 0 lines"):
+        sink.write(result(0, 0.0))
+    with pytest.raises(EdgeposeError, match="cut short"):
+        sink.close()
+
+
+def test_a_video_that_could_not_be_finished_is_no_success(tmp_path: Path):
+    sink = VideoSink(str(tmp_path / "a.mp4"), 10.0, CAST, Look())
+    sink.write(result(0, 0.0))
+    os.truncate(tmp_path / "a.mp4", 0)
+    moved = (tmp_path / "a.mp4").rename(tmp_path / "b.mp4")
+    moved.with_name("a.mp4").write_bytes(b"what a full disk leaves")
+    with pytest.raises(EdgeposeError, match="could not be finished"):
+        sink.close()
+
+
+def test_one_file_that_fails_does_not_keep_the_others_open(tmp_path: Path):
+    class Failing:
+        def write(self, _result: Result) -> None: ...
+
+        def close(self) -> str:
+            raise EdgeposeError("a: cannot be finished")
+
+    lines = JsonLines(str(tmp_path / "b.jsonl"))
+    with pytest.raises(EdgeposeError, match="a: cannot be finished"):
+        close_all([Failing(), lines])
+    with pytest.raises(ValueError, match="closed file"):
+        lines.write(result(0, 0.0))
+
+
 class SlowSink:
     """Takes its time, then fails."""
 
@@ -132,7 +180,8 @@ def test_a_slow_disk_never_delays_the_next_pose():
         recorder(result(number, number / 30))
     assert recorder.dropped > 150
     said = recorder.close()
-    assert said == ["5 written", "recording: the disk is full"]
+    left_out = f"{recorder.dropped} frames were left out: the disk is too slow"
+    assert said == ["5 written", left_out, "recording: the disk is full"]
 
 
 def test_a_dead_stream_does_not_make_a_limited_run_endless(stream: Stream):
