@@ -1,7 +1,8 @@
 """Checkpoints: one dictionary of tensors and plain values, written atomically and read without running pickle code.
 
 Keys: `model` (student), `ema` (its averaged weights or None), `config`, `skeleton`, `untrained`, `epoch`, `step`,
-and for resuming `extras` (auxiliary head, alignment), `ema_updates`, `optimizer`, `scaler`, `rng`, `best`.
+and for resuming `extras` (auxiliary head, alignment), `ema_updates`, `optimizer`, `scaler`, `rng`, `best`,
+`fresh_optimizer`. Slim ones have `model` and `ema` in one, as float16, and no `optimizer`, `scaler`, `rng`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import nn
 from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
 from edgepose_training.config import Config
+from edgepose_training.foreign import read_weights
 from edgepose_training.models import build_pose_net
 
 
@@ -28,6 +30,37 @@ def save(path: Path, state: dict[str, Any]) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def slim(state: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint without the optimiser, in half precision and with the averaged weights only: a tenth of it.
+
+    Enough to evaluate, to export, to distil from, and to go on (`Run.resume` warms a fresh optimiser up).
+    """
+    kept = {key: value for key, value in state.items() if key not in ("model", "ema", "optimizer", "scaler", "rng")}
+    best = _half(state["ema"] or state["model"])
+    # One copy under both names: torch stores a tensor once.
+    return kept | {"model": best, "ema": best, "extras": {k: _half(v) for k, v in state["extras"].items()}}
+
+
+def _half(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {k: v.half() if v.dtype == torch.float32 else v for k, v in tensors.items()}
+
+
+def widen(state: dict[str, Any]) -> dict[str, Any]:
+    """Weights of a slim checkpoint in float32 again; others stay as they are."""
+    for key in ("model", "ema"):
+        if state[key] is not None:
+            state[key] = {k: v.float() if v.dtype == torch.float16 else v for k, v in state[key].items()}
+    return state
+
+
+def share_backbone(student: nn.Module, teacher: nn.Module, path: Path | None) -> None:
+    """Give the student the teacher's backbone, as stage 2 wants it."""
+    try:
+        student.backbone.load_state_dict(teacher.backbone.state_dict())
+    except (RuntimeError, AttributeError) as error:
+        raise EdgeposeError(f"{path}: stage 2 wants a checkpoint of the same net; its backbone is another") from error
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -55,7 +88,7 @@ def build_net(config: Config, skeleton: Skeleton) -> nn.Module:
 
 def load_net(path: str | Path) -> tuple[nn.Module, Config, Skeleton, dict[str, Any]]:
     """The net of a checkpoint with its best weights (averaged ones where there are any), in eval mode."""
-    state = load(path)
+    state = widen(load(path))
     config = Config.from_dict(state["config"], origin=str(path))
     skeleton = Skeleton.from_dict(state["skeleton"])
     net = build_net(config, skeleton)
@@ -64,9 +97,11 @@ def load_net(path: str | Path) -> tuple[nn.Module, Config, Skeleton, dict[str, A
 
 
 def initialise(net: nn.Module, path: str | Path) -> list[str]:
-    """Start from another checkpoint: every tensor of equal name and shape. Returns the names left as they were."""
-    state = load(path)
-    source = state["ema"] or state["model"]
+    """Start from another checkpoint, this project's or mmpose's: every tensor of equal name and shape.
+
+    Returns the names left as they were.
+    """
+    source = read_weights(path)
     target = net.state_dict()
     fitting = {name: value for name, value in source.items() if name in target and value.shape == target[name].shape}
     if not fitting:

@@ -1,0 +1,311 @@
+"""mmpose's checkpoints: their answers, their averages, their way into the app, and hostile files."""
+
+import json
+import pickle
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from seeded_weights import seeded, seeded_picture
+
+torch = pytest.importorskip("torch")
+
+from edgepose import EdgeposeError, Skeleton, TopdownEstimator  # noqa: E402
+from edgepose_training import checkpoint, convert, export, foreign  # noqa: E402
+from edgepose_training.models import build_pose_net  # noqa: E402
+
+FIXTURES = Path(__file__).parent / "fixtures"
+RECORDED = np.load(FIXTURES / "mmpose_parity.npz")
+CASES = json.loads(str(RECORDED["cases"]))
+NETS = {
+    "rtmpose-t-17": ("t", 17, {}),
+    "rtmpose-s-133": ("s", 133, {}),
+    "rtmpose-m-133": ("m", 133, {}),
+    "rtmpose-l-17": ("l", 17, {}),
+    "rtmpose-x-17": ("x", 17, {}),
+    "resnet50-simcc-deconv": ("50", 17, {"backbone": "resnet", "head": "simcc_deconv"}),
+    "resnet50-heatmap": ("50", 17, {"backbone": "resnet", "head": "heatmap"}),
+    "hrnet-w32-simcc": ("w32", 17, {"backbone": "hrnet", "head": "simcc"}),
+    "hrnet-w32-heatmap": ("w32", 17, {"backbone": "hrnet", "head": "heatmap"}),
+}
+
+
+def mmpose_weights(case: str) -> OrderedDict[str, torch.Tensor]:
+    """A state dict under the names that mmpose itself recorded."""
+    shapes = CASES[case]["shapes"]
+    return OrderedDict((name, torch.from_numpy(seeded(name, tuple(shape)))) for name, shape in shapes.items())
+
+
+def answers(net: torch.nn.Module, case: str) -> list[np.ndarray]:
+    """In float64, as recorded: two float32 computations differ by roundings that random weights blow up."""
+    with torch.inference_mode():
+        outputs = net.eval().double()(torch.from_numpy(seeded_picture(CASES[case]["input_size"])).double())
+    every = CASES[case]["every"]
+    return [y.numpy()[..., ::every] for y in (outputs if isinstance(outputs, tuple) else (outputs,))]
+
+
+# --- mmpose's own answers -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_mmposes_state_dict_loads_strictly_and_answers_as_mmpose_does(case):
+    size, num_keypoints, kwargs = NETS[case]
+    net = build_pose_net(size, num_keypoints, tuple(CASES[case]["input_size"]), **kwargs)
+    net.load_state_dict(mmpose_weights(case), strict=True)
+    outputs = answers(net, case)
+    recorded = [RECORDED[f"{case}/{i}"] for i in range(len(outputs))]
+    for ours, theirs in zip(outputs, recorded, strict=True):
+        assert ours.shape == theirs.shape
+        assert np.abs(ours - theirs).max() <= 1e-6 * np.abs(theirs).max()
+    if case.startswith("rtmpose"):
+        assert max(np.abs(ours - theirs).max() for ours, theirs in zip(outputs, recorded, strict=True)) < 1e-5
+
+
+def test_the_recorded_answers_notice_a_small_difference():
+    """One weight in three hundred thousand off by a thousandth of its size, in the first layer."""
+    case = "rtmpose-t-17"
+    net = build_pose_net("t", 17, (192, 256))
+    weights = mmpose_weights(case)
+    weights["backbone.stem.0.conv.weight"][0, 0, 0, 0] *= 1.001
+    net.load_state_dict(weights)
+    theirs = RECORDED[f"{case}/0"]
+    assert np.abs(answers(net, case)[0] - theirs).max() > 1e-6 * np.abs(theirs).max()
+
+
+# --- files ---------------------------------------------------------------------------------------------------
+
+
+def test_a_file_of_mmengines_runner_gives_its_averages():
+    """Written by mmengine 0.10.7: the EMA hook puts the averages under `state_dict`, the last step under `ema_…`."""
+    found = foreign.read_mmpose(FIXTURES / "mmengine_ema.pth")
+    assert list(found.weights) == list(found.plain) == ["seen", "head.weight", "head.bias"]
+    assert found.plain["seen"].item() == 4  # forward passes so far
+    assert 0.99 < found.weights["seen"].item() < 1.01  # an average that has hardly left its first value
+    assert found.dataset["dataset_name"] == "coco"
+    assert found.dataset["keypoint_id2name"][0] == "nose"
+    assert isinstance(found.dataset["sigmas"], foreign.Inert)  # numpy's arrays are not made either
+
+
+def test_mmengines_description_gives_the_skeleton():
+    dataset = foreign.read_mmpose(FIXTURES / "mmengine_ema.pth").dataset
+    shipped = Skeleton.load("coco17")
+    assert convert.infer_skeleton(dataset, 17) == shipped
+    made = convert.infer_skeleton(dataset | {"dataset_name": "mine"}, 17)
+    assert (made.name, made.keypoints) == ("mine", shipped.keypoints)
+    assert np.array_equal(made.swap, shipped.swap)
+    assert {frozenset(link) for link in made.links.tolist()} == {frozenset(link) for link in shipped.links.tolist()}
+    assert convert.infer_skeleton({}, 133).name == "coco_wholebody"
+    assert convert.infer_skeleton({"dataset_name": "mpii"}, 5).num_keypoints == 5
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])  # mmpose publishes the older layout
+def test_convert_reads_size_points_and_input_off_the_weights(tmp_path, zipped):
+    file = tmp_path / "rtmpose-s.pth"
+    content = {"meta": {"epoch": 270, "dataset_meta": {"dataset_name": "coco_wholebody"}}}
+    torch.save(content | {"state_dict": mmpose_weights("rtmpose-s-133")}, file, _use_new_zipfile_serialization=zipped)
+    state = convert.convert(file)
+    config = state["config"]
+    assert (config["size"], config["input_size"], config["split_ratio"]) == ("s", (192, 256), 2.0)
+    assert config["sigma"] == pytest.approx((4.9, 5.66), abs=0.005)  # as RTMPose rounds it
+    assert state["recipe"] == "RTMPose-s of mmpose, converted from rtmpose-s.pth, points of coco_wholebody, epoch 270"
+    assert state["skeleton"] == Skeleton.load("coco_wholebody").to_dict()
+    assert state["ema"] is None
+
+
+@pytest.mark.parametrize("case", ["rtmpose-m-133", "rtmpose-l-17", "rtmpose-x-17"])
+def test_infer_config_knows_the_other_sizes(case):
+    config, num_keypoints = convert.infer_config(mmpose_weights(case), case)
+    assert (config.size, num_keypoints) == NETS[case][:2]
+    assert list(config.input_size) == CASES[case]["input_size"]
+
+
+def test_a_split_ratio_that_is_not_two_is_found():
+    net = build_pose_net("n", 5, (96, 64), 1.5)
+    config, _ = convert.infer_config(net.state_dict(), "net")
+    assert (config.size, config.input_size, config.split_ratio) == ("n", (96, 64), 1.5)
+
+
+def test_two_commands_bring_an_averaged_checkpoint_into_the_app(tmp_path, capsys):
+    """mmengine's layout: averages under `state_dict`, which must be the ones that run."""
+    case = "rtmpose-m-133"
+    averaged = mmpose_weights(case)
+    plain = {f"module.{name}": value + 1 for name, value in averaged.items()}
+    pth, pt, onnx = (tmp_path / name for name in ("net.pth", "net.pt", "net.onnx"))
+    torch.save({"state_dict": averaged, "ema_state_dict": {"steps": torch.tensor(9), **plain}}, pth)
+    assert convert.main([str(pth), "-o", str(pt)]) == 0
+    expected = f"{pt}: averaged weights of an RTMPose-m, 64×96 px, 133 points of coco_wholebody\n"
+    assert capsys.readouterr().out == expected
+    assert export.main([str(pt), "-o", str(onnx)]) == 0
+
+    net = checkpoint.load_net(pt)[0]
+    for ours, theirs in zip(answers(net, case), (RECORDED[f"{case}/{i}"] for i in (0, 1)), strict=True):
+        assert np.abs(ours - theirs).max() < 1e-5
+    estimator = TopdownEstimator(onnx, "cpu", sequence=False)
+    frame = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+    poses = estimator(frame, np.array([[20, 10, 100, 110]], np.float32))
+    assert poses.keypoints.shape == (1, 133, 2)
+    assert estimator.card.recipe == "RTMPose-m of mmpose, converted from net.pth"
+
+
+def distillation(student: str, teacher: str) -> dict[str, torch.Tensor]:
+    """A DWPose training checkpoint; the teacher's weights are one larger, to be told apart."""
+    weights = {f"student.{name}": value for name, value in mmpose_weights(student).items()}
+    weights |= {f"teacher.{name}": value + 1 for name, value in mmpose_weights(teacher).items()}
+    return weights | {"distill_losses.loss_fea.align.weight": torch.zeros(1)}
+
+
+def test_stage_1_of_dwpose_keeps_the_student(tmp_path):
+    torch.save({"state_dict": distillation("rtmpose-t-17", "rtmpose-l-17")}, tmp_path / "stage1.pth")
+    found = foreign.read_mmpose(tmp_path / "stage1.pth").weights
+    expected = mmpose_weights("rtmpose-t-17")
+    assert list(found) == list(expected)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_stage_2_of_dwpose_puts_the_students_head_on_the_teachers_backbone(tmp_path):
+    torch.save({"state_dict": distillation("rtmpose-t-17", "rtmpose-t-17")}, tmp_path / "stage2.pth")
+    found = foreign.read_mmpose(tmp_path / "stage2.pth").weights
+    for name, value in mmpose_weights("rtmpose-t-17").items():
+        assert torch.equal(found[name], value + name.startswith("backbone."))
+    by_hand = foreign.read_mmpose(tmp_path / "stage2.pth", stage=1).weights
+    assert torch.equal(
+        by_hand["backbone.stem.0.conv.weight"], mmpose_weights("rtmpose-t-17")["backbone.stem.0.conv.weight"]
+    )
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_init_takes_mmposes_files_and_leaves_what_does_not_fit(tmp_path, wrapped):
+    weights = mmpose_weights("rtmpose-t-17")
+    torch.save({"state_dict": weights} if wrapped else weights, tmp_path / "body.pth")
+    net = build_pose_net("t", 133, (192, 256))
+    left = checkpoint.initialise(net, tmp_path / "body.pth")
+    assert left == ["head.final_layer.weight", "head.final_layer.bias"]  # 133 points instead of 17
+    assert torch.equal(net.state_dict()["head.cls_x.weight"], weights["head.cls_x.weight"])
+
+
+# --- what is refused ----------------------------------------------------------------------------------------
+
+
+class Hostile:
+    """Runs a command when it is unpickled the ordinary way."""
+
+    def __init__(self, function, *args) -> None:
+        self.call = (function, args)
+
+    def __reduce__(self):
+        return self.call
+
+
+def write_with(path: Path, content: object, zipped: bool) -> Path:
+    torch.save(
+        {"state_dict": mmpose_weights("rtmpose-l-17"), "meta": content}, path, _use_new_zipfile_serialization=zipped
+    )
+    return path
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+@pytest.mark.parametrize("door", ["read", "convert", "init", "project"])
+def test_no_code_of_a_file_runs(tmp_path, door, zipped, capsys):
+    marker = tmp_path / "it ran"
+    file = write_with(tmp_path / "hostile.pth", Hostile(Path.touch, marker), zipped)
+    # The weapon is loaded: read the usual way, the file does what it wants.
+    torch.load(file, weights_only=False)
+    assert marker.exists()
+    marker.unlink()
+    match door:
+        case "read":
+            with pytest.raises(EdgeposeError, match="refused, it asks to run"):
+                foreign.read(file)
+        case "convert":
+            assert convert.main([str(file), "-o", str(tmp_path / "out.pt")]) == 2
+            assert "refused, it asks to run" in capsys.readouterr().err
+            assert not (tmp_path / "out.pt").exists()
+        case "init":
+            with pytest.raises(EdgeposeError, match="refused"):
+                checkpoint.initialise(build_pose_net("n", 5, (64, 64)), file)
+        case "project":
+            with pytest.raises(EdgeposeError, match="not a checkpoint of this project"):
+                checkpoint.load(file)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("function", "argument"),
+    [(eval, "1"), (exec, "1"), (__import__, "antigravity"), (pickle.loads, pickle.dumps(1)), (Path, "file")],
+)
+def test_the_usual_weapons_are_refused_by_name(tmp_path, function, argument):
+    file = write_with(tmp_path / "hostile.pth", Hostile(function, argument), zipped=True)
+    with pytest.raises(EdgeposeError, match=rf"refused, it asks to run \S*{function.__name__}"):
+        foreign.read(file)
+
+
+def test_getattr_reaches_nothing(tmp_path):
+    """mmengine's HistoryBuffer needs the name. What stands there hands no method to whoever calls its result."""
+    file = write_with(tmp_path / "getattr.pth", Hostile(getattr, torch.Tensor, "numpy"), zipped=True)
+    assert isinstance(foreign.read(file)["meta"], foreign.Inert)
+
+
+def test_every_stand_in_is_inert(tmp_path):
+    """A file that names them gets nothing built, whatever it passes to them."""
+    opcodes = [b"\x80\x02}q\x00("]
+    for i, name in enumerate(foreign.STAND_INS):
+        module, _, attribute = name.rpartition(".")
+        key = f"key{i}".encode()
+        opcodes.append(b"X" + len(key).to_bytes(4, "little") + key)
+        opcodes.append(
+            f"c{module}\n{attribute}\n".encode() + b"(X\x01\x00\x00\x00xK\x01tR" + b"K\x02b"
+        )  # reduce, build
+    program = b"".join(opcodes) + b"u."
+    path = tmp_path / "names.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("names/data.pkl", program)
+        archive.writestr("names/version", b"3\n")
+        archive.writestr("names/byteorder", b"little")
+    content = foreign.read(path)
+    assert len(content) == len(foreign.STAND_INS)
+    assert {type(value) for value in content.values()} == {foreign.Inert}
+    assert all(vars(value) == {} for value in content.values())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not a checkpoint"),
+        (b"<!DOCTYPE html><html>", "not a checkpoint"),
+        (None, "cannot read the checkpoint"),
+    ],
+)
+def test_what_is_no_checkpoint_is_one_sentence(tmp_path, content, message, capsys):
+    file = tmp_path / "net.pth"
+    if content is not None:
+        file.write_bytes(content)
+    assert convert.main([str(file), "-o", str(tmp_path / "net.pt")]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_nets_that_are_not_rtmpose_are_named(tmp_path):
+    def converting(weights, **kwargs):
+        torch.save({"state_dict": weights}, tmp_path / "net.pth")
+        return convert.convert(tmp_path / "net.pth", **kwargs)
+
+    with pytest.raises(EdgeposeError, match=r"no backbone\.stage4\.0\.conv\.weight"):
+        converting(mmpose_weights("hrnet-w32-heatmap"))
+    weights = mmpose_weights("rtmpose-t-17")
+    with pytest.raises(EdgeposeError, match=r'Unexpected key.*"neck.conv.weight"'):
+        converting(weights | {"neck.conv.weight": torch.zeros(1)})
+    with pytest.raises(EdgeposeError, match="Missing key"):
+        converting({name: value for name, value in weights.items() if name != "head.gau.gamma"})
+    with pytest.raises(EdgeposeError, match="skeleton coco_wholebody has 133 points, the net 17"):
+        converting(weights, skeleton="coco_wholebody")
+    with pytest.raises(EdgeposeError, match="fit no input size"):
+        converting(weights | {"head.cls_x.weight": torch.zeros(383, 256)})
+    with pytest.raises(EdgeposeError, match="no weights inside"):
+        converting({})
+
+
+def test_the_output_is_a_pt_file(tmp_path, capsys):
+    torch.save({"state_dict": mmpose_weights("rtmpose-l-17")}, tmp_path / "net.pth")
+    assert convert.main([str(tmp_path / "net.pth"), "-o", str(tmp_path / "net.onnx")]) == 2
+    assert "--output expected a .pt file" in capsys.readouterr().err

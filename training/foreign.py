@@ -1,0 +1,150 @@
+"""Checkpoints that others wrote: RTMPose and DWPose `.pth` files of mmpose, read without running any code in them.
+
+A `.pth` file is a pickle, and a pickle is a program. torch's `weights_only` reader runs none of it, but refuses
+files that also hold objects of mmengine, as those do. Here every such name stands for `Inert`, a class that
+swallows its arguments and does nothing; every other name is refused.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edgepose import EdgeposeError
+
+Weights = dict[str, Tensor]
+
+
+class Inert:
+    """What a file's objects become: nothing. No code of numpy, mmengine or the file is called."""
+
+    def __new__(cls, *_: Any, **__: Any) -> Inert:
+        return super().__new__(cls)
+
+    def __setstate__(self, _: Any) -> None:
+        pass
+
+
+# Everything beside tensors that mmengine's runner, its hooks and mmpose's data sets leave in a checkpoint.
+# `getattr` is how a HistoryBuffer pickles its bound methods; numpy's are how arrays and scalars are rebuilt.
+STAND_INS = (
+    "builtins.getattr",
+    "mmengine.config.config.Config",
+    "mmengine.config.config.ConfigDict",
+    "mmengine.logging.history_buffer.HistoryBuffer",
+    "numpy.core.multiarray._reconstruct",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray._reconstruct",
+    "numpy._core.multiarray.scalar",
+    "numpy.dtype",
+    "numpy.ndarray",
+)
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """The dictionary in a torch file, its foreign objects as `Inert`. Raises EdgeposeError."""
+    try:
+        with torch.serialization.safe_globals([(Inert, name) for name in STAND_INS]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise EdgeposeError(f"{path}: cannot read the checkpoint ({error.strerror or error})") from error
+    except pickle.UnpicklingError as error:
+        if asked := re.search(r"GLOBAL (\S+)|whose module (\S+) is blocked", str(error)):
+            name = asked[1] or asked[2]
+            raise EdgeposeError(f"{path}: refused, it asks to run {name}, which no weights need") from error
+        raise EdgeposeError(f"{path}: not a checkpoint ({_first_line(error)})") from error
+    except Exception as error:  # torch names neither the file nor what it expected, in many types
+        raise EdgeposeError(f"{path}: not a checkpoint ({_first_line(error)})") from error
+    if not isinstance(content, dict):
+        raise EdgeposeError(f"{path}: not a checkpoint (it holds no dictionary)")
+    return content
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A checkpoint of mmpose in its own key names, `backbone.…` and `head.…`."""
+
+    weights: Weights  # the ones to use: averaged where the training averaged
+    plain: Weights | None  # beside averaged ones, those of the last step
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def dataset(self) -> dict[str, Any]:
+        """mmpose's description of the data set: `dataset_name`, `keypoint_id2name`, …; empty where there is none."""
+        found = self.meta.get("dataset_meta")
+        return found if isinstance(found, dict) else {}
+
+
+def read_mmpose(path: str | Path, stage: int | None = None) -> Foreign:
+    """Weights of an mmpose checkpoint, DWPose's distillation stages included. Raises EdgeposeError.
+
+    `stage`: of a DWPose checkpoint, where its shapes do not tell (see `pick_student`).
+    """
+    content = read(path)
+    weights = _tensors(content.get("state_dict", content))
+    if not weights:
+        raise EdgeposeError(f"{path}: no weights inside")
+    # mmengine's EMA hook swaps the two on saving: `state_dict` holds the averages, `ema_state_dict` the rest.
+    swapped = {
+        name.removeprefix("module."): value
+        for name, value in _tensors(content.get("ema_state_dict")).items()
+        if name.startswith("module.")
+    }
+    meta = content.get("meta")
+    return Foreign(
+        pick_student(weights, stage),
+        pick_student(swapped, stage) if swapped else None,
+        meta if isinstance(meta, dict) else {},
+    )
+
+
+def pick_student(weights: Weights, stage: int | None = None) -> Weights:
+    """The student of a DWPose distillation; other weights as they are.
+
+    After stage 1 it is `student.*`. In stage 2 the student's own backbone never runs: its net is the teacher's
+    backbone under the student's head. The stages differ in that stage 2 distils a net from itself, so teacher and
+    student have equal shapes there, as no published pair of stage 1 has.
+    """
+    student, teacher = _under("student.", weights), _under("teacher.", weights)
+    if not student:
+        return weights
+    if stage is None:
+        stage = 2 if _shapes(student) == _shapes(teacher) else 1
+    if stage == 1:
+        return student
+    return _keep("backbone.", teacher) | _keep("head.", student)
+
+
+def read_weights(path: str | Path) -> Weights:
+    """The best weights of any checkpoint, this project's or mmpose's. Raises EdgeposeError."""
+    content = read(path)
+    if {"model", "config"} <= set(content):
+        return content.get("ema") or content["model"]
+    return read_mmpose(path).weights
+
+
+def _tensors(value: Any) -> Weights:
+    items = value.items() if isinstance(value, dict) else ()
+    return {name: tensor for name, tensor in items if isinstance(tensor, Tensor)}
+
+
+def _under(prefix: str, weights: Weights) -> Weights:
+    return {name.removeprefix(prefix): value for name, value in _keep(prefix, weights).items()}
+
+
+def _keep(prefix: str, weights: Weights) -> Weights:
+    return {name: value for name, value in weights.items() if name.startswith(prefix)}
+
+
+def _shapes(weights: Weights) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in weights.items()}
