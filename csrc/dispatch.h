@@ -10,9 +10,9 @@ namespace edgepose {
 
 enum class Level : int { scalar, baseline, avx2, avx512 };
 
-std::vector<std::string> simd_levels();          // those this processor can run, slowest first
-std::string simd_level();                        // the one in use
-void set_simd_level(const std::string& name);    // throws std::invalid_argument
+std::vector<std::string> simd_levels();        // those this processor can run, slowest first
+std::string simd_level();                      // the one in use
+void set_simd_level(const std::string& name);  // throws std::invalid_argument
 Level current_level();
 
 // All levels of one kernel; `best()` is the one in use.
@@ -23,9 +23,19 @@ struct Levels {
 };
 
 #if defined(__x86_64__)
-#define EDGEPOSE_LEVELS(name) {{scalar::name, baseline::name, avx2::name, avx512::name}}
+#define EDGEPOSE_LEVELS(name)                                \
+  {                                                          \
+    {                                                        \
+      scalar::name, baseline::name, avx2::name, avx512::name \
+    }                                                        \
+  }
 #else
-#define EDGEPOSE_LEVELS(name) {{scalar::name, baseline::name, nullptr, nullptr}}
+#define EDGEPOSE_LEVELS(name)                        \
+  {                                                  \
+    {                                                \
+      scalar::name, baseline::name, nullptr, nullptr \
+    }                                                \
+  }
 #endif
 
 }  // namespace edgepose

@@ -1,4 +1,5 @@
-// What each kernel takes, and how it is called. An op's arguments are one plain struct, filled and checked by its binding.
+// What each kernel takes, and how it is called. An op's arguments are one plain struct, filled and checked by its
+// binding.
 #pragma once
 
 #include <cstdint>
@@ -43,8 +44,9 @@ struct SimccKlDiv {
   KlRule rule;
 };
 
-// The label tables of one axis, on the CPU: at the distances −origin … origin from a label's centre the target's numerators p
-// and its own share of the divergence (soft: p · log2 p in units of the rule; otherwise t · ln t). Null: no tables.
+// The label tables of one axis, on the CPU: at the distances −origin … origin from a label's centre the target's
+// numerators p and its own share of the divergence (soft: p · log2 p in units of the rule; otherwise t · ln t). Null:
+// no tables.
 struct KlTable {
   const float *target, *own;
   int64_t origin;
@@ -97,6 +99,6 @@ void simcc_decode(const SimccDecode& args, void* stream);
 void simcc_encode(const SimccEncode& args, void* stream);
 void simcc_gaussian_kl_div(const SimccGaussianKlDiv& args, void* stream);
 void simcc_kl_div(const SimccKlDiv& args, void* stream);
-}
+}  // namespace gpu
 
 }  // namespace edgepose

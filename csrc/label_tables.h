@@ -1,4 +1,5 @@
-// Labels on whole bins are windows of one row of values: what the CPU kernels copy from instead of computing exponentials.
+// Labels on whole bins are windows of one row of values: what the CPU kernels copy from instead of computing
+// exponentials.
 #pragma once
 
 #include <cmath>
@@ -16,7 +17,8 @@ struct LabelTable {
 };
 
 inline int64_t label_origin(const LabelRule& rule, const LabelAxis& axis) {
-  const double origin = axis.bins + std::ceil(static_cast<double>(axis.reach)) + 2;  // all that a label in range can see
+  const double origin =
+      axis.bins + std::ceil(static_cast<double>(axis.reach)) + 2;  // all that a label in range can see
   return rule.exact || origin > (1 << 16) ? 0 : static_cast<int64_t>(origin);
 }
 

@@ -1,5 +1,5 @@
-// float32 arithmetic that both backends compile: conversions, exponentials, logarithms, spelled alike for one float and for
-// a vector of simd.h, so that what the CPU's tests exercise is what a GPU runs.
+// float32 arithmetic that both backends compile: conversions, exponentials, logarithms, spelled alike for one float and
+// for a vector of simd.h, so that what the CPU's tests exercise is what a GPU runs.
 #pragma once
 
 #include <cmath>
@@ -65,13 +65,15 @@ EDGEPOSE_HD float to_float(half_t x) {
 #else
   const uint32_t special = (x.bits & 0x7c00u) == 0x7c00u ? 0x7f800000u : 0u;  // as load(const half_t*) in simd.h
   const float magnitude = as_float(static_cast<int32_t>((x.bits & 0x7fffu) << 13)) * 0x1p112f;
-  return as_float(static_cast<int32_t>(static_cast<uint32_t>(as_int(magnitude)) | special | ((x.bits & 0x8000u) << 16)));
+  return as_float(
+      static_cast<int32_t>(static_cast<uint32_t>(as_int(magnitude)) | special | ((x.bits & 0x8000u) << 16)));
 #endif
 }
 
 // A coordinate or coefficient: float64 is taken too, and narrowed.
 EDGEPOSE_HD float load_real(const char* p, DType dtype) {
-  return dtype == DType::f64 ? static_cast<float>(*reinterpret_cast<const double*>(p)) : *reinterpret_cast<const float*>(p);
+  return dtype == DType::f64 ? static_cast<float>(*reinterpret_cast<const double*>(p))
+                             : *reinterpret_cast<const float*>(p);
 }
 
 EDGEPOSE_HD bool is_nan(float x) { return !(x == x); }

@@ -95,8 +95,9 @@ class Pool {
   std::vector<std::thread> threads_;
 };
 
-// The pool of this process, never destroyed: workers sleep until the process ends. A forked child (a data loader's worker)
-// inherits the memory but not the threads, so it makes its own. Only one caller at a time uses it; others run alone.
+// The pool of this process, never destroyed: workers sleep until the process ends. A forked child (a data loader's
+// worker) inherits the memory but not the threads, so it makes its own. Only one caller at a time uses it; others run
+// alone.
 std::mutex pool_mutex;
 
 Pool& pool_of(int workers) {
@@ -116,7 +117,8 @@ void set_num_threads(int threads) { thread_setting() = std::max(1, threads); }
 
 void parallel_for(int64_t count, double cost, const std::function<void(int64_t, int64_t)>& body) {
   const double useful = std::max(1.0, static_cast<double>(count) * cost / kBytesPerThread);
-  const int parts = static_cast<int>(std::min({useful, static_cast<double>(num_threads()), static_cast<double>(count)}));
+  const int parts =
+      static_cast<int>(std::min({useful, static_cast<double>(num_threads()), static_cast<double>(count)}));
   std::unique_lock<std::mutex> lock(pool_mutex, std::defer_lock);
   if (parts <= 1 || !lock.try_lock()) return body(0, count);
   // More ranges than threads: where one thread is delayed, the others take what is left.

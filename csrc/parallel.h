@@ -1,5 +1,5 @@
-// A small pool of worker threads that sleep when there is nothing to do. Spinning workers, as OpenMP runtimes have them,
-// stall for whole scheduler slices when the machine is busy with capture, decoding and drawing.
+// A small pool of worker threads that sleep when there is nothing to do. Spinning workers, as OpenMP runtimes have
+// them, stall for whole scheduler slices when the machine is busy with capture, decoding and drawing.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@ namespace edgepose {
 int num_threads();
 void set_num_threads(int threads);  // ≥ 1
 
-// Calls body(begin, end) over disjoint ranges that cover [0, count). `cost` is the work of one item in bytes touched; the
-// ranges go to other threads only when there is enough of it to pay for waking them.
+// Calls body(begin, end) over disjoint ranges that cover [0, count). `cost` is the work of one item in bytes touched;
+// the ranges go to other threads only when there is enough of it to pay for waking them.
 void parallel_for(int64_t count, double cost, const std::function<void(int64_t, int64_t)>& body);
 
 }  // namespace edgepose

@@ -18,9 +18,9 @@ struct DecodeRule {
   float beta;              // softmax temperature multiplier
   float scale_x, scale_y;  // 1 / peak of the ideal label; 1 when the score is not calibrated
   bool calibrated;
-  bool dark;              // DARK refinement
-  int32_t mirror_shift;   // bins by which the reversed x row of the mirrored pass is moved down
-  float mirror_offset;    // pixels taken off x instead, where that shift is no whole number
+  bool dark;             // DARK refinement
+  int32_t mirror_shift;  // bins by which the reversed x row of the mirrored pass is moved down
+  float mirror_offset;   // pixels taken off x instead, where that shift is no whole number
 };
 
 // Half of a symmetric, odd blur kernel: weights[0] in the middle, weights[half] at the ends.
@@ -41,9 +41,7 @@ struct Peak {
 EDGEPOSE_HD Peak no_peak() { return {-INFINITY, 0x7fffffff}; }
 
 // The larger of two, or the first of two equal ones. Bins come in any order: lanes of a warp hold strided ones.
-EDGEPOSE_HD Peak better(Peak a, Peak b) {
-  return b.value > a.value || (b.value == a.value && b.bin < a.bin) ? b : a;
-}
+EDGEPOSE_HD Peak better(Peak a, Peak b) { return b.value > a.value || (b.value == a.value && b.bin < a.bin) ? b : a; }
 
 // x − peak, with 0 for the peak itself: an infinite peak leaves no NaN behind.
 template <class V>
@@ -74,8 +72,8 @@ struct AxisResult {
 };
 
 // Two axes → image coordinates (crop pixels without an affine) and a score.
-EDGEPOSE_HD void decode_point(const DecodeRule& rule, AxisResult x, AxisResult y, const float* affine /* [2,3] or null */,
-                              float* keypoint /* [2] */, float* score) {
+EDGEPOSE_HD void decode_point(const DecodeRule& rule, AxisResult x, AxisResult y,
+                              const float* affine /* [2,3] or null */, float* keypoint /* [2] */, float* score) {
   const float px = x.position / rule.split_ratio - rule.mirror_offset;
   const float py = y.position / rule.split_ratio;
   keypoint[0] = affine ? affine[0] * px + affine[1] * py + affine[2] : px;
@@ -89,8 +87,8 @@ EDGEPOSE_HD int mirrored_bin(const DecodeRule& rule, int i, int bins) {
   return j > 0 ? j : 0;
 }
 
-// The keypoint of the mirrored image that is keypoint k of the image. A table on a GPU cannot be checked at the door: an
-// index outside stays inside here.
+// The keypoint of the mirrored image that is keypoint k of the image. A table on a GPU cannot be checked at the door:
+// an index outside stays inside here.
 EDGEPOSE_HD int64_t swapped(const ArrayView& swap, int64_t k, int64_t K) {
   const int64_t other = *reinterpret_cast<const int64_t*>(swap.at(k));
   return other < 0 ? 0 : other < K ? other : K - 1;
@@ -98,8 +96,8 @@ EDGEPOSE_HD int64_t swapped(const ArrayView& swap, int64_t k, int64_t K) {
 
 EDGEPOSE_HD float average(float a, float b) { return 0.5f * (a + b); }
 
-// DARK: one Newton step on the logarithm of the blurred row. After mmpose the row is scaled back to its old peak and clipped
-// to [0.001, 50] before the logarithm; where nothing would be clipped the scale cancels and need not be known.
+// DARK: one Newton step on the logarithm of the blurred row. After mmpose the row is scaled back to its old peak and
+// clipped to [0.001, 50] before the logarithm; where nothing would be clipped the scale cancels and need not be known.
 EDGEPOSE_HD bool dark_needs_scale(float peak, const float* blurred /* [5] */) {
   float lowest = blurred[0];
   for (int i = 1; i < 5; ++i) lowest = blurred[i] < lowest ? blurred[i] : lowest;
@@ -179,8 +177,8 @@ EDGEPOSE_HD LabelPoint label_point(const LabelRule& rule, float x, float y, floa
   return point;
 }
 
-EDGEPOSE_HD LabelPoint label_point(const LabelRule& rule, const ArrayView& keypoints, const ArrayView& visible, int64_t n,
-                                   int64_t k) {
+EDGEPOSE_HD LabelPoint label_point(const LabelRule& rule, const ArrayView& keypoints, const ArrayView& visible,
+                                   int64_t n, int64_t k) {
   const char* p = keypoints.at(n, k);
   return label_point(rule, load_real(p, keypoints.dtype), load_real(p + keypoints.strides[2], keypoints.dtype),
                      load_real(visible.at(n, k), visible.dtype));

@@ -21,7 +21,9 @@ std::string text_of(py::handle object) { return py::repr(object).cast<std::strin
 
 }  // namespace
 
-void value_error(const char* op, const std::string& message) { throw py::value_error(std::string(op) + ": " + message); }
+void value_error(const char* op, const std::string& message) {
+  throw py::value_error(std::string(op) + ": " + message);
+}
 void type_error(const char* op, const std::string& message) { throw py::type_error(std::string(op) + ": " + message); }
 
 double number(const char* op, const char* name, py::handle object) {
@@ -38,7 +40,8 @@ double positive(const char* op, const char* name, py::handle object) {
 }
 
 std::string_view choice(const char* op, const char* name, py::handle object) {
-  if (!py::isinstance<py::str>(object)) type_error(op, std::string(name) + " expected a string, got " + text_of(object));
+  if (!py::isinstance<py::str>(object))
+    type_error(op, std::string(name) + " expected a string, got " + text_of(object));
   return object.cast<std::string_view>();
 }
 
@@ -94,14 +97,15 @@ Argument& Argument::contiguous_from(int dim) {
 
 Argument& Argument::same_device(const Argument& other) {
   if (view_.device != other.view_.device)
-    fail_type(std::string("expected the device of ") + other.name_ + " (" + name_of(other.view_.device) + "), got " + name_of(view_.device));
+    fail_type(std::string("expected the device of ") + other.name_ + " (" + name_of(other.view_.device) + "), got " +
+              name_of(view_.device));
   return *this;
 }
 
 Argument& Argument::size_is(int dim, const char* letter, int64_t size, const Argument& other) {
   if (view_.shape[dim] != size)
-    fail(std::string("has ") + letter + "=" + std::to_string(view_.shape[dim]) + " but " + other.name_ + " has " + letter + "=" +
-         std::to_string(size));
+    fail(std::string("has ") + letter + "=" + std::to_string(view_.shape[dim]) + " but " + other.name_ + " has " +
+         letter + "=" + std::to_string(size));
   return *this;
 }
 

@@ -15,14 +15,17 @@ std::array<double, 3> triple(const char* name, py::handle object) {
   for (size_t i = 0; i < 3; ++i) {
     const std::string element = std::string(name) + "[" + std::to_string(i) + "]";
     values[i] = number(kOp, element.c_str(), py::object(py::reinterpret_borrow<py::sequence>(object)[i]));
-    if (!std::isfinite(values[i])) value_error(kOp, element + " expected a finite number, got " + py::str(py::float_(values[i])).cast<std::string>());
+    if (!std::isfinite(values[i]))
+      value_error(kOp,
+                  element + " expected a finite number, got " + py::str(py::float_(values[i])).cast<std::string>());
   }
   return values;
 }
 
 int64_t whole(const char* name, double value) {
   if (value != std::floor(value) || value > (1 << 20))
-    value_error(kOp, std::string(name) + " expected a whole number of pixels, got " + py::str(py::float_(value)).cast<std::string>());
+    value_error(kOp, std::string(name) + " expected a whole number of pixels, got " +
+                         py::str(py::float_(value)).cast<std::string>());
   return static_cast<int64_t>(value);
 }
 
@@ -34,11 +37,13 @@ py::object crop_normalize(py::object frame, py::object affine, py::object input_
   image.dtypes({DType::u8}).dims(3, "[H, W, 3]").at_least_one(0, "H").at_least_one(1, "W");
   if (image.size(2) != 3) image.fail("expected shape [H, W, 3], got " + image.shape_text());
   image.contiguous_from(1);
-  if (image.size(0) > (1 << 20) || image.size(1) > (1 << 20)) image.fail("expected at most 2^20 pixels a side, got " + image.shape_text());
+  if (image.size(0) > (1 << 20) || image.size(1) > (1 << 20))
+    image.fail("expected at most 2^20 pixels a side, got " + image.shape_text());
   maps.dtypes({DType::f32, DType::f64}).dims(3, "[N, 2, 3]").same_device(image);
   if (maps.size(1) != 2 || maps.size(2) != 3) maps.fail("expected shape [N, 2, 3], got " + maps.shape_text());
   const auto size = positive_pair(kOp, "input_size", input_size);
-  const int64_t N = maps.size(0), width = whole("input_size[0]", size.first), height = whole("input_size[1]", size.second);
+  const int64_t N = maps.size(0), width = whole("input_size[0]", size.first),
+                height = whole("input_size[1]", size.second);
   const auto means = triple("mean", mean), deviations = triple("std", std);
   const std::string_view order = choice(kOp, "channel_order", channel_order);
   if (order != "rgb" && order != "bgr")
@@ -56,7 +61,8 @@ py::object crop_normalize(py::object frame, py::object affine, py::object input_
   crops.dtypes({DType::f32, DType::f16, DType::bf16}).dims(4, "[N, 3, h, w]").contiguous_from(1).same_device(image);
   crops.size_is(0, "N", N, maps);
   if (crops.size(1) != 3 || crops.size(2) != height || crops.size(3) != width)
-    crops.fail("expected shape [N, 3, " + std::to_string(height) + ", " + std::to_string(width) + "], got " + crops.shape_text());
+    crops.fail("expected shape [N, 3, " + std::to_string(height) + ", " + std::to_string(width) + "], got " +
+               crops.shape_text());
   args.out = crops;
   // Sampling is work, not traffic: a row weighs what some sixteen bytes a value would.
   launch<CropNormalize>(image, args, N * height, static_cast<double>(48 * width), EDGEPOSE_LEVELS(crop_normalize),

@@ -42,7 +42,8 @@ DType dtype_of(const py::dtype& dtype) {
 
 DType dtype_of(const dlpack::DataType& t) {
   if (t.lanes != 1) return DType::other;
-  if (t.code == dlpack::kFloat) return t.bits == 16 ? DType::f16 : t.bits == 32 ? DType::f32 : t.bits == 64 ? DType::f64 : DType::other;
+  if (t.code == dlpack::kFloat)
+    return t.bits == 16 ? DType::f16 : t.bits == 32 ? DType::f32 : t.bits == 64 ? DType::f64 : DType::other;
   if (t.code == dlpack::kBfloat && t.bits == 16) return DType::bf16;
   if (t.code == dlpack::kInt && t.bits == 64) return DType::i64;
   return t.code == dlpack::kUInt && t.bits == 8 ? DType::u8 : DType::other;
@@ -97,14 +98,16 @@ Argument::Argument(const char* op, const char* name, py::handle object, bool wri
     fail_type(std::string("expected a numpy array or one that speaks DLPack, got ") + Py_TYPE(object.ptr())->tp_name);
   }
 #if !defined(EDGEPOSE_WITH_CUDA)
-  if (view_.device.cuda) fail_type("expected an array on the CPU (this build has no CUDA kernels), got " + name_of(view_.device));
+  if (view_.device.cuda)
+    fail_type("expected an array on the CPU (this build has no CUDA kernels), got " + name_of(view_.device));
 #endif
 }
 
 void Argument::from_exchange() {
   // The table exports tensors that record gradients without a word, and a kernel's results would carry none: ask.
   if (attribute_is_true(object_, "requires_grad"))
-    fail_type("expected an array without requires_grad, got one with it (edgepose.torch has the ops that differentiate)");
+    fail_type(
+        "expected an array without requires_grad, got one with it (edgepose.torch has the ops that differentiate)");
   dlpack::Tensor tensor;
   if (exchange_->tensor_from_object(object_.ptr(), &tensor) != 0) throw py::error_already_set();
   from_tensor(tensor);
@@ -114,7 +117,8 @@ void Argument::from_numpy(py::handle object, bool writable) {
   const auto array = py::reinterpret_borrow<py::array>(object);
   const auto dtype = array.dtype();
   view_.dtype = dtype_of(dtype);
-  if (dtype.byteorder() != '=' && dtype.byteorder() != '|') fail_type("expected native byte order, got " + py::str(dtype).cast<std::string>());
+  if (dtype.byteorder() != '=' && dtype.byteorder() != '|')
+    fail_type("expected native byte order, got " + py::str(dtype).cast<std::string>());
   view_.ndim = static_cast<int32_t>(array.ndim());
   view_.data = static_cast<char*>(const_cast<void*>(array.data()));
   for (int d = 0; d < view_.ndim && d < kMaxDims; ++d) {
@@ -132,7 +136,9 @@ void Argument::from_tensor(const dlpack::Tensor& t) {
     case dlpack::kCUDAHost: break;
     case dlpack::kCUDA:
     case dlpack::kCUDAManaged: view_.device = {true, t.device.id}; break;
-    default: fail_type("expected an array on the CPU or a CUDA device, got DLPack device type " + std::to_string(t.device.type));
+    default:
+      fail_type("expected an array on the CPU or a CUDA device, got DLPack device type " +
+                std::to_string(t.device.type));
   }
   view_.ndim = t.ndim;
   view_.data = static_cast<char*>(t.data) + t.byte_offset;
@@ -196,20 +202,27 @@ py::object Argument::make_float(std::initializer_list<int64_t> shape) const {
   if (!view_.device.cuda) return py::array_t<float>(std::vector<int64_t>(shape));
   if (exchange_) {
     std::vector<int64_t> sizes(shape);
-    dlpack::Tensor prototype{nullptr, {dlpack::kCUDA, view_.device.index}, static_cast<int32_t>(sizes.size()),
-                             {dlpack::kFloat, 32, 1}, sizes.data(), nullptr, 0};
+    dlpack::Tensor prototype{nullptr,
+                             {dlpack::kCUDA, view_.device.index},
+                             static_cast<int32_t>(sizes.size()),
+                             {dlpack::kFloat, 32, 1},
+                             sizes.data(),
+                             nullptr,
+                             0};
     const auto raise = [](void*, const char*, const char* message) {
       py::gil_scoped_acquire gil;
       PyErr_SetString(PyExc_RuntimeError, message);
     };
     dlpack::ManagedVersioned* managed = nullptr;
     void* made = nullptr;
-    if (exchange_->allocate(&prototype, &managed, nullptr, raise) != 0 || exchange_->managed_to_object(managed, &made) != 0)
+    if (exchange_->allocate(&prototype, &managed, nullptr, raise) != 0 ||
+        exchange_->managed_to_object(managed, &made) != 0)
       throw py::error_already_set();
     return py::reinterpret_steal<py::object>(static_cast<PyObject*>(made));
   }
   if (!py::hasattr(object_, "__array_namespace__"))
-    fail_type("expected out= beside it, because its framework offers no way to make the results on " + name_of(view_.device));
+    fail_type("expected out= beside it, because its framework offers no way to make the results on " +
+              name_of(view_.device));
   const py::object xp = object_.attr("__array_namespace__")();
   return xp.attr("empty")(py::tuple(py::cast(std::vector<int64_t>(shape))), py::arg("dtype") = xp.attr("float32"),
                           py::arg("device") = object_.attr("device"));

@@ -10,9 +10,9 @@ namespace edgepose {
 py::object crop_normalize(py::object frame, py::object affine, py::object input_size, py::object mean, py::object std,
                           py::object channel_order, py::object out);
 
-py::object simcc_decode(py::object simcc_x, py::object simcc_y, py::object split_ratio, py::object score, py::object beta,
-                        py::object sigma, py::object refine, py::object affine, py::object flipped, py::object flip_shift,
-                        py::object out);
+py::object simcc_decode(py::object simcc_x, py::object simcc_y, py::object split_ratio, py::object score,
+                        py::object beta, py::object sigma, py::object refine, py::object affine, py::object flipped,
+                        py::object flip_shift, py::object out);
 
 py::object simcc_encode(py::object keypoints, py::object visible, py::object input_size, py::object split_ratio,
                         py::object sigma, py::object kind, py::object center, bool normalize, py::object smoothing,
@@ -20,9 +20,10 @@ py::object simcc_encode(py::object keypoints, py::object visible, py::object inp
 
 py::object simcc_gaussian_kl_div(py::object simcc_x, py::object simcc_y, py::object keypoints, py::object visible,
                                  py::object split_ratio, py::object sigma, py::object center, bool normalize,
-                                 py::object beta, py::object target_beta, bool bin_mean, py::object loss, py::object grad);
+                                 py::object beta, py::object target_beta, bool bin_mean, py::object loss,
+                                 py::object grad);
 
-py::object simcc_kl_div(py::object student, py::object target, py::object beta, py::object target_beta, py::object weight,
-                        py::object loss, py::object grad);
+py::object simcc_kl_div(py::object student, py::object target, py::object beta, py::object target_beta,
+                        py::object weight, py::object loss, py::object grad);
 
 }  // namespace edgepose

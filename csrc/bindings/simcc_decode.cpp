@@ -17,8 +17,8 @@ Score score_named(std::string_view name) {
   value_error(kOp, "score expected 'min', 'mean', 'max' or 'softmax', got '" + std::string(name) + "'");
 }
 
-// The softmax peak of an ideal label: 1 / Σ exp(β(g(i) − 1)), g a Gaussian of peak 1 on the middle bin. Far from the centre
-// g is 0 to double precision, so that those bins need no loop.
+// The softmax peak of an ideal label: 1 / Σ exp(β(g(i) − 1)), g a Gaussian of peak 1 on the middle bin. Far from the
+// centre g is 0 to double precision, so that those bins need no loop.
 double ideal_peak(int64_t bins, double sigma, double beta) {
   const int64_t centre = bins / 2, reach = static_cast<int64_t>(std::ceil(9.0 * sigma));
   const int64_t first = std::max<int64_t>(0, centre - reach), last = std::min<int64_t>(bins - 1, centre + reach);
@@ -47,16 +47,19 @@ float inverse_ideal_peak(int64_t bins, double sigma, double beta) {
   return memo.value;
 }
 
-// mmpose's rule for a label of width sigma: (20σ − 7) // 3 taps, made odd. OpenCV's weights for that size: tables up to nine
-// taps, beyond them a Gaussian of 0.3·((taps − 1)/2 − 1) + 0.8.
+// mmpose's rule for a label of width sigma: (20σ − 7) // 3 taps, made odd. OpenCV's weights for that size: tables up to
+// nine taps, beyond them a Gaussian of 0.3·((taps − 1)/2 − 1) + 0.8.
 BlurKernel dark_kernel(double sigma) {
-  static constexpr double kSmall[5][5] = {
-      {1}, {0.5, 0.25}, {0.375, 0.25, 0.0625}, {0.28125, 0.21875, 0.109375, 0.03125},
-      {60 / 256.0, 51 / 256.0, 30 / 256.0, 13 / 256.0, 4 / 256.0}};
+  static constexpr double kSmall[5][5] = {{1},
+                                          {0.5, 0.25},
+                                          {0.375, 0.25, 0.0625},
+                                          {0.28125, 0.21875, 0.109375, 0.03125},
+                                          {60 / 256.0, 51 / 256.0, 30 / 256.0, 13 / 256.0, 4 / 256.0}};
   const double taps = std::floor((20.0 * sigma - 7.0) / 3.0);
   const double half = std::max(0.0, std::floor((taps - 1.0) / 2.0));
   if (half > kMaxHalf)
-    value_error(kOp, "sigma expected at most 19 bins with refine='dark', got " + py::str(py::float_(sigma)).cast<std::string>());
+    value_error(kOp, "sigma expected at most 19 bins with refine='dark', got " +
+                         py::str(py::float_(sigma)).cast<std::string>());
   BlurKernel kernel{static_cast<int32_t>(half), {}};
   if (kernel.half < 5) {
     for (int i = 0; i <= kernel.half; ++i) kernel.weights[i] = static_cast<float>(kSmall[kernel.half][i]);
@@ -86,7 +89,8 @@ void read_flipped(py::handle flipped, std::string_view shift, double split_ratio
     for (int64_t k = 0; k < swap.size(0); ++k) {
       const int64_t other = *reinterpret_cast<const int64_t*>(swap.view().at(k));
       if (other < 0 || other >= swap.size(0))
-        swap.fail("expected indices of keypoints below " + std::to_string(swap.size(0)) + ", got " + std::to_string(other));
+        swap.fail("expected indices of keypoints below " + std::to_string(swap.size(0)) + ", got " +
+                  std::to_string(other));
     }
   args.flipped_x = mx;
   args.flipped_y = my;
@@ -103,9 +107,9 @@ void read_flipped(py::handle flipped, std::string_view shift, double split_ratio
 
 }  // namespace
 
-py::object simcc_decode(py::object simcc_x, py::object simcc_y, py::object split_ratio, py::object score, py::object beta,
-                        py::object sigma, py::object refine, py::object affine, py::object flipped, py::object flip_shift,
-                        py::object out) {
+py::object simcc_decode(py::object simcc_x, py::object simcc_y, py::object split_ratio, py::object score,
+                        py::object beta, py::object sigma, py::object refine, py::object affine, py::object flipped,
+                        py::object flip_shift, py::object out) {
   const auto floating = {DType::f32, DType::f16, DType::bf16};
   Argument x(kOp, "simcc_x", simcc_x), y(kOp, "simcc_y", simcc_y);
   x.dtypes(floating).dims(3, "[N, K, Wx]").at_least_one(2, "Wx").contiguous_from(2);
@@ -129,10 +133,12 @@ py::object simcc_decode(py::object simcc_x, py::object simcc_y, py::object split
     value_error(kOp, "refine expected 'none' or 'dark', got '" + std::string(refinement) + "'");
   args.rule.dark = refinement == "dark";
   const bool soft = args.rule.score == Score::softmax;
-  if (args.rule.dark && sigma.is_none()) type_error(kOp, "sigma expected two numbers (x, y) with refine='dark', got None");
+  if (args.rule.dark && sigma.is_none())
+    type_error(kOp, "sigma expected two numbers (x, y) with refine='dark', got None");
   if (!sigma.is_none()) {
     if (!soft && !args.rule.dark)
-      value_error(kOp, "sigma expected None unless score='softmax' or refine='dark', got score='" + score.cast<std::string>() + "'");
+      value_error(kOp, "sigma expected None unless score='softmax' or refine='dark', got score='" +
+                           score.cast<std::string>() + "'");
     const auto [sx, sy] = positive_pair(kOp, "sigma", sigma);
     if (soft) {
       args.rule.calibrated = true;

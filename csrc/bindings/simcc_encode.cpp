@@ -42,7 +42,8 @@ py::object simcc_encode(py::object keypoints, py::object visible, py::object inp
   const auto [width, height] = positive_pair(kOp, "input_size", input_size);
   const auto Wx = static_cast<int64_t>(width * ratio), Wy = static_cast<int64_t>(height * ratio);
   if (Wx < 1 || Wy < 1 || Wx > INT32_MAX / 2 || Wy > INT32_MAX / 2)
-    value_error(kOp, "input_size expected at least one bin per axis, got " + std::to_string(Wx) + " and " + std::to_string(Wy));
+    value_error(
+        kOp, "input_size expected at least one bin per axis, got " + std::to_string(Wx) + " and " + std::to_string(Wy));
   const std::string_view kind_name = choice(kOp, "kind", kind), center_name = choice(kOp, "center", center);
   const Label label = label_named(kind_name);
   if (center_name != "round" && center_name != "exact")
@@ -53,11 +54,13 @@ py::object simcc_encode(py::object keypoints, py::object visible, py::object inp
   std::pair<double, double> widths{1.0, 1.0};
   if (label != Label::spike) widths = positive_pair(kOp, "sigma", sigma);
   const double eps = number(kOp, "smoothing", smoothing);
-  if (!(eps >= 0 && eps < 1)) value_error(kOp, "smoothing expected a number in [0, 1), got " + py::repr(smoothing).cast<std::string>());
+  if (!(eps >= 0 && eps < 1))
+    value_error(kOp, "smoothing expected a number in [0, 1), got " + py::repr(smoothing).cast<std::string>());
 
-  auto [x, y, weight] = out.is_none() ? std::array<py::object, 3>{points.make_float({N, K, Wx}), points.make_float({N, K, Wy}),
-                                                                  points.make_float({N, K})}
-                                      : tuple_of<3>(kOp, "out", "(simcc_x, simcc_y, target_weight)", out);
+  auto [x, y, weight] = out.is_none()
+                            ? std::array<py::object, 3>{points.make_float({N, K, Wx}), points.make_float({N, K, Wy}),
+                                                        points.make_float({N, K})}
+                            : tuple_of<3>(kOp, "out", "(simcc_x, simcc_y, target_weight)", out);
   const auto floating = {DType::f32, DType::f16, DType::bf16};
   Argument ox(kOp, "out[0]", x, true), oy(kOp, "out[1]", y, true), ow(kOp, "out[2]", weight, true);
   ox.dtypes(floating).dims(3, "[N, K, Wx]").contiguous_from(2).same_device(points);
@@ -66,7 +69,8 @@ py::object simcc_encode(py::object keypoints, py::object visible, py::object inp
   for (Argument* each : {&ox, &oy, &ow}) each->size_is(0, "N", N, points).size_is(1, "K", K, points);
   if (ox.size(2) != Wx) ox.fail("expected Wx=" + std::to_string(Wx) + " bins, got shape " + ox.shape_text());
   if (oy.size(2) != Wy) oy.fail("expected Wy=" + std::to_string(Wy) + " bins, got shape " + oy.shape_text());
-  if (oy.view().dtype != ox.view().dtype) oy.fail_type("expected the dtype of out[0] (" + ox.dtype_text() + "), got " + oy.dtype_text());
+  if (oy.view().dtype != ox.view().dtype)
+    oy.fail_type("expected the dtype of out[0] (" + ox.dtype_text() + "), got " + oy.dtype_text());
 
   SimccEncode args{points, shown, ox, oy, ow, {}, nullptr, nullptr, 0, 0};
   args.rule = {label, exact, static_cast<float>(ratio), label_axis(kind_name, Wx, widths.first, normalize, eps),

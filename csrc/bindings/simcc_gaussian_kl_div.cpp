@@ -20,7 +20,8 @@ LabelAxis gaussian_axis(int64_t bins, double sigma, bool normalize) {
 
 py::object simcc_gaussian_kl_div(py::object simcc_x, py::object simcc_y, py::object keypoints, py::object visible,
                                  py::object split_ratio, py::object sigma, py::object center, bool normalize,
-                                 py::object beta, py::object target_beta, bool bin_mean, py::object loss, py::object grad) {
+                                 py::object beta, py::object target_beta, bool bin_mean, py::object loss,
+                                 py::object grad) {
   const auto floating = {DType::f32, DType::f16, DType::bf16};
   Argument x(kOp, "simcc_x", simcc_x), y(kOp, "simcc_y", simcc_y);
   Argument points(kOp, "keypoints", keypoints), shown(kOp, "visible", visible);
@@ -30,7 +31,11 @@ py::object simcc_gaussian_kl_div(py::object simcc_x, py::object simcc_y, py::obj
   y.size_is(0, "N", N, x).size_is(1, "K", K, x);
   if (y.view().dtype != x.view().dtype)
     y.fail_type("expected the dtype of simcc_x (" + x.dtype_text() + "), got " + y.dtype_text());
-  points.dtypes({DType::f32, DType::f64}).dims(3, "[N, K, 2]").same_device(x).size_is(0, "N", N, x).size_is(1, "K", K, x);
+  points.dtypes({DType::f32, DType::f64})
+      .dims(3, "[N, K, 2]")
+      .same_device(x)
+      .size_is(0, "N", N, x)
+      .size_is(1, "K", K, x);
   if (points.size(2) != 2) points.fail("expected shape [N, K, 2], got " + points.shape_text());
   shown.dtypes({DType::f32, DType::f64}).dims(2, "[N, K]").same_device(x).size_is(0, "N", N, x).size_is(1, "K", K, x);
 
@@ -71,8 +76,10 @@ py::object simcc_gaussian_kl_div(py::object simcc_x, py::object simcc_y, py::obj
     args.table_x = table_x.view;
     args.table_y = table_y.view;
   }
-  const double bytes = static_cast<double>((x.size(2) + y.size(2)) * item_size(x.view().dtype)) * (grad.is_none() ? 1 : 2);
-  launch<SimccGaussianKlDiv>(x, args, N * K, bytes, EDGEPOSE_LEVELS(simcc_gaussian_kl_div), EDGEPOSE_GPU(simcc_gaussian_kl_div));
+  const double bytes =
+      static_cast<double>((x.size(2) + y.size(2)) * item_size(x.view().dtype)) * (grad.is_none() ? 1 : 2);
+  launch<SimccGaussianKlDiv>(x, args, N * K, bytes, EDGEPOSE_LEVELS(simcc_gaussian_kl_div),
+                             EDGEPOSE_GPU(simcc_gaussian_kl_div));
   return loss;
 }
 

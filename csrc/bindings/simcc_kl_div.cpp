@@ -7,8 +7,8 @@ constexpr const char* kOp = "simcc_kl_div";
 }
 
 // `grad` receives the gradient for the student, or is None. Returns the loss.
-py::object simcc_kl_div(py::object student, py::object target, py::object beta, py::object target_beta, py::object weight,
-                        py::object loss, py::object grad) {
+py::object simcc_kl_div(py::object student, py::object target, py::object beta, py::object target_beta,
+                        py::object weight, py::object loss, py::object grad) {
   const auto floating = {DType::f32, DType::f16, DType::bf16};
   Argument s(kOp, "student", student), t(kOp, "target", target);
   s.dtypes(floating).dims(3, "[N, K, B]").at_least_one(2, "B").contiguous_from(2);
@@ -32,7 +32,8 @@ py::object simcc_kl_div(py::object student, py::object target, py::object beta, 
     Argument g(kOp, "grad", grad, true);
     g.dims(3, "[N, K, B]").contiguous_from(2).same_device(s);
     g.size_is(0, "N", N, s).size_is(1, "K", K, s).size_is(2, "B", B, s);
-    if (g.view().dtype != s.view().dtype) g.fail_type("expected the dtype of student (" + s.dtype_text() + "), got " + g.dtype_text());
+    if (g.view().dtype != s.view().dtype)
+      g.fail_type("expected the dtype of student (" + s.dtype_text() + "), got " + g.dtype_text());
     args.grad = g;
   }
   const double bytes = static_cast<double>(B * item_size(s.view().dtype)) * (grad.is_none() ? 2 : 3);

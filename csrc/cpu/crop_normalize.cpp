@@ -17,9 +17,9 @@ EDGEPOSE_INLINE void split_channels(const f4* p, float* c0, float* c1, float* c2
 
 // Where the pixels of one row of the crop lie in the frame.
 struct Columns {
-  int32_t *x, *y;    // upper left neighbours
-  float *u, *v;      // fractions
-  int first, last;   // [first, last): all four neighbours are in the frame, and so is the byte behind them
+  int32_t *x, *y;   // upper left neighbours
+  float *u, *v;     // fractions
+  int first, last;  // [first, last): all four neighbours are in the frame, and so is the byte behind them
 };
 
 class CropRows {
@@ -79,7 +79,8 @@ class CropRows {
  private:
   // Fills columns_ for one row. An upright crop has the same columns in every row: then y is left to the row.
   void place(int row) {
-    const float x0 = fma(warp_.b, static_cast<float>(row), warp_.c), y0 = fma(warp_.e, static_cast<float>(row), warp_.f);
+    const float x0 = fma(warp_.b, static_cast<float>(row), warp_.c),
+                y0 = fma(warp_.e, static_cast<float>(row), warp_.f);
     const vf step = to_float(lane_numbers());
     for (int i = 0; i < width_; i += kLanes) {
       const vf column = step + static_cast<float>(i);
@@ -117,8 +118,8 @@ class CropRows {
     for (; i < end; ++i) blended_[i] = fma(v, static_cast<float>(lower[i]) - upper[i], static_cast<float>(upper[i]));
   }
 
-  // The pixels [first, last): `pixel(i)` gives the i-th. What it needs it keeps by value: a store to the planes could change
-  // any member, for all that the compiler knows.
+  // The pixels [first, last): `pixel(i)` gives the i-th. What it needs it keeps by value: a store to the planes could
+  // change any member, for all that the compiler knows.
   template <class F>
   EDGEPOSE_INLINE void sample_inside(F pixel) {
     float *c0 = scratch_.at(0), *c1 = scratch_.at(room_), *c2 = scratch_.at(2 * room_);

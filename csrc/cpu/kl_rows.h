@@ -41,8 +41,8 @@ struct VectorSums {
   }
 };
 
-// A long chain of float32 additions loses digits, most of all where lanes are few: sums are taken over stretches of this
-// many vectors first.
+// A long chain of float32 additions loses digits, most of all where lanes are few: sums are taken over stretches of
+// this many vectors first.
 constexpr int kStretch = 16 * kLanes;
 
 // Calls visit(i, count, sums) for the vectors of a row, `count` lanes of each being inside it, and adds up the sums.
@@ -90,7 +90,8 @@ KlSums sum_row(const float* s, const float* t, int bins, const KlRule& rule, flo
 
 // As sum_row, for a target whose numerators and own shares lie in tables.
 template <bool Soft>
-KlSums sum_row_to_table(const float* s, const float* target, const float* own, int bins, const KlRule& rule, float* es) {
+KlSums sum_row_to_table(const float* s, const float* target, const float* own, int bins, const KlRule& rule,
+                        float* es) {
   const float s_peak = row_max(s, bins);
   const vf s_scale = splat(rule.beta * kLog2e);
   return sum_stretches(bins, [&](int i, int count, VectorSums& sums) {

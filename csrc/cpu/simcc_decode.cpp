@@ -35,8 +35,8 @@ EDGEPOSE_INLINE Block load_block(const T* p) {
 template <class T>
 EDGEPOSE_INLINE Peak find_peak(const T* row, int bins) {
   if (bins < kBlock) return peak_exact(row, bins);
-  // Each lane keeps its maximum and where the block starts that reached it first. The sum of everything is there only to
-  // carry a NaN to the end (∞ − ∞ makes one too: then the exact search decides).
+  // Each lane keeps its maximum and where the block starts that reached it first. The sum of everything is there only
+  // to carry a NaN to the end (∞ − ∞ makes one too: then the exact search decides).
   Block block = load_block(row);
   vf best = block.largest(), sum = block.total();
   vi start = {};
@@ -103,7 +103,8 @@ void blur(const float* row, int first, int count, const BlurKernel& kernel, floa
   for (int i = 0; i < count; i += kLanes) {
     const float* centre = row + first + i;
     vf sum = load(centre) * kernel.weights[0];
-    for (int t = 1; t <= kernel.half; ++t) sum = fma(load(centre - t) + load(centre + t), splat(kernel.weights[t]), sum);
+    for (int t = 1; t <= kernel.half; ++t)
+      sum = fma(load(centre - t) + load(centre + t), splat(kernel.weights[t]), sum);
     store(out + i, sum);
   }
 }
@@ -153,7 +154,8 @@ void decode_range(const SimccDecode& a, int64_t begin, int64_t end) {
   int64_t n = begin / K, k = begin % K;
   for (int64_t i = begin; i < end; ++i) {
     if (a.affine && (i == begin || k == 0)) load_affine(a.affine, n, affine);
-    const T *x_row = reinterpret_cast<const T*>(a.simcc_x.at(n, k)), *y_row = reinterpret_cast<const T*>(a.simcc_y.at(n, k));
+    const T *x_row = reinterpret_cast<const T*>(a.simcc_x.at(n, k)),
+            *y_row = reinterpret_cast<const T*>(a.simcc_y.at(n, k));
     AxisResult x, y;
     if (plain) {
       x = decode_axis(x_row, Wx, rule);
@@ -174,8 +176,7 @@ void decode_range(const SimccDecode& a, int64_t begin, int64_t end) {
 }  // namespace
 
 void simcc_decode(const SimccDecode& args, int64_t begin, int64_t end) {
-  visit_float(args.simcc_x.dtype,
-              [&](auto tag) { decode_range<typename decltype(tag)::type>(args, begin, end); });
+  visit_float(args.simcc_x.dtype, [&](auto tag) { decode_range<typename decltype(tag)::type>(args, begin, end); });
 }
 
 }  // namespace EDGEPOSE_LEVEL

@@ -17,7 +17,8 @@ void compute_label(T* row, const LabelRule& rule, const LabelAxis& axis, float c
   int i = 0;
   for (; i + kLanes <= axis.bins; i += kLanes)
     store(row + i, label_value(rule, axis, step + static_cast<float>(i) - centre));
-  if (i < axis.bins) store_first(row + i, label_value(rule, axis, step + static_cast<float>(i) - centre), axis.bins - i);
+  if (i < axis.bins)
+    store_first(row + i, label_value(rule, axis, step + static_cast<float>(i) - centre), axis.bins - i);
 }
 
 template <class T>
@@ -48,8 +49,7 @@ void encode_range(const SimccEncode& a, int64_t begin, int64_t end) {
 }  // namespace
 
 void simcc_encode(const SimccEncode& args, int64_t begin, int64_t end) {
-  visit_float(args.simcc_x.dtype,
-              [&](auto tag) { encode_range<typename decltype(tag)::type>(args, begin, end); });
+  visit_float(args.simcc_x.dtype, [&](auto tag) { encode_range<typename decltype(tag)::type>(args, begin, end); });
 }
 
 }  // namespace EDGEPOSE_LEVEL

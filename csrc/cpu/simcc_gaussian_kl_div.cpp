@@ -21,8 +21,8 @@ struct Axis {
 
 // Returns the loss of one axis of one point, already weighted.
 template <bool Soft>
-float diverge(const SimccGaussianKlDiv& a, const Axis& axis, int64_t n, int64_t k, const LabelPoint& point, float centre,
-              Scratch& scratch, int64_t room) {
+float diverge(const SimccGaussianKlDiv& a, const Axis& axis, int64_t n, int64_t k, const LabelPoint& point,
+              float centre, Scratch& scratch, int64_t room) {
   const int bins = axis.label.bins;
   const float* s = widened(axis.logits.at(n, k), axis.logits.dtype, bins, scratch.at(0));
   float *es = axis.grad ? scratch.at(2 * room) : nullptr, *et = scratch.at(3 * room);
@@ -48,13 +48,15 @@ void gaussian_kl_range(const SimccGaussianKlDiv& a, int64_t begin, int64_t end) 
   const int64_t K = a.simcc_x.shape[1], Wx = a.simcc_x.shape[2], Wy = a.simcc_y.shape[2];
   const int64_t room = (Wx > Wy ? Wx : Wy) + kLanes;
   Scratch scratch(4 * room);
-  const Axis x{a.simcc_x, a.grad_x, a.label.x, a.table_x, a.factor_x}, y{a.simcc_y, a.grad_y, a.label.y, a.table_y, a.factor_y};
+  const Axis x{a.simcc_x, a.grad_x, a.label.x, a.table_x, a.factor_x},
+      y{a.simcc_y, a.grad_y, a.label.y, a.table_y, a.factor_y};
   for (int64_t item = begin; item < end; ++item) {
     const int64_t n = item / K, k = item % K;
     const LabelPoint point = label_point(a.label, a.keypoints, a.visible, n, k);
     float* loss = reinterpret_cast<float*>(a.loss.at(n, k));
     if (point.weight != 0.0f) {
-      *loss = diverge<Soft>(a, x, n, k, point, point.x, scratch, room) + diverge<Soft>(a, y, n, k, point, point.y, scratch, room);
+      *loss = diverge<Soft>(a, x, n, k, point, point.x, scratch, room) +
+              diverge<Soft>(a, y, n, k, point, point.y, scratch, room);
       continue;
     }
     *loss = 0.0f;

@@ -1,4 +1,5 @@
-// simcc_kl_div on the CPU: a row comes from memory once; its maximum, its sums and its gradient find it in the L1 cache.
+// simcc_kl_div on the CPU: a row comes from memory once; its maximum, its sums and its gradient find it in the L1
+// cache.
 #include "kl_rows.h"
 
 namespace edgepose {

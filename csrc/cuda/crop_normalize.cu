@@ -15,11 +15,13 @@ __global__ void crop_kernel(const __grid_constant__ CropNormalize a) {
   float affine[6];
   load_affine(a.affine, n, affine);
   const Warp w = invert(affine);
-  const float sx = clamp_coordinate(fma(w.a, x, fma(w.b, y, w.c))), sy = clamp_coordinate(fma(w.d, x, fma(w.e, y, w.f)));
+  const float sx = clamp_coordinate(fma(w.a, x, fma(w.b, y, w.c))),
+              sy = clamp_coordinate(fma(w.d, x, fma(w.e, y, w.f)));
   const float left = floor_of(sx), top = floor_of(sy);
 #pragma unroll
   for (int c = 0; c < 3; ++c) {
-    const float value = sample(a.frame, static_cast<int>(left), static_cast<int>(top), sx - left, sy - top, a.rule.channel[c]);
+    const float value =
+        sample(a.frame, static_cast<int>(left), static_cast<int>(top), sx - left, sy - top, a.rule.channel[c]);
     T* plane = reinterpret_cast<T*>(a.out.at(n, c));
     put(plane + pixel, fma(value, a.rule.scale[c], a.rule.bias[c]));
   }

@@ -39,7 +39,9 @@ constexpr unsigned kAll = 0xffffffffu;
 // Few items: small blocks, so that they spread over the multiprocessors. Many: large ones.
 inline int threads_for(int64_t warps) { return warps <= 2048 ? 64 : 256; }
 
-inline unsigned blocks_for(int64_t items, int64_t per_block) { return static_cast<unsigned>((items + per_block - 1) / per_block); }
+inline unsigned blocks_for(int64_t items, int64_t per_block) {
+  return static_cast<unsigned>((items + per_block - 1) / per_block);
+}
 
 __device__ __forceinline__ float warp_sum(float x) {
   for (int offset = kWarp / 2; offset > 0; offset /= 2) x += __shfl_xor_sync(kAll, x, offset);

@@ -95,7 +95,7 @@ __global__ void decode_kernel(const __grid_constant__ SimccDecode a) {
   const auto axis = [&](const ArrayView& logits, const ArrayView& flipped, bool reverse) {
     const T* mirrored = other < 0 ? nullptr : reinterpret_cast<const T*>(flipped.at(n, other));
     return AxisRow<T, Count>{reinterpret_cast<const T*>(logits.at(n, k)), mirrored, reverse,
-                             static_cast<int>(logits.shape[2]), lane, a.rule};
+                             static_cast<int>(logits.shape[2]),           lane,     a.rule};
   };
   const AxisResult x = axis(a.simcc_x, a.flipped_x, true).decode(a.blur_x);
   const AxisResult y = axis(a.simcc_y, a.flipped_y, false).decode(a.blur_y);
@@ -113,7 +113,8 @@ void simcc_decode(const SimccDecode& a, void* stream) {
   const int64_t items = a.simcc_x.shape[0] * a.simcc_x.shape[1];
   const int threads = threads_for(items);
   const unsigned blocks = blocks_for(items, threads / kWarp);
-  const bool wide = !a.swap.ndim && rows_are_wide(a.simcc_x, a.simcc_x.shape[2]) && rows_are_wide(a.simcc_y, a.simcc_y.shape[2]);
+  const bool wide =
+      !a.swap.ndim && rows_are_wide(a.simcc_x, a.simcc_x.shape[2]) && rows_are_wide(a.simcc_y, a.simcc_y.shape[2]);
   visit_float(a.simcc_x.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     const auto kernel = wide ? decode_kernel<T, kWide<T>> : decode_kernel<T, 1>;

@@ -1,4 +1,5 @@
-// simcc_gaussian_kl_div on the GPU: one warp per keypoint; labels are computed where they are needed and stored nowhere.
+// simcc_gaussian_kl_div on the GPU: one warp per keypoint; labels are computed where they are needed and stored
+// nowhere.
 #include "launch.cuh"
 
 namespace edgepose {
@@ -6,8 +7,9 @@ namespace gpu {
 namespace {
 
 template <bool Soft, class T, int Count>
-__device__ float diverge(const SimccGaussianKlDiv& a, const ArrayView& logits, const ArrayView& grads, const LabelAxis& axis,
-                         int64_t n, int64_t k, bool drawn, float centre, float weight, int lane) {
+__device__ float diverge(const SimccGaussianKlDiv& a, const ArrayView& logits, const ArrayView& grads,
+                         const LabelAxis& axis, int64_t n, int64_t k, bool drawn, float centre, float weight,
+                         int lane) {
   const T* row = reinterpret_cast<const T*>(logits.at(n, k));
   const auto each = [&](auto&& visit) {
     for (int i = lane * Count; i < axis.bins; i += kWarp * Count) {
@@ -60,8 +62,10 @@ __global__ void gaussian_kl_kernel(const __grid_constant__ SimccGaussianKlDiv a)
   const LabelPoint point = label_point(a.label, a.keypoints, a.visible, n, k);
   float loss = 0.0f;
   if (point.weight != 0.0f) {
-    loss = diverge<Soft, T, Count>(a, a.simcc_x, a.grad_x, a.label.x, n, k, point.drawn, point.x, point.weight * a.factor_x, lane) +
-           diverge<Soft, T, Count>(a, a.simcc_y, a.grad_y, a.label.y, n, k, point.drawn, point.y, point.weight * a.factor_y, lane);
+    loss = diverge<Soft, T, Count>(a, a.simcc_x, a.grad_x, a.label.x, n, k, point.drawn, point.x,
+                                   point.weight * a.factor_x, lane) +
+           diverge<Soft, T, Count>(a, a.simcc_y, a.grad_y, a.label.y, n, k, point.drawn, point.y,
+                                   point.weight * a.factor_y, lane);
   } else if (a.grad_x.ndim) {
     for (int i = lane; i < a.label.x.bins; i += kWarp) put(reinterpret_cast<T*>(a.grad_x.at(n, k)) + i, 0.0f);
     for (int i = lane; i < a.label.y.bins; i += kWarp) put(reinterpret_cast<T*>(a.grad_y.at(n, k)) + i, 0.0f);

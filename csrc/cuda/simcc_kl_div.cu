@@ -1,4 +1,5 @@
-// simcc_kl_div on the GPU: one warp per row; maximum, sums and gradient read it, from memory once and then from the cache.
+// simcc_kl_div on the GPU: one warp per row; maximum, sums and gradient read it, from memory once and then from the
+// cache.
 #include "launch.cuh"
 
 namespace edgepose {
@@ -38,7 +39,8 @@ __global__ void kl_kernel(const __grid_constant__ SimccKlDiv a) {
       for (int i = lane; i < bins; i += kWarp) put(grad + i, 0.0f);
     return;
   }
-  const Row<S, T, Count> row{reinterpret_cast<const S*>(a.student.at(n, k)), reinterpret_cast<const T*>(a.target.at(n, k)), bins, lane};
+  const Row<S, T, Count> row{reinterpret_cast<const S*>(a.student.at(n, k)),
+                             reinterpret_cast<const T*>(a.target.at(n, k)), bins, lane};
   float s_peak = -INFINITY, t_peak = -INFINITY;
   row.each([&](int, float s, float t) {
     s_peak = fmaxf(s_peak, s);
@@ -82,7 +84,8 @@ void launch(const SimccKlDiv& a, cudaStream_t stream) {
   const unsigned blocks = blocks_for(items, threads / kWarp);
   // Both rows advance by the same number of values, the wider type's share of sixteen bytes.
   constexpr int kCount = kWide<S> < kWide<T> ? kWide<S> : kWide<T>;
-  const bool wide = rows_are_wide(a.student, bins) && rows_are_wide(a.target, bins) && (!a.grad.ndim || rows_are_wide(a.grad, bins));
+  const bool wide =
+      rows_are_wide(a.student, bins) && rows_are_wide(a.target, bins) && (!a.grad.ndim || rows_are_wide(a.grad, bins));
   const auto kernel = wide ? kl_kernel<Soft, S, T, kCount> : kl_kernel<Soft, S, T, 1>;
   kernel<<<blocks, threads, 0, stream>>>(a);
 }

@@ -1,0 +1,10 @@
+"""The ops of `edgepose.ops` for torch tensors: `torch.library` operators with fake kernels, on the CPU and on CUDA.
+
+They trace through `torch.compile` without graph breaks, run on the current stream and can be captured in a CUDA graph.
+Names, arguments, shapes and errors are those of `edgepose.ops`. The only package of edgepose that imports torch.
+"""
+
+from .inference import crop_normalize, simcc_decode
+from .training import simcc_encode, simcc_gaussian_kl_div, simcc_kl_div
+
+__all__ = ["crop_normalize", "simcc_decode", "simcc_encode", "simcc_gaussian_kl_div", "simcc_kl_div"]
