@@ -196,7 +196,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True, help="the .onnx file")
     parser.add_argument("--name", help="name in the card (default: the output's)")
-    parser.add_argument("--card", type=Path, help="TOML or JSON with entries of the card: licence, data, accuracy, …")
+    parser.add_argument(
+        "--card", type=Path, action="append", default=[],
+        help="TOML or JSON with entries of the card: licence, data, accuracy, …; may be given several times",
+    )  # fmt: skip
     parser.add_argument("--half-weights", action="store_true", help="store weights as float16 (compute stays float32)")
     parser.add_argument("--int8", action="store_true", help="quantise the convolutions, calibrated on people of --data")
     parser.add_argument("--data", type=Path, help="folder with annotations/train.json and images/, for --int8")
@@ -206,7 +209,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if args.int8 and (args.half_weights or not args.data):
             raise EdgeposeError("--int8 needs --data with people to calibrate on, and stores its weights its own way.")
-        entries = {"name": args.name or args.output.stem} | (read_entries(args.card) if args.card else {})
+        entries = {"name": args.name or args.output.stem}
+        for path in args.card:
+            entries |= read_entries(path)
         model, card, difference = export(
             args.checkpoint,
             entries=entries,
