@@ -83,6 +83,11 @@ def test_head_of_the_whole_body() -> None:
     assert np.flatnonzero(mask).tolist() == [0, 1, 2, 3, 4, *range(23, 91)]
 
 
+@pytest.mark.parametrize("size", [(2000, 3), (3, 2000), (40_000, 40), (1, 1)])
+def test_a_strip_of_pixels_is_no_reason_for_thousands_of_crops(size: tuple[int, int]) -> None:
+    assert len(search_windows(size, 0.75)) <= 18
+
+
 @pytest.mark.parametrize("size", [(640, 480), (1920, 1080), (480, 640), (300, 400), (2000, 300)])
 def test_search_windows_cover_the_picture(size: tuple[int, int]) -> None:
     windows = search_windows(size, 0.75)
