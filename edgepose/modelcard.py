@@ -10,6 +10,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf, isfinite
 from typing import Any
 
 from .skeletons import Skeleton
@@ -59,8 +60,16 @@ class ModelCard:
                 raise ValueError(f"ModelCard: {name} expected one of {allowed}, got {getattr(self, name)!r}")
         for name, length in [(n, 2) for n in _PAIRS] + [(n, 3) for n in _TRIPLES]:
             value = getattr(self, name)
-            if value is not None and (len(value) != length or min(value) < (name != "mean") * 1e-6):
+            if value is not None and (len(value) != length or not all(map(isfinite, value))):
+                raise ValueError(f"ModelCard: {name} expected {length} finite numbers, got {value}")
+            if value is not None and min(value) < (name != "mean") * 1e-6:
                 raise ValueError(f"ModelCard: {name} expected {length} positive numbers, got {value}")
+        for name in ("padding", "split_ratio", "beta"):
+            value = getattr(self, name)
+            if not (name == "beta" and value is None) and not (_is_number(value) and 0 < value < inf):
+                raise ValueError(f"ModelCard: {name} expected a positive number, got {value!r}")
+        if not isinstance(self.thresholds, dict) or not all(map(_is_number, self.thresholds.values())):
+            raise ValueError(f"ModelCard: thresholds expected numbers by part, got {self.thresholds!r}")
         if self.score == "calibrated" and self.task == "pose" and (self.beta is None or self.sigma is None):
             raise ValueError("ModelCard: score 'calibrated' expected beta and sigma, got none")
         for part, (raw, seen) in self.calibration.items():
@@ -139,6 +148,10 @@ def simcc_outputs(shapes: Mapping[str, Shape]) -> tuple[str, str]:
         listed = ", ".join(f"{n} {list(shape)}" for n, shape in shapes.items()) or "none"
         raise ValueError(f"outputs expected simcc_x [N, K, Wx] and simcc_y [N, K, Wy], got {listed}")
     return pair[0], pair[1]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _size(shape: Shape, axis: int) -> int | None:

@@ -75,14 +75,23 @@ class PoseNet:
         return keypoints, scores
 
     def _check_card(self) -> None:
-        """A card of another net would decode to plausible nonsense."""
+        """A card of another net would decode to plausible nonsense, or not run at all."""
         for name, bins in zip((self._x, self._y), self.card.bins, strict=True):
-            shape, wanted = self.session.outputs[name], (self.skeleton.num_keypoints, bins)
-            if any(isinstance(s, int) and s != w for s, w in zip(shape[1:], wanted, strict=True)):
+            shape, count = self.session.outputs[name], self.skeleton.num_keypoints
+            if any(isinstance(s, int) and s != w for s, w in zip(shape[1:], (count, bins), strict=True)):
                 raise EdgeposeError(
                     f"{self.session.path.name} does not fit its card: {name} is {list(shape)}, "
-                    f"but the card says {wanted[0]} points and {bins} bins."
+                    f"but the card says {count} points and {bins} bins."
                 )
+        taken, (width, height) = self.session.input_shape, self.card.input_size
+        fits = len(taken) == 4 and all(
+            s == w for s, w in zip(taken[1:], (3, height, width), strict=True) if isinstance(s, int)
+        )
+        if not fits:
+            raise EdgeposeError(
+                f"{self.session.path.name} does not take what edgepose makes: its input is {list(taken)}, "
+                f"but {width} × {height} pixels of three colours would come."
+            )
 
     def _inferred(self) -> ModelCard:
         path = self.session.path

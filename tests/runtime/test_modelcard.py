@@ -48,9 +48,19 @@ BAD = {
     "calibration": {"face": [[0.5, 0.1], [0.0, 1.0]]},
     "thresholds": {"tail": 0.5},
 }
+WORSE = [
+    ("mean", (float("nan"), 1.0, 1.0)),
+    ("sigma", (float("inf"), 1.0)),
+    ("padding", -1.0),
+    ("split_ratio", 0),
+    ("split_ratio", "2"),
+    ("beta", -1.0),
+    ("thresholds", ["face"]),
+    ("thresholds", {"face": "x"}),
+]
 
 
-@pytest.mark.parametrize(("name", "value"), BAD.items(), ids=BAD)
+@pytest.mark.parametrize(("name", "value"), [*BAD.items(), *WORSE])
 def test_nonsense_is_named(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=name):
         replace(FULL, **{name: value})

@@ -144,3 +144,11 @@ def test_shipped_models_carry_a_card(path: Path) -> None:
     assert net.card.licence
     assert net.card.data
     assert net.skeleton.num_keypoints == 133
+
+
+def test_a_card_of_another_input(constant_net, peaks) -> None:
+    card = ModelCard("x", input_size=(96, 128), split_ratio=4.0)  # the bins are right
+    path = constant_net({"simcc_x": peaks(384, [5] * 17), "simcc_y": peaks(512, [7] * 17)}, card=card)
+    with pytest.raises(EdgeposeError) as error:
+        PoseNet(Session(path, "cpu"))
+    assert "its input is ['N', 3, 256, 192], but 96 × 128 pixels" in _sentence(error)
