@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .boxes import containment_matrix, search_windows
 from .detectors import Detector
+from .errors import EdgeposeError
 from .modelcard import ModelCard
 from .posenet import PoseNet
 from .runtime import Session
@@ -59,6 +60,9 @@ class TopdownEstimator:
         smooth: bool = False,
         score: str | None = None,
     ) -> None:
+        for name, value in (("max_people", max_people), ("threads", threads)):
+            if value is not None and value < 1:
+                raise EdgeposeError(f"{name} is {value}: give a whole number from 1, or None.")
         self._net = PoseNet(Session(model, device, threads), score)
         if detector is not None and not isinstance(detector, Detector):
             detector = Detector(detector, device, threads=threads)

@@ -148,6 +148,13 @@ def test_bad_boxes_are_refused(body_net, bad: list) -> None:
         TopdownEstimator(body_net, "cpu")(np.zeros((48, 64, 3), np.uint8), bad)
 
 
+@pytest.mark.parametrize("name", ["max_people", "threads"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_counts_below_one_are_refused(body_net, name: str, value: int) -> None:
+    with pytest.raises(EdgeposeError, match=f"{name} is {value}"):
+        TopdownEstimator(body_net, "cpu", **{name: value})
+
+
 def test_the_one_decoder(body_net, monkeypatch) -> None:
     """No second decoder hides anywhere on the estimator's way."""
 
