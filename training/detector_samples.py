@@ -102,11 +102,11 @@ class Painter:
         return None
 
 
-def empty_window(rng: np.random.Generator, size: Sequence[int], boxes: np.ndarray) -> Rect | None:
+def empty_window(rng: np.random.Generator, size: Sequence[int], boxes: np.ndarray, tries: int = 6) -> Rect | None:
     """The largest of a few random windows of a picture (H, W) that touch none of the boxes [M, 4]."""
     height, width = (int(side) for side in size)
     best: Rect | None = None
-    for _ in range(6):
+    for _ in range(tries):
         w, h = (int(rng.uniform(SMALLEST_WINDOW, side)) if side > SMALLEST_WINDOW else side for side in (width, height))
         x, y = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
         apart = (boxes[:, 0] >= x + w) | (boxes[:, 2] <= x) | (boxes[:, 1] >= y + h) | (boxes[:, 3] <= y)
