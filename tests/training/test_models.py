@@ -1,6 +1,8 @@
 """Every net against its published size; shapes, names in a config, and that each part is really used."""
 
+import importlib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ from edgepose_training.models import build_pose_net  # noqa: E402
 from edgepose_training.models.macs import count_macs, count_macs_hrnet, count_parameters  # noqa: E402
 from edgepose_training.models.tokenpose import sine_position  # noqa: E402
 
+ROOT = Path(__file__).parents[2]
 GIBI = 2**30  # the tables of HRNet, SimCC and TokenPose count in these
 
 
@@ -20,6 +23,14 @@ def on_meta(*args, **kwargs) -> torch.nn.Module:
     """The net without its weights: counting needs none."""
     with torch.device("meta"):
         return build_pose_net(*args, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def models():
+    """benchmarks/models.py: it counts every net once, for its table and for these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "benchmarks")
+        yield importlib.import_module("models")
 
 
 # --- published sizes ----------------------------------------------------------------------------------------
@@ -34,12 +45,11 @@ RTMPOSE = {  # size: (params M, GMACs) for K=17 at 256×192, K=133 at 256×192, 
 
 
 @pytest.mark.parametrize("size", RTMPOSE)
-def test_rtmpose_has_its_published_parameters_and_macs(size):
+def test_rtmpose_has_its_published_parameters_and_macs(models, size):
     shapes = ((17, (192, 256)), (133, (192, 256)), (133, (288, 384)))
-    for (num_keypoints, input_size), (params, macs) in zip(shapes, RTMPOSE[size], strict=True):
-        net = on_meta(size, num_keypoints, input_size)
-        assert round(count_parameters(net) / 1e6, 3) == params
-        assert round(count_macs(net, input_size) / 1e9, 3) == macs
+    for (num_keypoints, input_size), published in zip(shapes, RTMPOSE[size], strict=True):
+        counted = models.sizes(models.Net("cspnext", size, "rtmcc", num_keypoints, input_size))
+        assert tuple(round(number, 3) for number in counted) == published
 
 
 @pytest.mark.parametrize(("size", "params"), {"t": 2.349, "s": 4.378, "m": 12.279, "l": 26.139, "x": 47.570}.items())
@@ -47,7 +57,7 @@ def test_cspnext_alone_has_its_published_parameters(size, params):
     assert round(count_parameters(on_meta(size, 17).backbone) / 1e6, 3) == params
 
 
-HOURGLASS = {  # stacks × channels: (params M, GMACs, decimals of the table)
+HOURGLASS = {  # stacks × channels: (params M, GMACs) for K=16 at 256×256
     "8x256": (25.59, 28.09), "4x256": (13.02, 15.36), "2x256": (6.73, 8.99), "1x256": (3.59, 5.80),
     "8x128": (6.46, 7.13), "4x128": (3.29, 3.91), "2x128": (1.70, 2.30), "1x128": (0.91, 1.49),
     "8x64": (1.65, 1.83), "4x64": (0.84, 1.01), "2x64": (0.43, 0.60), "1x64": (0.23, 0.39),
@@ -55,9 +65,9 @@ HOURGLASS = {  # stacks × channels: (params M, GMACs, decimals of the table)
 
 
 @pytest.mark.parametrize("size", HOURGLASS)
-def test_hourglass_has_its_published_parameters_and_macs(size):
-    net = on_meta(size, 16, (256, 256), backbone="hourglass", head="heatmap")
-    assert (round(count_parameters(net) / 1e6, 2), round(count_macs(net, (256, 256)) / 1e9, 2)) == HOURGLASS[size]
+def test_hourglass_has_its_published_parameters_and_macs(models, size):
+    counted = models.sizes(models.Net("hourglass", size, "heatmap", 16, (256, 256)))
+    assert tuple(round(number, 2) for number in counted) == HOURGLASS[size]
 
 
 # SimCC paper, tables 1 to 3 and README: backbone, size, head, (W, H), k, params M, GFLOPs by HRNet's rule.
@@ -111,6 +121,10 @@ def test_the_two_counts_differ_where_hrnets_rule_is_wrong():
     net = torch.nn.Sequential(torch.nn.ConvTranspose2d(3, 5, 4, 2, 1, bias=False)).to("meta")
     assert count_macs(net, (8, 6)) == 3 * 5 * 16 * 48
     assert count_macs_hrnet(net, (8, 6)) == 4 * count_macs(net, (8, 6))
+
+
+def test_the_table_in_the_docs_is_what_the_code_says(models):
+    assert models.table(models.NETS) in (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
 
 
 # --- behaviour ----------------------------------------------------------------------------------------------
