@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from edgepose.boxes import nms
 from edgepose.detectors import decode_cells, letterbox
@@ -21,7 +23,7 @@ from edgepose_training.detector_samples import Painter
 from edgepose_training.journal import Journal
 from edgepose_training.metrics.box_precision import BoxTruth, average_precision, match_boxes, recall
 from edgepose_training.models.detector import DetectorNet
-from edgepose_training.optim import Ema, build_optimizer, lr_factor
+from edgepose_training.optim import build_optimizer
 from edgepose_training.person_lists import Picture
 from edgepose_training.run import Stopped, amp_dtype
 
@@ -33,6 +35,13 @@ CANDIDATES = 100  # boxes a picture
 
 def build_net(config: DetectorConfig) -> DetectorNet:
     return DetectorNet(config.channels, config.blocks, config.neck)
+
+
+def lr_factor(step: int, config: DetectorConfig) -> float:
+    """Linear warm-up, flat, then a cosine to `lr_floor`. In units of `lr`."""
+    warm = min(1.0, (step + 1) / max(config.warmup, 1))
+    progress = max(step / config.steps - config.flat, 0) / max(1 - config.flat, 1e-6)
+    return min(warm, config.lr_floor + (1 - config.lr_floor) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))))
 
 
 def load_net(path: str | Path) -> tuple[DetectorNet, DetectorConfig, dict]:
@@ -59,11 +68,18 @@ class DetectorRun:
         if config.channels_last:
             self.net.to(memory_format=torch.channels_last)
         self.optimizer = build_optimizer(self.net, config)
-        self.ema = Ema(self.net, config.ema)
+        self.averaged = AveragedModel(self.net, multi_avg_fn=self._average, use_buffers=True)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.amp is torch.float16)
         self.step, self.best = 0, -1.0
         self.stop_at: float | None = None
         self.journal = Journal(out, "validation")
+
+    def _average(self, averaged: list[torch.Tensor], current: list[torch.Tensor], updates: torch.Tensor | int) -> None:
+        """The first steps average over what there is, so that the random start is soon forgotten."""
+        if not averaged[0].is_floating_point():  # the norms' counters of batches
+            torch._foreach_copy_(averaged, current)
+            return
+        torch._foreach_lerp_(averaged, current, max(self.config.ema, 1 / (float(updates) / 4 + 1)))
 
     @property
     def epoch(self) -> int:
@@ -100,7 +116,7 @@ class DetectorRun:
     def train_step(self, batch: DetectorBatch) -> dict[str, torch.Tensor]:
         cfg = self.config
         for group in self.optimizer.param_groups:
-            group["lr"] = cfg.lr * lr_factor(self.step, cfg.steps, cfg)
+            group["lr"] = cfg.lr * lr_factor(self.step, cfg)
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
             cells = self.net(normalised(batch.images))
         terms = detector_loss(cells, batch, cfg)  # in float32: overlaps to the sixth power
@@ -111,19 +127,15 @@ class DetectorRun:
             torch.nn.utils.clip_grad_norm_(self.net.parameters(), cfg.clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.ema.update(self.net)
+        self.averaged.update_parameters(self.net)
         return {name: value.detach() for name, value in terms.items()}
 
     def validate(self) -> dict[str, float]:
         """AP50 of large people and their recall, by the averaged weights; keeps `best.pt`."""
         if not self.valid:
             return {}
-        current = {name: value.clone() for name, value in self.net.state_dict().items()}
-        self.net.load_state_dict(self.ema.state)
-        self.net.eval()
+        self.averaged.eval()
         matches = [self._match(picture) for picture in self.valid]
-        self.net.load_state_dict(current)
-        self.net.train()
         values = {"ap50": average_precision(matches), "recall@.3": recall(matches, 0.3)}
         self.journal.valid(self.epoch, self.step, values)
         if values["ap50"] > self.best:
@@ -139,7 +151,7 @@ class DetectorRun:
         canvas, zoom = letterbox(image, size)
         batch = torch.from_numpy(canvas)[None].to(self.device)
         with torch.inference_mode(), torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
-            cells = self.net(normalised(batch))
+            cells = self.averaged(normalised(batch))
         boxes, scores = decode_cells(cells.float().cpu().numpy(), canvas.shape[:2])
         likely = np.argsort(-scores[0])[:CANDIDATES]
         boxes, scores = boxes[0, likely] / zoom, scores[0, likely]
@@ -153,12 +165,12 @@ class DetectorRun:
             self.out / f"{name}.pt",
             {
                 "model": self.net.state_dict(),
-                "ema": self.ema.state,
+                "ema": self.averaged.module.state_dict(),
                 "config": self.config.to_dict(),
                 "step": self.step,
                 "epoch": self.epoch,
                 "best": self.best,
-                "ema_updates": self.ema.updates,
+                "ema_updates": self.averaged.n_averaged,
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.scaler.state_dict(),
                 "rng": torch.get_rng_state(),
@@ -169,7 +181,8 @@ class DetectorRun:
         """Continue a run exactly where `path` left it."""
         state = checkpoint.load(path)
         self.net.load_state_dict(state["model"])
-        self.ema.load_state_dict({"updates": state["ema_updates"], **state["ema"]})
+        self.averaged.module.load_state_dict(state["ema"])
+        self.averaged.n_averaged.copy_(state["ema_updates"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["rng"])

@@ -107,9 +107,10 @@ def markdown(results: dict[str, Any], command: str) -> str:
         "# The person detector\n\n"
         f"`{command}`\n\n"
         f"{first['pictures']} val pictures with their lists of people as they are, {first['empty_places']} val "
-        "pictures and windows without people. Bold: bar met. Times are CPU time of one thread, the files in turns; the ratio is the "
-        f"median over rounds. {platform.machine()}, Python {platform.python_version()}.\n\n" + "\n".join(lines)
+        "pictures and windows without people. Bold: bar met. Times are CPU time of one thread, the files in turns; "
+        f"the ratio is the median over rounds. {platform.machine()}, Python {platform.python_version()}.\n\n"
     )
+    text += "\n".join(lines)
     text += "\n\n## By source\n\n" + _table(
         "source", {s: {"people": row["people"]} for s, row in first["by_source"].items()},
         {name: results[name]["by_source"] for name in names},

@@ -44,7 +44,7 @@ def load_for_export(path: Path) -> tuple[DetectorNet, ModelCard]:
         std=STD,
         sigma=None,
         beta=None,
-        recipe=f"CSPNeXt blocks, task-aligned assignment, quality focal and GIoU loss; {pictures} pictures from scratch",
+        recipe=f"CSPNeXt blocks, task-aligned assignment, quality focal and GIoU losses, {pictures} pictures",
         date=datetime.date.today().isoformat(),
     )
     return net, card

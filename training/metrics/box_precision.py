@@ -65,7 +65,7 @@ def average_precision(matches: Sequence[BoxMatches]) -> float:
     right = np.cumsum(hits)
     precision = right / np.arange(1, len(hits) + 1)
     envelope = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
-    return float(envelope[np.searchsorted(right / people, RECALLS - 1e-12)].mean())
+    return float(envelope[np.searchsorted(right / people, RECALLS)].mean())
 
 
 def recall(matches: Sequence[BoxMatches], threshold: float) -> float:
