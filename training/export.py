@@ -46,7 +46,8 @@ def load_for_export(path: str | Path) -> tuple[nn.Module, ModelCard]:
     net, config, skeleton, state = load_net(path)
     if config.head == "heatmap":
         raise EdgeposeError(f"{path}: a net of heat maps; the runtime decodes SimCC vectors.")
-    net_name = f"RTMPose-{config.size}" if config.head == "rtmcc" else f"{config.backbone}-{config.size} {config.head}"
+    rtmpose = (config.backbone, config.head) == ("cspnext", "rtmcc")
+    net_name = f"RTMPose-{config.size}" if rtmpose else f"{config.backbone}-{config.size} {config.head}"
     # Converted checkpoints tell their own story.
     recipe = state.get("recipe") or f"{net_name}, epoch {state.get('epoch', 0)} of {config.epochs}"
     card = ModelCard(
@@ -57,7 +58,9 @@ def load_for_export(path: str | Path) -> tuple[nn.Module, ModelCard]:
         std=STD,
         split_ratio=config.split_ratio,
         sigma=config.sigma,
-        beta=config.beta,
+        # Regressed heat vectors peak at 1 by themselves: their scores are read as they are.
+        beta=None if config.head == "heatmap1d" else config.beta,
+        score="min" if config.head == "heatmap1d" else "calibrated",
         skeleton=skeleton,
         untrained=tuple(state.get("untrained", ())),
         recipe=recipe,
