@@ -114,6 +114,8 @@ class CheckpointSession:
             raise EdgeposeError("CUDA was asked for, but torch finds no NVIDIA GPU: use --device cpu.")
         self._net.to(self.device)
         count, (bins_x, bins_y) = self.card.skeleton.num_keypoints, self.card.bins
+        width, height = self.card.input_size
+        self.input_shape = ("N", 3, height, width)
         self.outputs = {"simcc_x": ("N", count, bins_x), "simcc_y": ("N", count, bins_y)}
 
     def run(self, batch: np.ndarray) -> dict[str, Any]:  # [N, 3, H, W]
