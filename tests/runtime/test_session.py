@@ -152,3 +152,9 @@ def test_a_card_of_another_input(constant_net, peaks) -> None:
     with pytest.raises(EdgeposeError) as error:
         PoseNet(Session(path, "cpu"))
     assert "its input is ['N', 3, 256, 192], but 96 × 128 pixels" in _sentence(error)
+
+
+def test_idle_workers_do_not_spin(constant_net, peaks) -> None:
+    path = constant_net({"simcc_x": peaks(384, [5] * 17), "simcc_y": peaks(512, [7] * 17)})
+    options = Session(path, "cpu")._session.get_session_options()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"

@@ -141,6 +141,27 @@ def test_unsure_people_are_nobody_but_their_place_is_kept() -> None:
     assert tracker.update(people([box]), SIZE).track_ids.tolist() == [2]  # ids are never given twice
 
 
+def test_a_known_person_is_believed_more_readily_than_a_newcomer() -> None:
+    box, between = (50.0, 100, 150, 300), 0.25  # of thresholds of 0.3: enough to stay, too little to start
+    tracker = Tracker(SKELETON)
+    assert len(tracker.update(people([box], score=between), SIZE)) == 0
+    tracker.update(people([box]), SIZE)
+    assert tracker.update(people([box], [1], score=between), SIZE).track_ids.tolist() == [1]
+
+
+def test_a_detection_mends_a_track_that_has_lost_its_shape_and_no_other() -> None:
+    tracker = Tracker(SKELETON)
+    tracker.update(people([(50.0, 100, 150, 300)]), SIZE)
+    start = tracker.bboxes[0]
+    width, height = start[2:] - start[:2]
+    near = start + np.float32([0, 0, 0.05 * width, 0.05 * height])  # IoU .9: the track knows better
+    assert tracker.fresh(near[None]).tolist() == []
+    np.testing.assert_array_equal(tracker.bboxes[0], start)
+    half = start + np.float32([0, 0, 0, height])  # IoU .5
+    assert tracker.fresh(half[None]).tolist() == []
+    np.testing.assert_array_equal(tracker.bboxes[0], half)
+
+
 def test_who_comes_back_nearby_is_the_same() -> None:
     tracker = Tracker(SKELETON)
     tracker.update(people([(50.0, 100, 150, 300)]), SIZE)
