@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import models
+from .appearance import appearance
 from .boxes import containment_matrix, search_windows
 from .detectors import Detector
 from .errors import EdgeposeError
@@ -28,6 +30,7 @@ Float = NDArray[np.float32]
 
 _STAGES = ("detect", "crop", "network", "decode", "track")
 _DETECT_EVERY = 10  # frames between two runs of the detector while everybody is in sight
+_DETECT_ANYBODY = 3  # the same while nobody is there
 # Without a detector the net itself searches, at the cost of several people:
 _SEARCH_EVERY = 5  # frames between two searches of an empty picture: an idle camera should not burn a core
 _LOOK_AROUND = 60  # frames between two searches for newcomers while everybody is in sight
@@ -40,7 +43,8 @@ class TopdownEstimator:
     """Whole-body poses of the people in a frame.
 
     ``model``: ``"default"``, a shipped model's name, or the path of an ONNX file (edgepose, RTMPose, DWPose).
-    ``detector``: a ``Detector``, or the path of one; without it people are found by the pose net itself.
+    ``detector``: a ``Detector``, the path of one, None for the shipped one, or ``"none"``; without one (or when
+    none is shipped) people are found by the pose net itself.
     ``max_people``: at most so many, the largest and surest first. ``sequence``: frames follow each other and
     people are tracked (an attribute too); False for unrelated pictures. ``smooth``: One-Euro filter on
     tracked people. ``score``: by name instead of the card's (min, mean, max, softmax, calibrated).
@@ -64,9 +68,11 @@ class TopdownEstimator:
             if value is not None and value < 1:
                 raise EdgeposeError(f"{name} is {value}: give a whole number from 1, or None.")
         self._net = PoseNet(Session(model, device, threads), score)
-        if detector is not None and not isinstance(detector, Detector):
-            detector = Detector(detector, device, threads=threads)
-        self.detector = detector
+        if detector is None:
+            detector = "default" if models.has_default("detector") else "none"
+        if not isinstance(detector, Detector):
+            detector = None if str(detector) == "none" else Detector(detector, device, threads=threads)
+        self.detector: Detector | None = detector
         self.max_people = max_people
         self.sequence = sequence
         self.last_timings_ms: dict[str, float] = dict.fromkeys(_STAGES, 0.0)
@@ -119,7 +125,7 @@ class TopdownEstimator:
         boxes, owners = self._places(image, size)
         poses = self._look(image, boxes, owners)
         with self._timed("track"):
-            return self._follow(poses, size)
+            return self._follow(poses, image)
 
     def _places(self, image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[Float, NDArray[np.int64]]:
         """Boxes to look into, and whose they are (−1: nobody's yet)."""
@@ -143,11 +149,13 @@ class TopdownEstimator:
             if self.max_people is not None and len(self._tracker.ids) >= self.max_people:
                 return float("inf")
             return _LOOK_AROUND if self.detector is None else _DETECT_EVERY
-        return _SEARCH_EVERY if self.detector is None else 1
+        if self.detector is None:
+            return _SEARCH_EVERY
+        return 1 if len(self._tracker.ids) else _DETECT_ANYBODY
 
-    def _follow(self, poses: Poses, size: tuple[int, int]) -> Poses:
-        before = self._tracker.complete
-        people = self._tracker.update(poses, size)
+    def _follow(self, poses: Poses, image: NDArray[np.uint8]) -> Poses:
+        before, size = self._tracker.complete, (image.shape[1], image.shape[0])
+        people = self._tracker.update(poses, size, appearance(image, poses.bboxes) if self.sequence else None)
         if before and not self._tracker.complete:
             self._since_look = _AT_ONCE
         if not self.sequence:

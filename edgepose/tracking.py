@@ -1,8 +1,13 @@
-"""Who is who from frame to frame, and where to look for them next. numpy alone."""
+"""Who is who from frame to frame, and where to look for them next. numpy alone.
+
+People who cross are told apart by where they were going: whoever is hidden keeps moving unseen, and a pose belongs
+to the track whose points, moved on, it fits best. People who left are known again by what they look like.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +15,7 @@ from numpy.typing import NDArray
 from .boxes import boxes_from_keypoints, containment_matrix, extent, head_mask, iou_matrix
 from .skeletons import Skeleton
 from .structures import Poses
+from .tracks import FEW, Track
 
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -23,19 +29,19 @@ class TrackerConfig:
     keep: float = 0.7  # the same for a known person, who is believed more readily
     min_points: int = 4  # fewer confident points are nobody,
     min_share: float = 0.06  # nor is a smaller share of all points: many points have many chances to err
-    max_missing: int = 10  # frames that a missing person's place and id are kept
+    max_missing: int = 45  # frames that a missing person's place is searched: as long as others may hide them
+    memory: int = 450  # frames that a person who left is remembered
+    alike: float = 0.5  # overlap of two people's colours from which a newcomer is somebody who left
+    inertia: float = 0.7  # how much of its speed a track keeps from frame to frame
+    coast: float = 0.98  # the same while nobody sees the person
+    crowded: float = 0.3  # share of the smaller box from which two tracks stand in each other's way,
+    swerve: float = 0.08  # and how far (misfit) a pose may then be from where its track was going
+    exchange: float = 0.25  # two tracks change over where that fits better by so much
     match_iou: float = 0.3  # a detection and a track are the same person
     same: float = 0.12  # two poses this near (mean distance / size of the smaller) are the same person
     shrink: float = 0.25  # how far an edge moves inwards per frame
     hold_out: float = 0.05  # the box stays while no edge would move outwards by more than this fraction of it
     hold_in: float = 0.10  # nor inwards by more than this
-
-
-@dataclass
-class _Track:
-    id: int
-    bbox: Float  # [4] xyxy, where to look in the next frame
-    missing: int = 0  # frames since the person was last seen
 
 
 class Tracker:
@@ -55,12 +61,14 @@ class Tracker:
         self._head = head_mask(skeleton)
         self._thresholds = np.broadcast_to(np.asarray(thresholds, np.float32), (skeleton.num_keypoints,))
         self._min_points = max(self.config.min_points, round(self.config.min_share * skeleton.num_keypoints))
-        self._tracks: list[_Track] = []
+        self._tracks: list[Track] = []
+        self._left: list[Track] = []  # whom nobody looks for any more, but who may come back
         self._next_id = 1
 
     def reset(self) -> None:
         """Forget everybody. Ids are not given twice."""
         self._tracks.clear()
+        self._left.clear()
 
     @property
     def bboxes(self) -> Float:  # [M, 4]
@@ -97,31 +105,86 @@ class Tracker:
         """Detections of people who are not tracked. A track that has lost its shape gets their box."""
         free = np.ones(len(bboxes), bool)
         overlaps = iou_matrix(self.bboxes, bboxes)  # [M, D]
-        for _ in range(min(overlaps.shape)):
-            track, box = np.unravel_index(int(overlaps.argmax()), overlaps.shape)
-            best = float(overlaps[track, box])
-            if best < self.config.match_iou:
-                break
-            if best < 0.6 or self._tracks[track].missing:
-                self._tracks[track].bbox = bboxes[box].astype(np.float32)
-            free[box] = False
-            overlaps[track], overlaps[:, box] = -1, -1
+        present = np.array([track.missing == 0 for track in self._tracks], bool)
+        for group in (present, ~present):  # a hidden person must not take the box of who stands in front
+            left = np.where(group[:, None] & free, overlaps, -1)
+            for _ in range(min(left.shape)):
+                track, box = np.unravel_index(int(left.argmax()), left.shape)
+                best = float(left[track, box])
+                if best < self.config.match_iou:
+                    break
+                if best < 0.6 or self._tracks[track].missing:
+                    self._tracks[track].bbox = bboxes[box].astype(np.float32)
+                free[box] = False
+                left[track], left[:, box] = -1, -1
         # What lies inside a track's box is a part of that person, or hidden behind: no second track for it.
         return np.flatnonzero(free & (containment_matrix(self.bboxes, bboxes) < 0.8).all(axis=0))
 
-    def update(self, poses: Poses, size: tuple[int, int]) -> Poses:
-        """The poses that are people, with ids, each person once. ``poses.track_ids``: whose box, or −1."""
+    def update(self, poses: Poses, size: tuple[int, int], looks: Float | None = None) -> Poses:
+        """The poses that are people, with ids, each person once. ``poses.track_ids``: whose box, or −1.
+
+        ``looks`` [N, BINS] are the people's colours (``appearance``), by which they are known when they return.
+        """
+        looks = np.zeros((len(poses), 1), np.float32) if looks is None else looks
         known = poses.track_ids >= 0
         share = np.where(known, self.config.keep, self.config.start)[:, None]
         confident = self.confident(poses, size, share)
         scores = self.person_scores(poses, confident)
-        order = np.lexsort((-scores, ~known))  # a known person outranks a newcomer
-        kept = np.sort(np.array(self._distinct(poses, confident, [n for n in order if scores[n] > 0]), np.int64))
+        crowd = self._crowd()
+        poses = replace(poses, track_ids=self._owners(poses, confident, looks, crowd))
+        misfits = self._misfits(poses, confident)
+        lost_way = misfits > np.array([self._leeway(int(owner), crowd) for owner in poses.track_ids])
+        order = np.lexsort((misfits - scores, ~known))  # newcomers come last
+        people_of = [n for n in order if scores[n] > 0 and not lost_way[n]]
+        kept = np.sort(np.array(self._distinct(poses, confident, people_of), np.int64))
         people = poses[kept]
         boxes = self.pose_boxes(people, confident[kept], size)
-        ids = [self._settle(owner, box) for owner, box in zip(people.track_ids, boxes, strict=True)]
-        self._age(set(ids))
+        rows = zip(people.track_ids, boxes, people.keypoints, confident[kept], looks[kept], strict=True)
+        ids = [self._settle(crowd, *row) for row in rows]
+        self._age(set(ids), size)
         return replace(people, track_ids=np.array(ids, np.int64), bbox_scores=scores[kept])
+
+    def _leeway(self, owner: int, crowd: set[int]) -> float:
+        """The largest misfit of a pose that is believed to be the track's."""
+        track = self._track(owner)
+        if track is None or owner not in crowd:
+            return 1.0
+        tried = track.bbox is not track.home  # a detector has seen somebody here
+        return self.config.swerve * (3 if tried else 1)
+
+    def _crowd(self) -> set[int]:
+        """Ids of the tracks that stand in another's way: their boxes may show the wrong person."""
+        shared = containment_matrix(self.bboxes, self.bboxes) > self.config.crowded
+        return {t.id for t, row in zip(self._tracks, shared, strict=True) if row.sum() > 1}
+
+    def _owners(self, poses: Poses, confident: Mask, looks: Float, crowd: set[int]) -> NDArray[np.int64]:  # [N]
+        """Whose pose each is: two tracks whose boxes saw each other's person, as when people cross, change over.
+
+        Points and speed tell it in a crowd, colours where people stand apart again.
+        """
+        owners = poses.track_ids.copy()
+
+        def cost(track: Track, n: int) -> float:
+            stranger = 0.0 if track.id in crowd or track.missing else track.strangeness(looks[n])
+            return track.misfit(poses.keypoints[n], confident[n]) + stranger
+
+        known: list[int] = np.flatnonzero((owners >= 0) & (confident.sum(axis=1) >= FEW)).tolist()
+        for a, b in combinations(known, 2):
+            first, second = self._track(int(owners[a])), self._track(int(owners[b]))
+            if first is None or second is None:
+                continue
+            if cost(first, b) + cost(second, a) + self.config.exchange < cost(first, a) + cost(second, b):
+                owners[[a, b]] = owners[[b, a]]
+        return owners
+
+    def _misfits(self, poses: Poses, confident: Mask) -> Float:  # [N]
+        """How far each pose is from where its track was going; 0 for newcomers."""
+        tracks = [self._track(int(owner)) for owner in poses.track_ids]
+        rows = zip(tracks, poses.keypoints, confident, strict=True)
+        return np.array([t.misfit(points, seen) if t else 0.0 for t, points, seen in rows], np.float32)
+
+    def _track(self, owner: int) -> Track | None:
+        return next((track for track in self._tracks if track.id == owner), None)
 
     def _distinct(self, poses: Poses, confident: Mask, order: list[int]) -> list[int]:
         """Of several poses on the same person, the first in the order."""
@@ -135,31 +198,47 @@ class Tracker:
     def _distance(poses: Poses, confident: Mask, a: int, b: int) -> float:
         """Mean distance over the shared confident points / size of the smaller person; inf below three."""
         shared = confident[a] & confident[b]
-        if shared.sum() < 3:
+        if shared.sum() < FEW:
             return float("inf")
         boxes = extent(poses.keypoints[[a, b]], confident[[a, b]])
         size = np.linalg.norm(boxes[:, 2:] - boxes[:, :2], axis=1).min()
         apart = np.linalg.norm(poses.keypoints[a, shared] - poses.keypoints[b, shared], axis=1).mean()
         return float(apart / max(size, 1e-6))
 
-    def _settle(self, owner: int, bbox: Float) -> int:
+    def _settle(self, crowd: set[int], owner: int, bbox: Float, points: Float, seen: Mask, looks: Float) -> int:
         """Move the track of a person who was seen, revive a missing one, or start one. Returns its id."""
-        track = next((t for t in self._tracks if t.id == owner), None) or self._missing_near(bbox)
+        track = self._track(owner) or self._missing_near(bbox) or self._returned(looks)
         if track is None:
-            track = _Track(self._next_id, bbox)
+            track = Track(self._next_id, bbox, points, seen, np.zeros(2, np.float32), looks)
             self._next_id += 1
+        if all(track is not other for other in self._tracks):  # equality of arrays is no truth
             self._tracks.append(track)
-        track.bbox = bbox if track.missing else self._ease(track.bbox, bbox)
-        track.missing = 0
+        if track.id in crowd:
+            track.squeeze_through(points, seen, self.config.swerve)
+        else:
+            track.bbox = bbox if track.missing else self._ease(track.bbox, bbox)
+            track.follow(points, seen, looks, self.config.inertia)
         return track.id
 
-    def _missing_near(self, bbox: Float) -> _Track | None:
+    def _missing_near(self, bbox: Float) -> Track | None:
         lost = [t for t in self._tracks if t.missing]
         if not lost:
             return None
         overlaps = iou_matrix(np.array([t.bbox for t in lost]), bbox[None])[:, 0]
         best = int(overlaps.argmax())
         return lost[best] if overlaps[best] >= self.config.match_iou else None
+
+    def _returned(self, looks: Float) -> Track | None:
+        """The one of those who left that a newcomer looks like. Their old place and speed say nothing any more."""
+        absent = [t for t in self._tracks if t.missing] + self._left
+        if not absent or not looks.any():
+            return None
+        track = min(absent, key=lambda t: t.strangeness(looks) if t.looks.any() else 1)
+        if not track.looks.any() or track.strangeness(looks) > 1 - self.config.alike:
+            return None
+        self._left = [t for t in self._left if t is not track]
+        track.come_back()
+        return track
 
     def _ease(self, old: Float, new: Float) -> Float:  # [4], [4] -> [4]
         """Stand still as long as the old box will do; else outwards at once and inwards slowly.
@@ -174,7 +253,14 @@ class Tracker:
             return old
         return np.where(outwards > 0, new, old + config.shrink * (new - old)).astype(np.float32)
 
-    def _age(self, seen: set[int]) -> None:
+    def _age(self, seen: set[int], size: tuple[int, int]) -> None:
+        """Whom nobody saw moves on, until they have left the picture or have been missing for too long."""
         for track in self._tracks:
-            track.missing += track.id not in seen
-        self._tracks = [t for t in self._tracks if t.missing <= self.config.max_missing]
+            if track.id not in seen:
+                track.coast(self.config.coast)
+        for track in self._left:
+            track.missing += 1
+        gone = {t.id for t in self._tracks if t.missing > self.config.max_missing or (t.missing and t.outside(size))}
+        self._left += [track for track in self._tracks if track.id in gone]
+        self._left = [track for track in self._left if track.missing <= self.config.memory]
+        self._tracks = [track for track in self._tracks if track.id not in gone]

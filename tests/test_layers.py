@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 BASE: set[str] = {"errors"}
 DATA = BASE | {"structures", "skeletons", "modelcard"}
 OPS = DATA | {"ops"}
-VALUES = OPS | {"boxes", "codecs", "smoothing", "tracking", "formats"}
+VALUES = OPS | {"appearance", "boxes", "codecs", "smoothing", "tracking", "tracks", "formats"}
 PICTURES = VALUES | {"transforms", "draw"}
 NETS = PICTURES | {"models", "runtime", "posenet", "detectors", "topdown"}
 TABLE: dict[str, tuple[set[str], set[str]]] = {
@@ -23,7 +23,9 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     **dict.fromkeys(("errors", "structures", "skeletons", "modelcard"), (DATA, {"numpy"})),
     "models": (BASE, set()),
     "ops": ({"_C", "ops"}, {"numpy"}),
-    **dict.fromkeys(("boxes", "codecs", "smoothing", "tracking", "formats"), (VALUES, {"numpy"})),
+    **dict.fromkeys(
+        ("appearance", "boxes", "codecs", "smoothing", "tracking", "tracks", "formats"), (VALUES, {"numpy"})
+    ),
     **dict.fromkeys(("transforms", "draw"), (PICTURES, {"numpy", "cv2"})),
     "runtime": (NETS, {"numpy", "onnxruntime"}),
     **dict.fromkeys(("posenet", "topdown"), (NETS, {"numpy"})),
