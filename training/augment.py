@@ -32,6 +32,10 @@ class Strength:
     shift: float = 0.0
     erase: float = 0.0
     colour: float = 0.0
+    clipped_normal: bool = False
+
+
+PLAIN = Strength()
 
 
 @dataclass(frozen=True)
@@ -100,8 +104,12 @@ def plan(labels: Labels, skeleton: Skeleton, input_size: tuple[int, int], streng
     shift = _truncated_normal(u[:, 5:7]) * strength.shift * size
     center = center + shift * (u[:, 4:5] < 0.3)
     low, high = strength.scale
-    size = size * (_truncated_normal(u[:, 7:8]) * (high - low) / 2 + (high + low) / 2)
-    angle = _truncated_normal(u[:, 9]) * strength.rotation * (u[:, 8] < 0.6)
+    clipped = strength.clipped_normal
+    zoom, turn = (
+        (_clipped_normal(u[:, 7], 1), _clipped_normal(u[:, 9], 2)) if clipped else _truncated_normal(u[:, [7, 9]]).T
+    )
+    size = size * (zoom * (high - low) / 2 + (high + low) / 2)[:, None]
+    angle = turn * strength.rotation * (u[:, 8] < 0.6)
     flip = u[:, 10] < strength.flip
     erase, paint = _erase(input_size, strength.erase, u[:, 16:22], u[:, 22:25])
     return Plan(
@@ -223,6 +231,11 @@ def _erase(input_size: tuple[int, int], share: float, u: Tensor, paint: Tensor) 
     chosen = (u[:, 0] < share)[:, None]
     box = torch.cat((corner, corner + extent), 1) * chosen
     return box.int(), (paint * 256 * (u[:, 5:6] < 0.5)).clamp(max=255).to(torch.uint8)
+
+
+def _clipped_normal(u: Tensor, bound: float) -> Tensor:
+    """A normal variable, with whatever lies beyond ± `bound` moved there."""
+    return (math.sqrt(2) * torch.erfinv(2 * u - 1)).clamp(-bound, bound)
 
 
 def _truncated_normal(u: Tensor) -> Tensor:

@@ -44,7 +44,9 @@ def slim(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _half(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {k: v.half() if v.dtype == torch.float32 else v for k, v in tensors.items()}
+    return {
+        k: half if v.dtype == torch.float32 and (half := v.half()).isfinite().all() else v for k, v in tensors.items()
+    }
 
 
 def widen(state: dict[str, Any]) -> dict[str, Any]:

@@ -18,15 +18,11 @@ class Record:
 
     @classmethod
     def load(cls, path: str | Path | None, overrides: list[str] | None = None) -> Self:
-        """Read a TOML file of differences, then `key=value` overrides (TOML values). Unknown keys are errors."""
-        values: dict[str, Any] = {}
-        if path is not None:
-            try:
-                values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-            except OSError as error:
-                raise EdgeposeError(f"{path}: cannot read the config ({error.strerror})") from error
-            except tomllib.TOMLDecodeError as error:
-                raise EdgeposeError(f"{path}: not valid TOML ({error})") from error
+        """Read a TOML file of differences, then `key=value` overrides (TOML values). Unknown keys are errors.
+
+        `base = "other.toml"` in a file, relative to it: the differences are from that one.
+        """
+        values: dict[str, Any] = {} if path is None else _read_toml(Path(path))
         for item in overrides or []:
             key, _, text = item.partition("=")
             try:
@@ -63,7 +59,17 @@ class Config(Record):
     classifier_gain: float = 1.0  # factor on the classifiers' first weights; < 1 leaves the mean pose sooner
 
     # --- losses
-    label_loss: str = "wholebody"  # named recipe of losses.py: simcc, rtmpose, wholebody
+    # Named recipe of losses.py: simcc, simcc_norm, rtmpose, wholebody; heatmap1d for heads of that name. Nets of
+    # two-dimensional heat maps have one loss only and do not ask.
+    label_loss: str = "wholebody"
+    # RTMPose sums its label loss over the people of one GPU, while other terms are means, so their ratio hangs on
+    # how many those are. The sum counts as if there were so many, however the batch is split; 0: the whole batch.
+    loss_batch: int = 0
+    label_kind: str = "gaussian"  # gaussian, laplace, onehot, smooth (SimCC's label smoothing)
+    label_center: str = "round"  # "exact": the Gaussian of the SimCC paper, not rounded to a bin
+    label_normalize: bool = False  # True: the density's integral is 1 (SimCC paper), not its peak
+    label_smoothing: float = 0.1  # share of a "smooth" label outside of its bin
+    heatmap_sigma: float = 2.0  # label width of heat maps, in their cells
     part_weights: dict[str, float] = dataclasses.field(default_factory=dict)  # part → factor on its label loss
     aux_heatmap: float = 0.0  # weight of the auxiliary stride-8 heat-map loss (dropped at export)
     kernels: bool = True  # losses by the fused kernels of edgepose.torch; False: their plain torch twins
@@ -76,11 +82,13 @@ class Config(Record):
     alpha: float = 7e-5  # feature term
     beta_logit: float = 0.1  # logit term; 1.0 in stage 2
     decay: bool = True  # r(t) = 1 − (t − 1) / t_max on both terms, t = epoch from 1; never in stage 2
+    fpd_alpha: float = 0.5  # FPD, heat maps with a teacher: share of the teacher's term; pictures without labels: 1
 
     # --- data
     batch: int = 32  # people a step, over all processes
     workers: int = 1  # loader processes
     on_device: bool = False  # keep all crops in the device's memory and augment there; for GPUs
+    split_shards: bool = False  # each process reads a share of the shards of its own, not all of them
     cut: float = 0.33  # share of crops cut at chest or waist: teaches absence
     flip: float = 0.5
     half_body: float = 0.3
@@ -89,6 +97,9 @@ class Config(Record):
     shift: float = 0.16  # of the box, given to 30 % of the crops
     erase: float = 1.0  # probability of one erased rectangle of 20–40 % of each side
     colour: float = 1.0  # strength of the HSV jitter
+    # SimCC and FPD draw scale and rotation from a normal distribution clipped at its bounds: scale at one standard
+    # deviation, rotation at two, so it reaches twice `rotation`. RTMPose cuts both off at one.
+    clipped_normal: bool = False
     # Milder values at the start (a net that has not left the mean pose learns nothing from hard crops) and at the
     # end (RTMPose's second augmentation stage), as shares of all epochs.
     mild_start: float = 0.0
@@ -103,17 +114,33 @@ class Config(Record):
     warmup: int = 1000  # steps, linear from lr × 1e-5
     lr_floor: float = 0.05  # of lr, at the end of the cosine
     flat: float = 0.5  # share of the steps before the cosine starts
+    drops: tuple[int, int] = (0, 0)  # epochs after which lr falls to a tenth, instead of the cosine (SimCC, FPD)
     clip: float = 0.0  # gradient norm; 0: off
     ema: float = 0.0002  # momentum of the averaged weights; 0: off
     amp: str = "auto"  # auto (bf16 where the device has it), bf16, fp16, off
     channels_last: bool = True
-    compile: bool = False
+    compile: bool = False  # the step by torch.compile: a minute or two at the start
+    compile_render: bool = False  # `on_device` painting by torch.compile: some seconds
     seed: int = 21
 
     # --- bookkeeping
     validate_every: int = 1  # epochs
     validate_people: int = 0  # first so many people of the validation set; 0: all
     log_every: int = 50  # steps
+    save_minutes: float = 0.0  # write last.pt so often, in the middle of an epoch too; 0: after every epoch
+
+
+def _read_toml(path: Path, depth: int = 0) -> dict[str, Any]:
+    if depth > 8:
+        raise EdgeposeError(f"{path}: the bases of this config lead back to itself")
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise EdgeposeError(f"{path}: cannot read the config ({error.strerror})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise EdgeposeError(f"{path}: not valid TOML ({error})") from error
+    base = values.pop("base", None)
+    return values if base is None else _read_toml(path.parent / base, depth + 1) | values
 
 
 def _coerce(value: Any, hint: Any, name: str) -> Any:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from edgepose.skeletons import Skeleton
 from edgepose_training import augment
-from edgepose_training.augment import Labels, Plan, Strength, draws
+from edgepose_training.augment import PLAIN, Labels, Plan, Strength, draws
 from edgepose_training.config import Config
 from edgepose_training.render import pack_pixels, render_cv2, render_torch
 from edgepose_training.store import CropStore
@@ -23,8 +23,6 @@ log = logging.getLogger("distill")
 
 MEAN = (123.675, 116.28, 103.53)  # RGB, 0..255 (ImageNet, as RTMPose)
 STD = (58.395, 57.12, 57.375)
-
-PLAIN = Strength()
 
 Item = tuple[int, int]  # crop and seed: what is drawn depends on nothing else
 
@@ -55,7 +53,7 @@ def strength_at(config: Config, progress: float) -> Strength:
     """Augmentation at `progress` in [0, 1) of all epochs: mild at the start and at the end."""
     full = Strength(
         cut=config.cut, flip=config.flip, half_body=config.half_body, scale=config.scale, rotation=config.rotation,
-        shift=config.shift, erase=config.erase, colour=config.colour,
+        shift=config.shift, erase=config.erase, colour=config.colour, clipped_normal=config.clipped_normal,
     )  # fmt: skip
     if progress < config.mild_start:
         mild = replace(full, scale=(0.8, 1.2), rotation=full.rotation * 0.4, shift=full.shift / 2)
@@ -124,7 +122,7 @@ def _whole(batch: Batch) -> Batch:
     return batch
 
 
-def loader(crops: Crops, batch: int, workers: int, sampler: EpochSampler | None = None) -> DataLoader[Batch]:
+def loader(crops: Dataset[Item], batch: int, workers: int, sampler: EpochSampler | None = None) -> DataLoader[Batch]:
     """Batches in the sampler's order, the last short one dropped; without a sampler in order and whole."""
     return DataLoader(
         crops, batch_size=batch, sampler=sampler, drop_last=sampler is not None, num_workers=workers,
@@ -150,13 +148,16 @@ class DeviceCrops:
         batch: int,
         sampler: EpochSampler | None = None,
         oversample: int = 1,
+        stop: int | None = None,
     ) -> Iterator[Batch]:
-        """As `loader`: the sampler's order and seeds, the last short batch dropped; without one in order and whole."""
-        order, seeds = (np.arange(len(self.store)),) * 2 if sampler is None else (sampler.order, sampler.seeds)
+        """As `loader`: the sampler's order and seeds, the last short batch dropped; without one the first `stop`
+        people in order."""
+        order = np.arange(len(self.store))[:stop] if sampler is None else sampler.order
+        seeds = order if sampler is None else sampler.seeds
         # All at once, not batch by batch: a copy of some numbers would wait for the step before.
         order, seeds = (torch.from_numpy(array).to(self.device) for array in (order, seeds))
-        stop = len(order) if sampler is None else len(order) - batch + 1
-        for start in range(0, stop, batch):
+        last = len(order) if sampler is None else len(order) - batch + 1
+        for start in range(0, last, batch):
             rows, u = order[start : start + batch], draws(seeds[start : start + batch])
             labels = self.labels[rows]
             plan = augment.plan(labels, self.skeleton, input_size, strength, u)

@@ -1,5 +1,6 @@
 """Train and distil a pose net: `python training/distill.py [CONFIG.toml] --shards DIR [--teacher CHECKPOINT]`.
 
+On several GPUs or machines: `torchrun --nproc-per-node N training/distill.py …` (docs/cluster.md).
 Without arguments it draws its own little data set, trains a teacher on it, distils a tiny student in DWPose's two
 stages and exports it: the whole way in some minutes.
 """
@@ -7,7 +8,9 @@ stages and exports it: the whole way in some minutes.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
+import os
 import signal
 import sys
 import time
@@ -17,6 +20,8 @@ import torch
 
 from edgepose import EdgeposeError
 from edgepose_training.config import Config
+from edgepose_training.pace import Pace
+from edgepose_training.parallel import Processes, join_processes, leave_processes
 from edgepose_training.run import Run, Stopped
 from edgepose_training.shards import find_shards
 from edgepose_training.store import CropStore
@@ -30,12 +35,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--shards", type=Path, help="folder of crop shards with train/ and, if there is one, val/")
     parser.add_argument("--teacher", type=Path, help="checkpoint to distil from")
     parser.add_argument("--init", type=Path, help="checkpoint to start the student from")
-    parser.add_argument("--resume", action="store_true", help="continue the run in --output")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --output, if there is one")
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/distill"), help="folder of the run")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one config value")
     parser.add_argument("--no-kernels", action="store_true", help="losses in plain torch, for comparison")
     parser.add_argument("--stop-after", type=float, metavar="MINUTES", help="save and stop after so long")
+    parser.add_argument("--minutes", type=float, help="choose the number of epochs so that they take so long")
     parser.add_argument("--threads", type=int, help="CPU threads of the network")
     return parser.parse_args(argv)
 
@@ -48,24 +54,44 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def distill(args: argparse.Namespace) -> None:
+def open_shards(folder: Path, config: Config, processes: Processes) -> CropStore:
+    """The crops of this process, decoded once per machine, or per process where each has shards of its own."""
+    shards = find_shards(folder)
+    workers = max(1, (os.cpu_count() or 1) // 2)
+    if config.split_shards and processes.world > 1:
+        own = shards[processes.rank :: processes.world]
+        if not own:
+            raise EdgeposeError(f"{folder}: {len(shards)} shards cannot be split among {processes.world} processes")
+        return CropStore(own, folder / f"decoded-{processes.rank}of{processes.world}", workers=workers)
+    if processes.local_rank == 0:
+        CropStore(shards, workers=workers)
+    processes.wait()
+    return CropStore(shards)
+
+
+def distill(args: argparse.Namespace, processes: Processes) -> None:
     """Data, run, deadline, fit."""
     if args.shards is None:
         raise EdgeposeError("--shards: expected a folder of crop shards; training/pack.py makes one from pictures")
     config = Config.load(args.config, args.set + ["kernels=false"] * args.no_kernels)
-    valid_dir = args.shards / "val"
-    train = CropStore(find_shards(args.shards / "train"))
-    valid = CropStore(find_shards(valid_dir)) if valid_dir.is_dir() else None
-    training = Run(config, train, valid, args.output, pick_device(args.device), args.teacher, args.init)
     last = args.output / "last.pt"
-    if args.resume:
-        training.resume(last)
-    elif last.exists():
+    resume = last.exists() and (args.resume or processes.restarts > 0)
+    if last.exists() and not resume:
         raise EdgeposeError(f"{args.output} holds a run already; continue it with --resume or choose another --output")
+    train = open_shards(args.shards / "train", config, processes)
+    valid_dir = args.shards / "val"
+    valid = CropStore(find_shards(valid_dir)) if valid_dir.is_dir() and processes.leads else None
+    training = Run(config, train, valid, args.output, pick_device(args.device), args.teacher, args.init, processes)
+    if args.minutes:
+        training.pace = Pace(time.monotonic() + args.minutes * 60)
+    if resume:
+        training.resume(last)
     if args.stop_after:
         training.stop_at = time.monotonic() + args.stop_after * 60
-    # A handler that only sets the deadline lets the step end, so that what is saved is whole.
-    signal.signal(signal.SIGINT, lambda *_: setattr(training, "stop_at", 0.0))
+    # A handler that only sets the deadline lets the step end, so that what is saved is whole. Schedulers that want
+    # their machine back send SIGTERM.
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda *_: setattr(training, "stop_at", 0.0))
     try:
         training.fit()
     except Stopped:
@@ -84,11 +110,25 @@ def main(argv: list[str] | None = None) -> int:
 
             quickstart.main(Path("runs/quickstart"))
         else:
-            distill(args)
+            processes, args.device = join_processes(args.device)
+            if not processes.leads:
+                logging.getLogger().setLevel(logging.WARNING)
+            with quiet_bar():
+                distill(args, processes)
+            leave_processes()
     except EdgeposeError as error:
         print(error, file=sys.stderr)
         return 2
     return 0
+
+
+def quiet_bar() -> contextlib.AbstractContextManager[None]:
+    """Log lines above the progress bar, not through it."""
+    try:
+        from tqdm.contrib.logging import logging_redirect_tqdm
+    except ImportError:
+        return contextlib.nullcontext()
+    return logging_redirect_tqdm()
 
 
 if __name__ == "__main__":

@@ -6,11 +6,21 @@ import torch
 from torch import Tensor, nn
 
 import edgepose.torch
+from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
 from edgepose_training import losses
 from edgepose_training.config import Config
 from edgepose_training.data import Batch, normalise
+from edgepose_training.heatmap_distiller import HeatmapDistiller
 from edgepose_training.models import HeatmapAux, PoseNet
+
+
+def build_distiller(
+    config: Config, skeleton: Skeleton, student: nn.Module, teacher: nn.Module | None, trained: Tensor
+) -> Distiller | HeatmapDistiller:
+    """The distiller for what the net answers with, SimCC vectors or heat maps."""
+    kind = HeatmapDistiller if config.head == "heatmap" else Distiller
+    return kind(config, skeleton, student, teacher, trained)
 
 
 class Distiller(nn.Module):
@@ -28,7 +38,9 @@ class Distiller(nn.Module):
         self.config, self.student = config, student
         self.ops: losses.Kernels = edgepose.torch if config.kernels else losses.PlainTorch()
         channels = student.backbone.channels
-        self.aux = HeatmapAux(channels, skeleton.num_keypoints) if config.aux_heatmap > 0 else None
+        # Stage 2 leaves the backbone as it is, so nothing could learn from it there.
+        wants_aux = config.aux_heatmap > 0 and config.stage == 1
+        self.aux = HeatmapAux(channels, skeleton.num_keypoints) if wants_aux else None
         self.align: nn.Module | None = None
         # Kept out of the module tree: no parameters to optimise, no state to save, never in train mode.
         self._teacher = (teacher,) if teacher is None else (teacher.eval().requires_grad_(False),)
@@ -72,7 +84,8 @@ class Distiller(nn.Module):
         cfg, ops = self.config, self.ops
         *target, _ = ops.simcc_encode(
             batch.keypoints * scale, batch.inside.float(), input_size=cfg.input_size, split_ratio=cfg.split_ratio,
-            sigma=cfg.sigma,
+            sigma=cfg.sigma, kind=cfg.label_kind, center=cfg.label_center, normalize=cfg.label_normalize,
+            smoothing=cfg.label_smoothing,
         )  # fmt: skip
         # Absent points keep their weight: flat labels teach the net to say that they are not there.
         weight = batch.weights if cfg.teacher_scores else (batch.weights > 0).float()
@@ -81,10 +94,18 @@ class Distiller(nn.Module):
             case "wholebody":
                 return losses.wholebody_loss(ops, logits, target, weight, cfg.beta)
             case "rtmpose":
-                return losses.rtmpose_loss(ops, logits, target, weight, cfg.beta)
+                # A sum over the people here, who are one process' share of the batch: see config.loss_batch.
+                people = (cfg.loss_batch or cfg.batch) / len(weight)
+                return people * losses.rtmpose_loss(ops, logits, target, weight, cfg.beta)
             case "simcc":
                 return losses.simcc_loss(ops, logits, target, weight)
-        raise ValueError(f"label_loss expected wholebody, rtmpose or simcc, got {cfg.label_loss!r}")
+            case "simcc_norm":
+                return losses.simcc_norm_loss(ops, logits, target, weight)
+            case "heatmap1d":
+                return losses.heatmap1d_loss(logits, target, weight)
+        raise EdgeposeError(
+            f"label_loss expected wholebody, rtmpose, simcc, simcc_norm or heatmap1d, got {cfg.label_loss!r}"
+        )
 
     def _teacher_terms(
         self, images: Tensor, features: Tensor, logits: tuple[Tensor, Tensor], decay: float

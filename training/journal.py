@@ -24,6 +24,23 @@ class Journal:
             return None
         return SummaryWriter(str(self.folder / "tensorboard"))
 
+    def bar(self, epoch: int, steps: int, done: int):
+        """A progress bar over the steps of an epoch, on a terminal only; None where tqdm is missing."""
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            return None
+        return tqdm(desc=f"epoch {epoch}", total=steps, initial=done, unit="step", leave=False, disable=None)
+
+    def rewind(self, step: int) -> None:
+        """Drop the rows after `step`: a resumed run writes them again."""
+        for table in ("train", "valid"):
+            path = self.folder / f"{table}.csv"
+            if path.exists():
+                header, *rows = path.read_text().splitlines()
+                kept = [row for row in rows if int(row.split(",")[1]) <= step]
+                path.write_text("\n".join([header, *kept]) + "\n")
+
     def train(
         self, epoch: int, step: int, terms: dict[str, float], *, lr: float, images_per_s: float, waiting: float
     ) -> None:

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from edgepose_training.heatmaps import gaussian_maps
+
 Pair = tuple[Tensor, Tensor]  # one tensor for each axis, x and y
 
 
@@ -27,7 +29,8 @@ class Kernels(Protocol):
     @staticmethod
     def simcc_encode(
         keypoints: Tensor, visible: Tensor, *, input_size: tuple[float, float], split_ratio: float,
-        sigma: tuple[float, float]
+        sigma: tuple[float, float], kind: str = "gaussian", center: str = "round", normalize: bool = False,
+        smoothing: float = 0.1
     ) -> tuple[Tensor, Tensor, Tensor]: ...  # fmt: skip
 
 
@@ -47,21 +50,38 @@ class PlainTorch:
     @staticmethod
     def simcc_encode(
         keypoints: Tensor, visible: Tensor, *, input_size: tuple[float, float], split_ratio: float,
-        sigma: tuple[float, float]
+        sigma: tuple[float, float], kind: str = "gaussian", center: str = "round", normalize: bool = False,
+        smoothing: float = 0.1
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        """Gaussian labels of peak 1 around the rounded bin; zero rows where `visible` [N, K] is below 0.5, and with
+        """Labels of the kinds of `edgepose.ops.simcc_encode`; zero rows where `visible` [N, K] is below 0.5, and with
         weight 0 where the label lies outside on either axis."""
         axes, shown = [], visible >= 0.5
         outside = torch.zeros_like(shown)
+        dense = kind in ("gaussian", "laplace")
         for axis in (0, 1):
             bins = int(input_size[axis] * split_ratio)
-            center = torch.round(keypoints[..., axis] * split_ratio)
-            z = (torch.arange(bins, device=keypoints.device, dtype=torch.float32) - center[..., None]) / sigma[axis]
-            axes.append(torch.exp(-0.5 * z.square()))
-            reach = 3 * sigma[axis]
-            outside |= (center - reach >= bins) | (center + reach + 1 < 0)
+            middle = keypoints[..., axis].float() * split_ratio
+            if center == "round" or not dense:
+                middle = torch.round(middle)
+            z = torch.arange(bins, device=keypoints.device, dtype=torch.float32) - middle[..., None]
+            axes.append(_label_row(z, kind, sigma[axis], normalize, smoothing))
+            reach = 3 * sigma[axis] if dense else 0.0
+            outside |= (middle - reach >= bins) | (middle + reach + dense < 0)
         drawn = (shown & ~outside)[..., None]
         return axes[0] * drawn, axes[1] * drawn, visible * ~(shown & outside)
+
+
+def _label_row(z: Tensor, kind: str, sigma: float, normalize: bool, smoothing: float) -> Tensor:
+    """A label over its bins, from their distances `z` to its middle."""
+    match kind:
+        case "gaussian":
+            return torch.exp(-0.5 * (z / sigma).square()) / (sigma * math.sqrt(2 * math.pi) if normalize else 1)
+        case "laplace":
+            return torch.exp(-z.abs() / sigma) / (2 * sigma if normalize else 1)
+        case "onehot" | "smooth":
+            rest = smoothing if kind == "smooth" else 0.0
+            return torch.where(z == 0, 1 - rest, rest / (z.shape[-1] - 1))
+    raise ValueError(f"label_kind expected gaussian, laplace, onehot or smooth, got {kind!r}")
 
 
 def _divergence(
@@ -78,6 +98,12 @@ def simcc_loss(ops: Kernels, pred: Pair, target: Pair, weight: Tensor) -> Tensor
     """SimCC (paper §3, code's default criterion): bin sum, × w, sum over batch, keypoints and axes, ÷ N. β = 1."""
     x, y = _divergence(ops, pred, target, 1.0, None)
     return ((x + y) * weight).sum() / weight.shape[0]
+
+
+def simcc_norm_loss(ops: Kernels, pred: Pair, target: Pair, weight: Tensor) -> Tensor:
+    """SimCC's criterion for Gaussian labels and its `norm_` configs: bin **mean**, × w, mean over all, x + y. β = 1."""
+    x, y = _divergence(ops, pred, target, 1.0, None)
+    return ((x / pred[0].shape[-1] + y / pred[1].shape[-1]) * weight).mean()
 
 
 def rtmpose_loss(ops: Kernels, pred: Pair, target: Pair, weight: Tensor, beta: float) -> Tensor:
@@ -121,32 +147,36 @@ def heatmap_loss(logits: Tensor, keypoints: Tensor, weight: Tensor, stride: int,
     logits [N, K, h, w]; keypoints [N, K, 2] in input pixels; `sigma` in cells. Mean over batch and keypoints.
     """
     n, k, h, w = logits.shape
-    parts = []
-    for axis, cells in ((0, w), (1, h)):
-        centers = (torch.arange(cells, device=logits.device) + 0.5) * stride - 0.5
-        z = (centers - keypoints[..., axis, None]) / (sigma * stride)
-        parts.append(torch.exp(-0.5 * z.square()))
-    label = parts[1].unsqueeze(-1) * parts[0].unsqueeze(-2)
+    label = gaussian_maps(keypoints, (h, w), stride, sigma)
     label = label / label.sum((-2, -1), keepdim=True).clamp(min=1e-6)
     log_q = F.log_softmax(logits.float().flatten(2), dim=-1).view(n, k, h, w)
     return -((label * log_q).sum((-2, -1)) * weight).sum() / (n * k)
 
 
+def heatmap1d_loss(pred: Pair, target: Pair, weight: Tensor) -> Tensor:
+    """Mean squares of both axes' vectors to labels of peak 1, × w, ½ of the mean over all, x + y: the heat-map loss
+    below along single axes."""
+    return sum(0.5 * ((p.float() - t).square().mean(-1) * weight).mean() for p, t in zip(pred, target, strict=True))
+
+
 def fpd_loss(
     stacks: list[Tensor], target: Tensor, teacher: Tensor | None, weight: Tensor, alpha: float = 0.5
-) -> Tensor:
-    """FPD §3.2: α·MSE to the teacher's last heat maps + (1 − α)·MSE to the label, on every stack.
+) -> dict[str, Tensor]:
+    """FPD §3.2 on every stack: (1 − α)·MSE to the label and α·MSE to the teacher's last heat maps, as two terms.
 
-    Reduction of the public re-implementation: half the weighted mean square over batch and pixels, mean over
-    keypoints, sum over stacks. Without labels (all weights 0) call it with α = 1.
+    Reduction of the public re-implementation: half the mean square over batch and pixels, mean over keypoints,
+    sum over stacks. The labels' term is weighted; the teacher's is not, as its answer stands for hidden points
+    too. A picture without any label has the teacher's term alone, at weight 1. Without a teacher α is 0: the
+    heat-map loss of SimpleBaseline and of the hourglass.
     """
-    w = weight[..., None, None]
-    total = stacks[0].new_zeros(())
-    for maps in stacks:
-        label_term = 0.5 * (w * (maps - target)).square().mean()
-        teacher_term = 0.0 if teacher is None else 0.5 * (maps - teacher).square().mean()
-        total = total + (label_term if teacher is None else alpha * teacher_term + (1 - alpha) * label_term)
-    return total
+    unlabelled = (weight == 0).all(1)
+    share = torch.where(unlabelled, 1.0, alpha if teacher is not None else 0.0)[:, None]
+    terms = {"label": (1 - share) * weight} | ({} if teacher is None else {"teacher": share})
+    wanted = {"label": target, "teacher": teacher}
+    return {
+        name: sum(0.5 * ((maps.float() - wanted[name]).square().mean((-2, -1)) * factor).mean() for maps in stacks)
+        for name, factor in terms.items()
+    }
 
 
 def decay(epoch: int, epochs: int) -> float:

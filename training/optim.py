@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from edgepose import EdgeposeError
 from edgepose_training.config import Config
 
 
@@ -24,17 +25,24 @@ def build_optimizer(module: nn.Module, config: Config) -> torch.optim.Optimizer:
             return torch.optim.Adam(groups, lr=config.lr, fused=True)
         case "rmsprop":
             return torch.optim.RMSprop(groups, lr=config.lr)
-    raise ValueError(f"optimizer expected adamw, adam or rmsprop, got {config.optimizer!r}")
+    raise EdgeposeError(f"optimizer expected adamw, adam or rmsprop, got {config.optimizer!r}")
 
 
-def lr_factor(step: int, steps: int, config: Config) -> float:
-    """Linear warm-up, flat, then a cosine to `lr_floor` (RTMPose §3.2, flat-cosine). In units of `lr`."""
-    warm = min(1.0, 1e-5 + (step + 1) / max(config.warmup, 1))
+def lr_factor(position: float, steps: int, config: Config, warm: int | None = None) -> float:
+    """The learning rate in units of `lr` at `position` of all `steps`: linear warm-up, then one of two schedules.
+
+    Flat, then a cosine to `lr_floor` (RTMPose §3.2, flat-cosine); or tenths after the epochs of `drops`.
+    `warm`: steps since the optimiser started without a memory, where that was not at position 0.
+    """
+    warmth = min(1.0, 1e-5 + ((position if warm is None else warm) + 1) / max(config.warmup, 1))
+    if any(config.drops):
+        epoch = position * config.epochs / max(steps, 1)
+        return warmth * 0.1 ** sum(epoch >= drop for drop in config.drops if drop)
     start = config.flat * steps
-    if step < start:
-        return warm
-    progress = (step - start) / max(steps - start, 1)
-    return min(warm, config.lr_floor + (1 - config.lr_floor) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))))
+    if position < start:
+        return warmth
+    progress = min((position - start) / max(steps - start, 1), 1.0)
+    return min(warmth, config.lr_floor + (1 - config.lr_floor) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 class Ema:
@@ -42,27 +50,22 @@ class Ema:
 
     def __init__(self, module: nn.Module, momentum: float) -> None:
         self.momentum = momentum
-        self.state = {name: value.detach().clone() for name, value in module.state_dict().items()}
+        # The module's own tensors, listed once: training changes them in place.
+        self._live = {name: value.detach() for name, value in module.state_dict().items()}
+        self.state = {name: value.clone() for name, value in self._live.items()}
         self.updates = 0
 
     @torch.no_grad()
-    def update(self, module: nn.Module) -> None:
+    def update(self) -> None:
         """The first steps average over what there is, so that the random start is soon forgotten."""
         self.updates += 1
         momentum = max(self.momentum, 1 / (self.updates / 4 + 1))
-        ours, theirs = [], []
-        for name, value in module.state_dict().items():
-            if value.dtype.is_floating_point:
-                ours.append(self.state[name])
-                theirs.append(value.detach())
-            else:
-                self.state[name].copy_(value)
-        torch._foreach_lerp_(ours, theirs, momentum)
+        floating = [name for name, value in self.state.items() if value.dtype.is_floating_point]
+        torch._foreach_lerp_([self.state[n] for n in floating], [self._live[n] for n in floating], momentum)
+        for name in self.state.keys() - set(floating):
+            self.state[name].copy_(self._live[name])
 
-    def state_dict(self) -> dict[str, Tensor | int]:
-        return {"updates": self.updates, **self.state}
-
-    def load_state_dict(self, state: dict) -> None:
-        self.updates = int(state["updates"])
+    def load(self, state: dict[str, Tensor], updates: int) -> None:
+        self.updates = updates
         for name, value in self.state.items():
             value.copy_(state[name])

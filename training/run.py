@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgepose import EdgeposeError
 from edgepose.codecs import SimCC
 from edgepose.skeletons import Skeleton
 from edgepose_training import checkpoint, validate
-from edgepose_training.augment import Strength
 from edgepose_training.config import Config
-from edgepose_training.data import Batch, Crops, DeviceCrops, EpochSampler, loader, strength_at
-from edgepose_training.distiller import Distiller
+from edgepose_training.data import Batch
+from edgepose_training.distiller import build_distiller
+from edgepose_training.feed import Feed, size_at
 from edgepose_training.journal import Journal
 from edgepose_training.losses import decay
 from edgepose_training.optim import Ema, build_optimizer, lr_factor
+from edgepose_training.pace import Pace
+from edgepose_training.parallel import ALONE, Processes, synchronise_norms
 from edgepose_training.store import CropStore
 
 log = logging.getLogger("distill")
@@ -43,7 +47,12 @@ def amp_dtype(config: Config, device: torch.device) -> torch.dtype | None:
 
 
 class Run:
-    """One training: what is fixed (config, data, device) and what moves (weights, averages, counters)."""
+    """One training. What may be set before `fit`:
+
+    stop_at: save and raise Stopped at the first step after this time of `time.monotonic`.
+    pace: chooses the number of epochs, once the first steps were timed.
+    after_save: called with the path of each `last.pt`.
+    """
 
     def __init__(
         self,
@@ -54,19 +63,13 @@ class Run:
         device: torch.device,
         teacher: Path | None = None,
         init: Path | None = None,
+        processes: Processes = ALONE,
     ) -> None:
-        self.config, self.train_store, self.valid_store, self.out, self.device = (
-            config,
-            train,
-            valid,
-            out,
-            device,
-        )
+        self.config, self.out, self.device, self.processes = config, out, device, processes
         torch.manual_seed(config.seed)
-        if config.head.startswith("heatmap"):
-            raise EdgeposeError(
-                f"head {config.head}: this script has no loss for heat maps yet, only for SimCC vectors"
-            )
+        if device.type == "cuda":
+            torch.backends.cudnn.benchmark = True  # inputs keep their size
+            torch.set_float32_matmul_precision("high")
         self.skeleton = Skeleton.load(config.skeleton)
         if train.num_keypoints != self.skeleton.num_keypoints:
             raise EdgeposeError(
@@ -75,14 +78,48 @@ class Run:
             )
         self.codec = SimCC(config.input_size, config.split_ratio, config.sigma, config.beta)
         self.amp = amp_dtype(config, device)
-        labelled = torch.from_numpy((train.weights > 0).any(0))
-        self.untrained = [int(i) for i in torch.nonzero(~labelled).flatten()]
+        self.feed = Feed(config, train, self.skeleton, device, processes)
+        leads_validation = valid is not None and processes.leads
+        self.valid_feed = Feed(config, valid, self.skeleton, device, ALONE) if leads_validation else None
+        # A point that one process' shards lack may be labelled in another's.
+        found = torch.from_numpy((train.weights > 0).any(0)).float().to(device)
+        labelled = (processes.mean(found) > 0).float().cpu()
+        self.untrained = [int(i) for i in torch.nonzero(labelled == 0).flatten()]
+        student, teacher_net = self._student_and_teacher(teacher, init)
+        self.distiller = build_distiller(config, self.skeleton, student, teacher_net, labelled).to(device)
+        if processes.world > 1:
+            synchronise_norms(self.distiller, device)
+        if teacher_net is not None:
+            teacher_net.to(device)
+        if config.channels_last:
+            self.distiller.to(memory_format=torch.channels_last)
+        wrapped = processes.wrap(self.distiller)
+        self.step_fn = torch.compile(wrapped) if config.compile else wrapped
+        self.optimizer = build_optimizer(self.distiller, config)
+        self.ema = Ema(self.distiller.student, config.ema) if config.ema > 0 else None
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.amp is torch.float16)
+        self.epoch = self.step_in_epoch = self.step = 0
+        self.fresh_optimizer = 0  # the step at which it last started from nothing
+        self.best = -1.0
+        self.stop_at: float | None = None
+        self.pace: Pace | None = None
+        self.chosen_epochs = False
+        self.after_save: Callable[[Path], None] | None = None
+        self._saved_at = time.monotonic()
+        self.journal = Journal(out) if processes.leads else None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.feed.steps_per_epoch
+
+    def _student_and_teacher(self, teacher: Path | None, init: Path | None) -> tuple[nn.Module, nn.Module | None]:
+        config = self.config
         student = checkpoint.build_net(config, self.skeleton)
         teacher_net = self._load_teacher(teacher) if teacher else None
         if config.stage == 2:
             if teacher_net is None:
                 raise EdgeposeError("stage 2 distils a head from a checkpoint of the same net: give it as --teacher")
-            student.backbone.load_state_dict(teacher_net.backbone.state_dict())
+            checkpoint.share_backbone(student, teacher_net, teacher)
         elif init is not None:
             left = checkpoint.initialise(student, init)
             log.info("started from %s; left at random: %s", init, ", ".join(left) or "nothing")
@@ -90,23 +127,9 @@ class Run:
             with torch.no_grad():
                 for classifier in student.head.classifiers:
                     classifier.weight *= config.classifier_gain
-        self.distiller = Distiller(config, self.skeleton, student, teacher_net, labelled.float()).to(device)
-        if teacher_net is not None:
-            teacher_net.to(device)
-        if config.channels_last:
-            self.distiller.to(memory_format=torch.channels_last)
-        self.step_fn = torch.compile(self.distiller) if config.compile else self.distiller
-        self.optimizer = build_optimizer(self.distiller, config)
-        self.ema = Ema(student, config.ema) if config.ema > 0 else None
-        self.scaler = torch.amp.GradScaler(device.type, enabled=self.amp is torch.float16)
-        self.epoch = self.step_in_epoch = self.step = 0
-        self.best = -1.0
-        self.steps_per_epoch = max(len(train) // config.batch, 1)
-        self.stop_at: float | None = None
-        self.device_crops: DeviceCrops | None = None
-        self.journal = Journal(out)
+        return student, teacher_net
 
-    def _load_teacher(self, path: Path):
+    def _load_teacher(self, path: Path) -> nn.Module:
         net, config, skeleton, _ = checkpoint.load_net(path)
         if skeleton.num_keypoints != self.skeleton.num_keypoints or self.config.input_size != config.input_size:
             raise EdgeposeError(
@@ -123,57 +146,40 @@ class Run:
             self.fit_epoch()
             self.epoch, self.step_in_epoch = self.epoch + 1, 0
             last = self.epoch == self.config.epochs
-            if self.valid_store is not None and (last or self.epoch % self.config.validate_every == 0):
+            if last or self.epoch % self.config.validate_every == 0:
                 self.validate()
-            self.save("last")
-        self.journal.plot()
+            if last or self.config.save_minutes == 0:
+                self.save()
 
     def fit_epoch(self) -> None:
         cfg = self.config
-        half = self.epoch < cfg.half_size_epochs
-        size = tuple(side // 2 for side in cfg.input_size) if half else cfg.input_size
-        strength = strength_at(cfg, self.epoch / cfg.epochs)
-        sampler = EpochSampler(len(self.train_store), cfg.seed, self.epoch, skip=self.step_in_epoch * cfg.batch)
         weight = decay(self.epoch, cfg.epochs) if cfg.decay else 1.0
         self.distiller.train()
         started, waited, seen, sums = time.perf_counter(), 0.0, 0, {}
         before = time.perf_counter()
-        for batch in self.batches(size, strength, sampler):
+        bar = self.journal.bar(self.epoch, self.steps_per_epoch, self.step_in_epoch) if self.journal else None
+        for batch in self.feed.epoch(cfg, self.epoch, self.step_in_epoch):
             waited += time.perf_counter() - before
             terms = self.train_step(batch.to(self.device), weight)
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + value
             seen += 1
             self.step, self.step_in_epoch = self.step + 1, self.step_in_epoch + 1
+            if bar is not None:
+                bar.update()
             if self.step % cfg.log_every == 0:
-                elapsed = time.perf_counter() - started
-                self.journal.train(
-                    self.epoch,
-                    self.step,
-                    {k: float(v) / seen for k, v in sums.items()},
-                    lr=self.optimizer.param_groups[0]["lr"],
-                    images_per_s=seen * cfg.batch / elapsed,
-                    waiting=waited / elapsed,
-                )
+                self._log(sums, seen, time.perf_counter() - started, waited)
                 started, waited, seen, sums = time.perf_counter(), 0.0, 0, {}
-            if self.stop_at is not None and time.monotonic() > self.stop_at:
-                self.save("last")
-                raise Stopped
+            self._housekeeping()
             before = time.perf_counter()
-
-    def batches(self, size: tuple[int, int], strength: Strength, sampler: EpochSampler) -> Iterable[Batch]:
-        """Batches of an epoch, painted by worker processes or on the device."""
-        cfg = self.config
-        if not cfg.on_device:
-            return loader(Crops(self.train_store, self.skeleton, size, strength), cfg.batch, cfg.workers, sampler)
-        if self.device_crops is None:
-            self.device_crops = DeviceCrops(self.train_store, self.skeleton, self.device)
-        oversample = max(cfg.input_size[0] // size[0], 1)
-        return self.device_crops.batches(size, strength, cfg.batch, sampler, oversample)
+        if bar is not None:
+            bar.close()
 
     def train_step(self, batch: Batch, decay_weight: float) -> dict[str, Tensor]:
         cfg = self.config
-        lr = cfg.lr * lr_factor(self.step, cfg.epochs * self.steps_per_epoch, cfg)
+        # Where the run stands is counted in epochs, whose length changes when data is added to it.
+        position, steps = self.epoch * self.steps_per_epoch + self.step_in_epoch, cfg.epochs * self.steps_per_epoch
+        lr = cfg.lr * lr_factor(position, steps, cfg, self.step - self.fresh_optimizer)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
@@ -186,74 +192,125 @@ class Run:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.ema is not None:
-            self.ema.update(self.distiller.student)
+            self.ema.update()
         return {name: value.detach() for name, value in terms.items()}
 
-    def validate(self) -> dict[str, float]:
-        """Mean OKS of the weights that would ship; keeps `best.pt`."""
+    def _log(self, sums: dict[str, Tensor], seen: int, elapsed: float, waited: float) -> None:
+        means = self.processes.mean(torch.stack(list(sums.values()))) / seen
+        if self.journal is not None:
+            self.journal.train(
+                self.epoch,
+                self.step,
+                dict(zip(sums, means.tolist(), strict=True)),
+                lr=self.optimizer.param_groups[0]["lr"],
+                images_per_s=seen * self.config.batch / elapsed,
+                waiting=waited / elapsed,
+            )
+
+    def _housekeeping(self) -> None:
+        """Between two steps: choose the number of epochs, save, stop. Processes agree at the steps that are logged."""
+        now = time.monotonic()
+        if self.pace is not None:
+            self._choose_epochs()
+        often = self.config.save_minutes * 60
+        if often and now - self._saved_at > often:
+            self.save()
+        if self.processes.world > 1 and self.step % self.config.log_every:
+            return
+        if self.processes.most(int(self.stop_at is not None and now > self.stop_at), self.device):
+            self.save()
+            raise Stopped
+
+    def _choose_epochs(self) -> None:
+        assert self.pace is not None
+        epochs = self.pace.epochs(self.step, self.steps_per_epoch, self.device)
+        if epochs is None:
+            return
+        epochs = self.processes.most(max(epochs, self.epoch + 1), self.device)
+        log.info("%d epochs fit into the time that is left", epochs)
+        self.config, self.pace, self.chosen_epochs = replace(self.config, epochs=epochs), None, True
+
+    def validate(self) -> dict[str, float] | None:
+        """Mean OKS of the weights that would ship, by the process that leads; keeps `best.pt`."""
+        if self.valid_feed is None or self.journal is None:
+            self.processes.wait()
+            return None
         cfg, student = self.config, self.distiller.student
-        half = self.epoch <= cfg.half_size_epochs and self.epoch < cfg.epochs
-        size = tuple(side // 2 for side in cfg.input_size) if half else cfg.input_size
-        crops = Crops(self.valid_store, self.skeleton, size)
-        if cfg.validate_people:
-            subset = torch.utils.data.Subset(crops, range(min(cfg.validate_people, len(crops))))
+        size = cfg.input_size if self.epoch == cfg.epochs else size_at(cfg, self.epoch - 1)
         current = {name: value.clone() for name, value in student.state_dict().items()}
         if self.ema is not None:
             student.load_state_dict(self.ema.state)
+        people = self.valid_feed.plain(size, cfg.validate_people)
         oks = validate.mean_oks(
-            student,
-            loader(subset if cfg.validate_people else crops, 64, cfg.workers),
-            crops,
-            self.codec,
-            self.skeleton,
-            self.device,
-            self.amp,
+            student, people, self.valid_feed.store, size, self.codec, self.skeleton, self.device, self.amp
         )
         student.load_state_dict(current)
         self.journal.valid(self.epoch, self.step, oks)
+        self.journal.plot()
         if oks["whole"] > self.best:
             self.best = oks["whole"]
-            self.save("best")
+            checkpoint.save(self.out / "best.pt", self.state())
+        self.processes.wait()
         return oks
 
     # --- files
 
-    def save(self, name: str) -> None:
+    def save(self) -> None:
+        """Write `last.pt`, from which `resume` goes on."""
+        self._saved_at = time.monotonic()
+        if self.processes.leads:
+            checkpoint.save(self.out / "last.pt", self.state())
+            if self.after_save is not None:
+                self.after_save(self.out / "last.pt")
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a checkpoint holds."""
         distiller, ema = self.distiller, self.ema
-        extras = {k: m.state_dict() for k, m in (("aux", distiller.aux), ("align", distiller.align)) if m is not None}
-        checkpoint.save(
-            self.out / f"{name}.pt",
-            {
-                "model": distiller.student.state_dict(),
-                "ema": None if ema is None else ema.state,
-                "config": self.config.to_dict(),
-                "skeleton": self.skeleton.to_dict(),
-                "untrained": self.untrained,
-                "epoch": self.epoch,
-                "step_in_epoch": self.step_in_epoch,
-                "step": self.step,
-                "best": self.best,
-                "extras": extras,
-                "ema_updates": 0 if ema is None else ema.updates,
-                "optimizer": self.optimizer.state_dict(),
-                "scaler": self.scaler.state_dict(),
-                "rng": torch.get_rng_state(),
-            },
-        )
+        return {
+            "model": distiller.student.state_dict(),
+            "ema": None if ema is None else ema.state,
+            "config": self.config.to_dict(),
+            "skeleton": self.skeleton.to_dict(),
+            "untrained": self.untrained,
+            "epoch": self.epoch,
+            "step_in_epoch": self.step_in_epoch,
+            "step": self.step,
+            "best": self.best,
+            "extras": {k: m.state_dict() for k, m in self._extras().items()},
+            "ema_updates": 0 if ema is None else ema.updates,
+            "fresh_optimizer": self.fresh_optimizer,
+            "chosen_epochs": self.chosen_epochs,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "rng": torch.get_rng_state(),
+        }
+
+    def _extras(self) -> dict[str, nn.Module]:
+        """What learns beside the student and is dropped at export."""
+        pairs = (("aux", self.distiller.aux), ("align", self.distiller.align))
+        return {name: module for name, module in pairs if module is not None}
 
     def resume(self, path: Path) -> None:
-        """Continue a run exactly where `path` left it."""
-        state = checkpoint.load(path)
+        """Continue a run exactly where `path` left it; from a slim checkpoint with a fresh optimiser."""
+        state = checkpoint.widen(checkpoint.load(path))
         self.distiller.student.load_state_dict(state["model"])
-        for name, extra in state["extras"].items():
-            module = getattr(self.distiller, name)
-            if module is not None:
-                module.load_state_dict(extra)
+        for name, module in self._extras().items():
+            if name in state["extras"]:
+                module.load_state_dict(state["extras"][name])
         if self.ema is not None and state["ema"] is not None:
-            self.ema.load_state_dict({"updates": state["ema_updates"], **state["ema"]})
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        torch.set_rng_state(state["rng"])
+            self.ema.load(state["ema"], state["ema_updates"])
         self.epoch, self.step_in_epoch, self.step = state["epoch"], state["step_in_epoch"], state["step"]
         self.best = state["best"]
-        log.info("resumed %s at epoch %d, step %d", path, self.epoch, self.step)
+        if state.get("chosen_epochs"):
+            self.config = replace(self.config, epochs=state["config"]["epochs"])
+            self.pace, self.chosen_epochs = None, True
+        if "optimizer" in state:
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scaler.load_state_dict(state["scaler"])
+            torch.set_rng_state(state["rng"])
+            self.fresh_optimizer = state.get("fresh_optimizer", 0)
+        else:
+            self.fresh_optimizer = self.step
+        if self.journal is not None:
+            self.journal.rewind(self.step)
+        log.info("resumed %s at epoch %d of %d, step %d", path, self.epoch, self.config.epochs, self.step)

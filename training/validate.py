@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
-from torch import nn
-from torch.utils.data import DataLoader
+from torch import Tensor, nn
 
 from edgepose.codecs import SimCC
 from edgepose.skeletons import Skeleton
-from edgepose_training.data import Batch, Crops, normalise
+from edgepose_training.augment import PADDING
+from edgepose_training.data import Batch, normalise
+from edgepose_training.heatmaps import decode_maps
+from edgepose_training.losses import Pair
+from edgepose_training.store import CropStore
 
 
 @torch.no_grad()
 def mean_oks(
     net: nn.Module,
-    batches: DataLoader[Batch],
-    crops: Crops,
+    batches: Iterable[Batch],
+    store: CropStore,
+    input_size: tuple[int, int],
     codec: SimCC,
     skeleton: Skeleton,
     device: torch.device,
@@ -24,31 +30,39 @@ def mean_oks(
 ) -> dict[str, float]:
     """Mean OKS per part over people with a labelled point of it in the picture; "whole" is over all points.
 
+    `batches` are the store's first people, in order and plain, at `input_size`, which may be half the codec's.
     The person's area is 0.53·w·h of the box, as COCO-style sets without masks have it.
     """
     net.eval()
     per_point, labelled = [], []
-    scale = codec.input_size[0] / crops.input_size[0]
     start = 0
     for batch in batches:
         batch = batch.to(device)
         with torch.autocast(device.type, amp, enabled=amp is not None):
-            simcc_x, simcc_y = net(normalise(batch.images))
-        keypoints, _ = codec.decode(simcc_x.float().cpu().numpy(), simcc_y.float().cpu().numpy(), score="min")
+            answer = net(normalise(batch.images))
+        keypoints = _points(answer, batch.images.shape[2], codec, input_size)
         stop = start + len(keypoints)
-        boxes = crops.store.bboxes[start:stop]
+        boxes = store.bboxes[start:stop]
         start = stop
         sides = boxes[:, 2:] - boxes[:, :2]
-        width, height = codec.input_size
+        width, height = input_size
         # The padded box fills the input, so one factor takes its pixels to the input's.
-        zoom = width / (1.25 * np.maximum(sides[:, 0], sides[:, 1] * width / height))
+        zoom = width / (PADDING * np.maximum(sides[:, 0], sides[:, 1] * width / height))
         area = 0.53 * sides.prod(1) * zoom**2
-        error = np.square(keypoints - batch.keypoints.cpu().numpy() * scale).sum(-1)
+        error = np.square(keypoints - batch.keypoints.cpu().numpy()).sum(-1)
         per_point.append(np.exp(-error / (2 * (2 * skeleton.sigmas) ** 2 * area[:, None])))
         labelled.append((batch.inside & (batch.weights > 0)).cpu().numpy())
     oks, mask = np.concatenate(per_point), np.concatenate(labelled)
     parts = {**skeleton.parts, "whole": (0, skeleton.num_keypoints)}
     return {part: _mean(oks[:, a:b], mask[:, a:b]) for part, (a, b) in parts.items()}
+
+
+def _points(answer: Tensor | Pair, width: int, codec: SimCC, input_size: tuple[int, int]) -> np.ndarray:
+    """Points [N, K, 2] in pixels of `input_size` from SimCC vectors or heat maps."""
+    if isinstance(answer, Tensor):
+        return decode_maps(answer, width // answer.shape[-1])[0].cpu().numpy()
+    x, y = (axis.float().cpu().numpy() for axis in answer)
+    return codec.decode(x, y, score="min")[0] * (input_size[0] / codec.input_size[0])
 
 
 def _mean(oks: np.ndarray, mask: np.ndarray) -> float:

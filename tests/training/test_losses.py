@@ -7,6 +7,7 @@ torch = pytest.importorskip("torch")
 
 from edgepose.codecs import SimCC  # noqa: E402
 from edgepose_training import losses  # noqa: E402
+from edgepose_training.heatmaps import decode_maps, gaussian_maps  # noqa: E402
 
 N, K, WX, WY = 3, 5, 24, 32
 RNG = np.random.default_rng(0)
@@ -111,11 +112,65 @@ def test_heatmap_loss_is_least_at_the_label():
 def test_fpd_mixes_label_and_teacher_on_every_stack():
     maps = [torch.randn(2, 3, 4, 4) for _ in range(2)]
     target, teacher, weight = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4), torch.tensor([[1.0, 0, 1]] * 2)
-    expected = 0.0
-    for m in maps:
-        label = 0.5 * (weight.numpy()[..., None, None] * np.square((m - target).numpy())).mean()
-        expected += 0.5 * label + 0.5 * 0.5 * np.square((m - teacher).numpy()).mean()
-    np.testing.assert_allclose(losses.fpd_loss(maps, target, teacher, weight), expected, rtol=1e-5)
+    label = sum(0.5 * (weight.numpy()[..., None, None] * np.square((m - target).numpy())).mean() for m in maps)
+    distilled = sum(0.5 * np.square((m - teacher).numpy()).mean() for m in maps)
+    terms = losses.fpd_loss(maps, target, teacher, weight, alpha=0.3)
+    np.testing.assert_allclose(terms["label"], 0.7 * label, rtol=1e-5)
+    np.testing.assert_allclose(terms["teacher"], 0.3 * distilled, rtol=1e-5)
+    alone = losses.fpd_loss(maps, target, None, weight)
+    assert list(alone) == ["label"]
+    np.testing.assert_allclose(alone["label"], label, rtol=1e-5)
+
+
+def test_fpd_takes_unlabelled_pictures_from_the_teacher_alone():
+    maps, teacher = [torch.randn(2, 3, 4, 4)], torch.randn(2, 3, 4, 4)
+    weight = torch.tensor([[1.0, 1, 1], [0, 0, 0]])
+    terms = losses.fpd_loss(maps, torch.randn(2, 3, 4, 4), teacher, weight)
+    squares = np.square((maps[0] - teacher).numpy()).mean((1, 2, 3))
+    np.testing.assert_allclose(terms["teacher"], 0.5 * (0.5 * squares[0] + squares[1]) / 2, rtol=1e-5)
+    other = losses.fpd_loss(maps, torch.zeros(2, 3, 4, 4), teacher, torch.zeros(2, 3))
+    assert float(other["label"]) == 0
+
+
+def test_simcc_norm_is_the_mean_of_everything():
+    x, y = divergence(1, None)
+    expected = ((x / WX + y / WY) * WEIGHT.numpy()).mean()
+    np.testing.assert_allclose(losses.simcc_norm_loss(OPS, PRED, TARGET, WEIGHT), expected, rtol=1e-5)
+
+
+def test_heatmap1d_is_half_the_mean_square():
+    expected = sum(
+        0.5 * (np.square((p - t).numpy()).mean(-1) * WEIGHT.numpy()).mean() for p, t in zip(PRED, TARGET, strict=True)
+    )
+    np.testing.assert_allclose(losses.heatmap1d_loss(PRED, TARGET, WEIGHT), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "center", "normalize"),
+    [("gaussian", "round", False), ("gaussian", "exact", True), ("laplace", "exact", True), ("laplace", "round", False),
+     ("onehot", "round", False), ("smooth", "round", False)],
+)  # fmt: skip
+def test_plain_labels_are_those_of_the_reference(kind, center, normalize):
+    from edgepose.ops import reference
+
+    keypoints = np.concatenate((KEYPOINTS.numpy(), [[[-0.6, 3.0]] * K, [[30.0, 5.0]] * K])).astype(np.float32)
+    visible = np.ones(keypoints.shape[:2], np.float32)
+    visible[0, 1] = 0
+    options = {**CODEC, "kind": kind, "center": center, "normalize": normalize, "smoothing": 0.2}
+    ours = OPS.simcc_encode(torch.from_numpy(keypoints), torch.from_numpy(visible), **options)
+    for a, b in zip(ours, reference.simcc_encode(keypoints, visible, **options), strict=True):
+        np.testing.assert_allclose(a.numpy(), b, atol=1e-6)
+
+
+def test_heat_maps_give_their_points_back():
+    """Within the quarter cell that the shift towards the higher neighbour leaves."""
+    points = torch.from_numpy(RNG.uniform(8, 55, (4, 20, 2)).astype(np.float32))
+    maps = gaussian_maps(points, (16, 16), 4, sigma=1.5)
+    back, peak = decode_maps(maps, 4)
+    assert float((back - points).abs().max()) <= 1.01
+    assert float(peak.min()) > 0.8
+    corner, _ = decode_maps(torch.eye(4)[None, None].flip(-1), 4)  # a peak at the edge has one neighbour only
+    assert torch.isfinite(corner).all()
 
 
 def test_the_fused_kernels_give_the_twins_losses_and_gradients():

@@ -136,10 +136,10 @@ def test_half_size_inputs_train_the_same_head(store, small, tmp_path):
 
 def test_checkpoints_survive_a_crash_while_saving(store, small, tmp_path, monkeypatch):
     run = Run(small, store, None, tmp_path, CPU)
-    run.save("last")
+    run.save()
     monkeypatch.setattr(torch, "save", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
-        run.save("last")
+        run.save()
     monkeypatch.undo()
     net, config, skeleton, _ = checkpoint.load_net(tmp_path / "last.pt")
     assert config == small
@@ -186,6 +186,15 @@ def test_flat_cosine(small):
     assert factors[-1] == pytest.approx(0.05, abs=2e-3)
 
 
+def test_steps_of_a_tenth(small):
+    config = replace(small, warmup=4, epochs=10, drops=(6, 9))
+    factors = [lr_factor(step, 40, config) for step in range(40)]
+    np.testing.assert_allclose(factors[4:24], 1)
+    np.testing.assert_allclose(factors[24:36], 0.1)
+    np.testing.assert_allclose(factors[36:], 0.01)
+    assert lr_factor(30, 40, config, warm=0) < 0.1 * 0.3  # a fresh optimiser in the middle is warmed up
+
+
 def test_ema_is_the_average_it_claims():
     module = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.zeros_(module.weight)
@@ -193,7 +202,7 @@ def test_ema_is_the_average_it_claims():
     expected = 0.0
     for step in range(1, 100):
         torch.nn.init.constant_(module.weight, float(step))
-        ema.update(module)
+        ema.update()
         momentum = max(0.1, 1 / (step / 4 + 1))
         expected += momentum * (step - expected)
     assert float(ema.state["weight"]) == pytest.approx(expected, rel=1e-5)

@@ -1,0 +1,20 @@
+"""distill.py whose process 1 is killed at its seventh step, the first time that it is started."""
+
+import os
+import signal
+import sys
+
+from edgepose_training import distill
+from edgepose_training.run import Run
+
+train_step = Run.train_step
+
+
+def step_or_die(run: Run, *args: object) -> dict:
+    if run.step == 7 and run.processes.rank == 1 and run.processes.restarts == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return train_step(run, *args)
+
+
+Run.train_step = step_or_die
+sys.exit(distill.main())
