@@ -7,7 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import pytest
-from conftest import DOTS, FIGURE
+from figures import DOTS, FIGURE
 
 from edgepose import Detector, TopdownEstimator
 from edgepose.appearance import appearance, similarity

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgepose import Detector, EdgeposeError
+from edgepose import Detector, EdgeposeError, ModelCard
 from edgepose.boxes import iou_matrix
 
 SHARED = Path(__file__).parents[3] / "shared"
@@ -54,6 +54,52 @@ def test_rtmdet_maps(constant_net) -> None:
     boxes, scores = Detector(constant_net(maps, ("N", 3, 64, 64)), "cpu")(np.zeros((64, 64, 3), np.uint8))
     np.testing.assert_allclose(boxes, [[32 - 10, 16 - 12, 32 + 14, 16 + 16]], rtol=1e-5)
     np.testing.assert_allclose(scores, [1 / (1 + np.exp(-2))], rtol=1e-5)
+
+
+def person_cells(canvas: tuple[int, int]) -> np.ndarray:  # (H, W) -> [1, 5, A]
+    """Nobody, but for the cell (x 2, y 1) of stride 16, centre (40, 24): a person of logit 2."""
+    rows, columns = canvas
+    fine, middle = rows * columns // 64, rows * columns // 256
+    cells = np.full((1, 5, fine + middle + rows * columns // 1024), -9.0, np.float32)
+    cells[0, :, fine + columns // 16 + 2] = [2, np.log(1), np.log(1.5), np.log(1.25), np.log(2.5)]
+    return cells
+
+
+def test_edgepose_cells(constant_net) -> None:
+    """Distances 1, 1½, 1¼ and 2½ strides of 16 to the left, top, right and bottom."""
+    card = ModelCard("det", "detector", input_size=(64, 64), thresholds={"person": 0.7})
+    detector = Detector(constant_net({"cells": person_cells((64, 64))}, ("N", 3, 64, 64), card), "cpu")
+    assert detector.threshold == 0.7
+    boxes, scores = detector(np.zeros((64, 64, 3), np.uint8))
+    np.testing.assert_allclose(boxes, [[40 - 16, 24 - 24, 40 + 20, 24 + 40]], rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(scores, [1 / (1 + np.exp(-2))], rtol=1e-5)
+
+
+def test_frames_of_several_sizes_in_one_call(constant_net, monkeypatch) -> None:
+    card = ModelCard("det", "detector", input_size=(64, 64))
+    detector = Detector(constant_net({"cells": person_cells((64, 64))}, ("N", 3, 64, 64), card), "cpu")
+    calls: list[int] = []
+    run = detector.session.run
+    monkeypatch.setattr(detector.session, "run", lambda batch: calls.append(len(batch)) or run(batch))
+    frames = [np.zeros(shape, np.uint8) for shape in ((64, 64, 3), (128, 128, 3), (128, 64, 3))]
+    boxes = [found[0] for found in detector.detect(frames)]
+    assert calls == [3]
+    np.testing.assert_allclose(boxes[0], [[24, 0, 60, 64]], atol=1e-4)
+    np.testing.assert_allclose(boxes[1], [[48, 0, 120, 128]], atol=1e-4)
+    np.testing.assert_allclose(boxes[2], [[48, 0, 64, 128]], atol=1e-4)  # ends at the border of the picture
+    assert detector.detect([]) == []
+
+
+def test_files_with_suppression_inside_take_frames_one_by_one(constant_net) -> None:
+    dets = np.array([[[20, 40, 120, 140, 0.9]]])
+    net = constant_net({"dets": dets, "labels": np.zeros((1, 1))}, ("N", 3, 320, 320), batch=1)
+    found = Detector(net, "cpu").detect([FRAME, FRAME])
+    assert [len(scores) for _, scores in found] == [1, 1]
+
+
+def test_a_detectors_card_knows_one_threshold() -> None:
+    with pytest.raises(ValueError, match="thresholds expected parts"):
+        ModelCard("det", "detector", thresholds={"body": 0.3})
 
 
 def test_nobody(constant_net) -> None:
