@@ -127,7 +127,7 @@ def build_file(output: Path) -> str:
     nvcc = find_nvcc(cxx)
     strict = os.environ.get("EDGEPOSE_WERROR", "0") == "1"
     sanitize = os.environ.get("EDGEPOSE_SANITIZE", "")
-    hardening = [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer", "-g"] if sanitize else []
+    hardening = [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer", "-g1", "-O1"] if sanitize else []
     includes = [f"-I{CSRC}"]
     python = [f"-isystem{path}" for path in (pybind11.get_include(), sysconfig.get_path("include"))]
     cflags = [*COMMON_FLAGS, *CXX_FLAGS, *hardening, *(["-Werror"] if strict else []), *includes]

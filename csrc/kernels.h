@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "array.h"
+#include "heatmap.h"
 #include "simcc.h"
 #include "warp.h"
 
@@ -66,6 +67,35 @@ struct SimccGaussianKlDiv {
   KlTable table_x, table_y;
 };
 
+struct HeatmapEncode {
+  ArrayView keypoints;      // [N, K, 2] float32 or float64
+  ArrayView visible;        // [N, K] float32 or float64
+  ArrayView heatmaps;       // [N, K, h, w], written
+  ArrayView target_weight;  // [N, K] float32, written
+  HeatmapRule rule;
+};
+
+struct HeatmapDecode {
+  ArrayView heatmaps;      // [N, K, h, w]
+  ArrayView affine;        // [N, 2, 3] or absent
+  ArrayView keypoints;     // [N, K, 2] float32, written
+  ArrayView scores;        // [N, K] float32, written
+  float scale_x, scale_y;  // input pixels per cell
+  Refine refine;
+  BlurKernel blur;
+};
+
+struct HeatmapMse {
+  ArrayView student;         // [N, K, h, w]
+  ArrayView target;          // [N, K, h, w]
+  ArrayView teacher;         // [N, K, h, w] or absent
+  ArrayView weight;          // [N, K] float32 or absent
+  ArrayView teacher_weight;  // [N, K] float32 or absent
+  ArrayView loss;            // [N, K] float32, written
+  ArrayView grad;            // [N, K, h, w] in the student's dtype, written; or absent
+  MseRule rule;
+};
+
 struct CropNormalize {
   ArrayView frame;   // [H, W, 3] uint8
   ArrayView affine;  // [N, 2, 3] frame → crop, float32 or float64
@@ -80,6 +110,9 @@ using CpuKernel = void (*)(const Args& args, int64_t begin, int64_t end);
 #define EDGEPOSE_CPU_KERNELS(level)                                                       \
   namespace level {                                                                       \
   void crop_normalize(const CropNormalize& args, int64_t begin, int64_t end);             \
+  void heatmap_decode(const HeatmapDecode& args, int64_t begin, int64_t end);             \
+  void heatmap_encode(const HeatmapEncode& args, int64_t begin, int64_t end);             \
+  void heatmap_mse(const HeatmapMse& args, int64_t begin, int64_t end);                   \
   void simcc_decode(const SimccDecode& args, int64_t begin, int64_t end);                 \
   void simcc_gaussian_kl_div(const SimccGaussianKlDiv& args, int64_t begin, int64_t end); \
   void simcc_encode(const SimccEncode& args, int64_t begin, int64_t end);                 \
@@ -95,6 +128,9 @@ EDGEPOSE_CPU_KERNELS(avx512)
 // A CUDA kernel is enqueued on the caller's stream, on the device of its arrays, and returns at once.
 namespace gpu {
 void crop_normalize(const CropNormalize& args, void* stream);
+void heatmap_decode(const HeatmapDecode& args, void* stream);
+void heatmap_encode(const HeatmapEncode& args, void* stream);
+void heatmap_mse(const HeatmapMse& args, void* stream);
 void simcc_decode(const SimccDecode& args, void* stream);
 void simcc_encode(const SimccEncode& args, void* stream);
 void simcc_gaussian_kl_div(const SimccGaussianKlDiv& args, void* stream);

@@ -46,6 +46,15 @@ EDGEPOSE_HD float fma(float a, float b, float c) {
 #endif
 }
 
+// a·b, rounded: nvcc would contract it with an addition that follows.
+EDGEPOSE_HD float multiply(float a, float b) {
+#if defined(__CUDA_ARCH__)
+  return __fmul_rn(a, b);
+#else
+  return a * b;
+#endif
+}
+
 EDGEPOSE_HD float select(bool mask, float a, float b) { return mask ? a : b; }
 
 EDGEPOSE_HD int32_t select(bool mask, int32_t a, int32_t b) { return mask ? a : b; }

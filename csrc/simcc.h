@@ -71,13 +71,15 @@ struct AxisResult {
   float value;
 };
 
+EDGEPOSE_HD void place_point(float x, float y, const float* affine /* [2,3] or null */, float* keypoint /* [2] */) {
+  keypoint[0] = affine ? affine[0] * x + affine[1] * y + affine[2] : x;
+  keypoint[1] = affine ? affine[3] * x + affine[4] * y + affine[5] : y;
+}
+
 // Two axes → image coordinates (crop pixels without an affine) and a score.
-EDGEPOSE_HD void decode_point(const DecodeRule& rule, AxisResult x, AxisResult y,
-                              const float* affine /* [2,3] or null */, float* keypoint /* [2] */, float* score) {
-  const float px = x.position / rule.split_ratio - rule.mirror_offset;
-  const float py = y.position / rule.split_ratio;
-  keypoint[0] = affine ? affine[0] * px + affine[1] * py + affine[2] : px;
-  keypoint[1] = affine ? affine[3] * px + affine[4] * py + affine[5] : py;
+EDGEPOSE_HD void decode_point(const DecodeRule& rule, AxisResult x, AxisResult y, const float* affine, float* keypoint,
+                              float* score) {
+  place_point(x.position / rule.split_ratio - rule.mirror_offset, y.position / rule.split_ratio, affine, keypoint);
   *score = combine_scores(rule, x.value, y.value);
 }
 

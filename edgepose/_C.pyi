@@ -18,6 +18,22 @@ def crop_normalize(
     out: Any,
     /,
 ) -> Any: ...
+def heatmap_decode(
+    heatmaps: Any, input_size: Sequence[float], refine: str, blur: int, affine: Any, out: tuple[Any, Any] | None, /
+) -> tuple[Any, Any]: ...
+def heatmap_encode(
+    keypoints: Any,
+    visible: Any,
+    input_size: Sequence[float],
+    heatmap_size: Sequence[int],
+    sigma: float,
+    center: str,
+    out: tuple[Any, Any] | None,
+    /,
+) -> tuple[Any, Any]: ...
+def heatmap_mse(
+    student: Any, target: Any, teacher: Any, alpha: float, weight: Any, teacher_weight: Any, loss: Any, grad: Any, /
+) -> Any: ...
 def simcc_decode(
     simcc_x: Any,
     simcc_y: Any,

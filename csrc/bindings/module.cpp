@@ -14,6 +14,9 @@ PYBIND11_MODULE(_C, m, pybind11::mod_gil_not_used()) {
   using namespace edgepose;
   m.doc() = "Compiled kernels of edgepose; edgepose.ops is the public door.";
   m.def("crop_normalize", &crop_normalize);
+  m.def("heatmap_decode", &heatmap_decode);
+  m.def("heatmap_encode", &heatmap_encode);
+  m.def("heatmap_mse", &heatmap_mse);
   m.def("simcc_decode", &simcc_decode);
   m.def("simcc_encode", &simcc_encode);
   m.def("simcc_gaussian_kl_div", &simcc_gaussian_kl_div);

@@ -10,6 +10,15 @@ namespace edgepose {
 py::object crop_normalize(py::object frame, py::object affine, py::object input_size, py::object mean, py::object std,
                           py::object channel_order, py::object out);
 
+py::object heatmap_decode(py::object heatmaps, py::object input_size, py::object refine, py::object blur,
+                          py::object affine, py::object out);
+
+py::object heatmap_encode(py::object keypoints, py::object visible, py::object input_size, py::object heatmap_size,
+                          py::object sigma, py::object center, py::object out);
+
+py::object heatmap_mse(py::object student, py::object target, py::object teacher, py::object alpha, py::object weight,
+                       py::object teacher_weight, py::object loss, py::object grad);
+
 py::object simcc_decode(py::object simcc_x, py::object simcc_y, py::object split_ratio, py::object score,
                         py::object beta, py::object sigma, py::object refine, py::object affine, py::object flipped,
                         py::object flip_shift, py::object out);

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "blur.h"
 #include "launch.h"
 #include "ops.h"
 
@@ -47,32 +48,13 @@ float inverse_ideal_peak(int64_t bins, double sigma, double beta) {
   return memo.value;
 }
 
-// mmpose's rule for a label of width sigma: (20σ − 7) // 3 taps, made odd. OpenCV's weights for that size: tables up to
-// nine taps, beyond them a Gaussian of 0.3·((taps − 1)/2 − 1) + 0.8.
+// mmpose's rule for a label of width sigma: (20σ − 7) // 3 taps, made odd.
 BlurKernel dark_kernel(double sigma) {
-  static constexpr double kSmall[5][5] = {{1},
-                                          {0.5, 0.25},
-                                          {0.375, 0.25, 0.0625},
-                                          {0.28125, 0.21875, 0.109375, 0.03125},
-                                          {60 / 256.0, 51 / 256.0, 30 / 256.0, 13 / 256.0, 4 / 256.0}};
-  const double taps = std::floor((20.0 * sigma - 7.0) / 3.0);
-  const double half = std::max(0.0, std::floor((taps - 1.0) / 2.0));
+  const double taps = std::floor((20.0 * sigma - 7.0) / 3.0), half = std::max(0.0, std::floor((taps - 1.0) / 2.0));
   if (half > kMaxHalf)
     value_error(kOp, "sigma expected at most 19 bins with refine='dark', got " +
                          py::str(py::float_(sigma)).cast<std::string>());
-  BlurKernel kernel{static_cast<int32_t>(half), {}};
-  if (kernel.half < 5) {
-    for (int i = 0; i <= kernel.half; ++i) kernel.weights[i] = static_cast<float>(kSmall[kernel.half][i]);
-    return kernel;
-  }
-  const double width = 0.3 * (half - 1.0) + 0.8;
-  double weights[kMaxHalf + 1], sum = 0;
-  for (int i = 0; i <= kernel.half; ++i) {
-    weights[i] = std::exp(-0.5 * (i / width) * (i / width));
-    sum += i == 0 ? weights[i] : 2 * weights[i];
-  }
-  for (int i = 0; i <= kernel.half; ++i) kernel.weights[i] = static_cast<float>(weights[i] / sum);
-  return kernel;
+  return blur_kernel(static_cast<int32_t>(half));
 }
 
 // The mirrored pass: logits like x and y, and which keypoint is which.

@@ -67,5 +67,35 @@ struct alignas(Count * sizeof(T)) Pack {
   T values[Count];
 };
 
+// Calls visit(i, value) for this lane's share of a row.
+template <class T, int Count, class F>
+__device__ __forceinline__ void each_value(const T* row, int count, int lane, F&& visit) {
+#pragma unroll 4
+  for (int i = lane * Count; i < count; i += kWarp * Count) {
+    const auto pack = *reinterpret_cast<const Pack<T, Count>*>(row + i);
+#pragma unroll
+    for (int j = 0; j < Count; ++j) visit(i + j, to_float(pack.values[j]));
+  }
+}
+
+// The warp's first maximum from those of its lanes; NaN in bin 0 where any lane has seen one.
+__device__ __forceinline__ Peak join_peaks(Peak peak, bool broken) {
+  if (__any_sync(kAll, broken)) return {nanf(""), 0};
+  for (int offset = kWarp / 2; offset > 0; offset /= 2)
+    peak = better(peak, Peak{__shfl_xor_sync(kAll, peak.value, offset), __shfl_xor_sync(kAll, peak.bin, offset)});
+  return peak;
+}
+
+template <class T, int Count>
+__device__ __forceinline__ Peak warp_peak(const T* row, int count, int lane) {
+  Peak peak = no_peak();
+  bool broken = false;
+  each_value<T, Count>(row, count, lane, [&](int i, float x) {
+    broken |= is_nan(x);
+    peak = better(peak, Peak{x, i});
+  });
+  return join_peaks(peak, broken);
+}
+
 }  // namespace gpu
 }  // namespace edgepose

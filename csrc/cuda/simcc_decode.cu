@@ -25,12 +25,7 @@ struct AxisRow {
     if constexpr (Count == 1) {
       for (int i = lane; i < bins; i += kWarp) visit(i, at(i));
     } else {
-#pragma unroll 4
-      for (int i = lane * Count; i < bins; i += kWarp * Count) {
-        const auto pack = *reinterpret_cast<const Pack<T, Count>*>(row + i);
-#pragma unroll
-        for (int j = 0; j < Count; ++j) visit(i + j, to_float(pack.values[j]));
-      }
+      each_value<T, Count>(row, bins, lane, visit);
     }
   }
 
@@ -41,10 +36,7 @@ struct AxisRow {
       broken |= is_nan(x);
       peak = better(peak, Peak{x, i});
     });
-    if (__any_sync(kAll, broken)) return {nanf(""), 0};
-    for (int offset = kWarp / 2; offset > 0; offset /= 2)
-      peak = better(peak, Peak{__shfl_xor_sync(kAll, peak.value, offset), __shfl_xor_sync(kAll, peak.bin, offset)});
-    return peak;
+    return join_peaks(peak, broken);
   }
 
   __device__ float softmax_peak(float peak) const {

@@ -11,13 +11,7 @@ __device__ float diverge(const SimccGaussianKlDiv& a, const ArrayView& logits, c
                          const LabelAxis& axis, int64_t n, int64_t k, bool drawn, float centre, float weight,
                          int lane) {
   const T* row = reinterpret_cast<const T*>(logits.at(n, k));
-  const auto each = [&](auto&& visit) {
-    for (int i = lane * Count; i < axis.bins; i += kWarp * Count) {
-      const auto pack = *reinterpret_cast<const Pack<T, Count>*>(row + i);
-#pragma unroll
-      for (int j = 0; j < Count; ++j) visit(i + j, to_float(pack.values[j]));
-    }
-  };
+  const auto each = [&](auto&& visit) { each_value<T, Count>(row, axis.bins, lane, visit); };
   const float t_peak = drawn ? label_peak(a.label, axis, centre) : 0.0f;
   const float s_scale = a.rule.beta * kLog2e, t_scale = a.rule.target_beta * kLog2e;
   const auto target = [&](int i) { return drawn ? label_value(a.label, axis, static_cast<float>(i) - centre) : 0.0f; };

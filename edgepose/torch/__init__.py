@@ -4,7 +4,17 @@ They trace through `torch.compile` without graph breaks, run on the current stre
 Names, arguments, shapes and errors are those of `edgepose.ops`. The only package of edgepose that imports torch.
 """
 
+from .heatmap import heatmap_decode, heatmap_encode, heatmap_mse
 from .inference import crop_normalize, simcc_decode
 from .training import simcc_encode, simcc_gaussian_kl_div, simcc_kl_div
 
-__all__ = ["crop_normalize", "simcc_decode", "simcc_encode", "simcc_gaussian_kl_div", "simcc_kl_div"]
+__all__ = [
+    "crop_normalize",
+    "heatmap_decode",
+    "heatmap_encode",
+    "heatmap_mse",
+    "simcc_decode",
+    "simcc_encode",
+    "simcc_gaussian_kl_div",
+    "simcc_kl_div",
+]

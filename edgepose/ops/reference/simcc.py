@@ -1,11 +1,7 @@
-"""The ops in plain numpy: what the kernels must compute. Short and readable first; nothing here is fast.
-
-Same signatures as `edgepose.ops`; float16 and bfloat16 are widened, everything is computed in float32.
-"""
+"""Decoding, labels and divergences of SimCC in plain numpy."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -43,10 +39,8 @@ def _unflip(x: Floats, y: Floats, flipped: tuple[Floats, Floats, Floats], shift:
         return [np.float32(0.5) * (x + other_x[..., places]), np.float32(0.5) * (y + other_y)]
 
 
-def dark_kernel(sigma: float) -> Floats:
-    """Blur weights of mmpose's DARK for labels of width `sigma`, as OpenCV makes them for that number of taps."""
-    taps = max(int((sigma * 20 - 7) // 3), 1)
-    half = (taps - 1) // 2
+def blur_kernel(half: int) -> Floats:
+    """OpenCV's Gaussian of 2·half + 1 taps: tables up to nine taps, beyond them of width 0.3·(half − 1) + 0.8."""
     small = {
         0: [1],
         1: [1, 2, 1],
@@ -54,10 +48,14 @@ def dark_kernel(sigma: float) -> Floats:
         3: [1, 3.5, 7, 9, 7, 3.5, 1],
         4: [4, 13, 30, 51, 60, 51, 30, 13, 4],
     }
-    width = 0.3 * (half - 1) + 0.8
-    gaussian = np.exp(-0.5 * (np.arange(-half, half + 1) / width) ** 2)
+    gaussian = np.exp(-0.5 * (np.arange(-half, half + 1) / (0.3 * (half - 1) + 0.8)) ** 2)
     weights: Floats = np.array(small.get(half, gaussian))
     return weights / float(weights.sum())
+
+
+def dark_kernel(sigma: float) -> Floats:
+    """Blur weights of mmpose's DARK for labels of width `sigma`: (20σ − 7) // 3 taps, made odd."""
+    return blur_kernel((max(int((sigma * 20 - 7) // 3), 1) - 1) // 2)
 
 
 def _dark(logits: Floats, bins: Floats, peak: Floats, sigma: float) -> Floats:  # [N, K, B], [N, K], [N, K] → [N, K]
@@ -242,41 +240,3 @@ def simcc_gaussian_kl_div(
         return result
     loss[...] = result
     return loss
-
-
-def _bilinear(frame: Floats, x: Floats, y: Floats) -> Floats:  # [H, W, C], [...], [...] → [..., C]
-    """Values between pixels; everything outside the frame is 0."""
-    height, width = frame.shape[:2]
-    left, top = np.floor(x), np.floor(y)
-    total = np.zeros((*x.shape, frame.shape[2]))
-    for dy in (0, 1):
-        for dx in (0, 1):
-            tx, ty = left + dx, top + dy
-            inside = (tx >= 0) & (tx < width) & (ty >= 0) & (ty < height)
-            share = (1 - abs(x - tx)) * (1 - abs(y - ty)) * inside
-            pixels = frame[np.where(inside, ty, 0).astype(int), np.where(inside, tx, 0).astype(int)]
-            total += share[..., None] * pixels
-    return total
-
-
-def crop_normalize(
-    frame: Floats,  # [H, W, 3] uint8, BGR
-    affine: Floats,  # [N, 2, 3] frame → crop
-    *,
-    input_size: tuple[int, int],
-    mean: Sequence[float],
-    std: Sequence[float],
-    channel_order: str = "rgb",
-    out: Floats | None = None,
-) -> Floats:
-    width, height = input_size
-    grid = np.stack([*np.meshgrid(np.arange(width), np.arange(height)), np.ones((height, width))])  # x, y, 1
-    crops = np.zeros((len(affine), 3, height, width), np.float32) if out is None else out
-    for crop, matrix in zip(crops, np.asarray(affine, np.float64), strict=True):
-        values = np.zeros((height, width, 3))
-        if np.linalg.det(matrix[:, :2]) != 0:
-            inverse = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
-            values = _bilinear(frame, *np.einsum("ij,jhw->ihw", inverse, grid))
-        values = values[..., ::-1] if channel_order == "rgb" else values
-        crop[...] = ((values - np.asarray(mean)) / np.asarray(std)).transpose(2, 0, 1)
-    return crops
