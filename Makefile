@@ -2,6 +2,7 @@
 # make test   set up and run the tests
 # make lint   ruff and mypy
 # make gpu    on a machine with an NVIDIA GPU and nvcc: build for it, test, sanitize, benchmark
+# make gpu-pack DATA=…, make gpu-train TRAIN="…"   train in pieces on a GPU that is there for minutes
 # make wheel  build a wheel; make sanitize runs the kernel tests under ASan and UBSan
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := pyproject.toml constraints.txt setup.py $(shell find csrc -type f 2>/dev/null)
 
-.PHONY: run test lint gpu gpu-train wheel sanitize clean check
+.PHONY: run test lint gpu gpu-pack gpu-train wheel sanitize clean check
 
 run: $(VENV)/.app
 	$(BIN)/edgepose-app --source demo $(ARGS)
@@ -41,6 +42,13 @@ $(VENV)/.app: $(VENV)/pyvenv.cfg $(SOURCES) | check
 $(VENV)/.dev: $(VENV)/pyvenv.cfg $(SOURCES) | check
 	$(PIP) install -q -c constraints.txt -e '.[app,train,dev]'
 	@touch $@ $(VENV)/.app
+
+# At home: compact shards in parcels. On the GPU's machine: build, take PARCELS in, train a piece (docs/training.md).
+gpu-pack: $(VENV)/.dev
+	$(BIN)/python training/gpu_train.py pack --data $(DATA) -o runs/gpu
+
+gpu-train:
+	@sh training/gpu_train.sh $(TRAIN)
 
 wheel: $(VENV)/.dev
 	$(PIP) wheel -q --no-deps -w dist .

@@ -88,15 +88,24 @@ def distill(args: argparse.Namespace, processes: Processes) -> None:
         training.resume(last)
     if args.stop_after:
         training.stop_at = time.monotonic() + args.stop_after * 60
-    # A handler that only sets the deadline lets the step end, so that what is saved is whole. Schedulers that want
-    # their machine back send SIGTERM.
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: setattr(training, "stop_at", 0.0))
+    if not until_asked(training):
+        again = " ".join(sys.argv) + ("" if args.resume else " --resume")
+        log.info("stopped at epoch %d, step %d; continue with: python %s", training.epoch, training.step, again)
+
+
+def until_asked(training: Run) -> bool:
+    """Fit until the end, or until Ctrl-C, or SIGTERM from a scheduler that wants its machine back. Whether it ended."""
+    # A handler that only sets the deadline lets the step end, so that what is saved is whole.
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(name, lambda *_: setattr(training, "stop_at", 0.0)) for name in signals]
     try:
         training.fit()
     except Stopped:
-        again = " ".join(sys.argv) + ("" if args.resume else " --resume")
-        log.info("stopped at epoch %d, step %d; continue with: python %s", training.epoch, training.step, again)
+        return False
+    finally:
+        for name, handler in zip(signals, before, strict=True):
+            signal.signal(name, handler)
+    return True
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,0 +1,194 @@
+"""A training that travels: parcels out, weights back, from machine to machine, on the CPU and tiny."""
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from edgepose_training import checkpoint, gpu_train  # noqa: E402
+from edgepose_training.config import Config  # noqa: E402
+from edgepose_training.drawn import draw_person  # noqa: E402
+from edgepose_training.run import Run  # noqa: E402
+from edgepose_training.shards import ShardWriter, read_shard  # noqa: E402
+from edgepose_training.store import CropStore  # noqa: E402
+
+TINY = """
+size = "n"
+input_size = [64, 64]
+sigma = [2.83, 2.83]
+batch = 4
+epochs = 3
+on_device = true
+aux_heatmap = 0.1
+lr = 1e-3
+warmup = 2
+ema = 0.1
+amp = "off"
+channels_last = false
+log_every = 1
+validate_every = 3
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """Shards, parcels of two shards each, and configs."""
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "tiny.toml").write_text(TINY)
+    (folder / "stage2.toml").write_text('base = "tiny.toml"\nstage = 2\nbeta_logit = 1.0\naux_heatmap = 0.0\n')
+    rng = np.random.default_rng(3)
+    for split, people in (("train", 20), ("val", 4)):
+        with ShardWriter(folder / "shards" / split, image_format="jpg", part_bytes=400 << 10, compress=True) as writer:
+            for _ in range(people):
+                writer.write(draw_person(rng))
+    gpu_train.make_parcels(folder / "shards", folder / "parcels", 200 << 10)
+    return folder
+
+
+def visit(home: Path, machine: Path, out: Path, *args: str, parcels: tuple[str, ...] = ()) -> int:
+    """What gpu_train.sh does on the GPU's machine, in this process and on the CPU."""
+    if parcels:
+        folders = [str(home / "parcels" / name) for name in parcels]
+        assert gpu_train.main(["receive", *folders, "--work", str(machine)]) == 0
+    if not args:
+        return 0
+    config, *rest = args
+    where = ["--work", str(machine), "--out", str(out), "--device", "cpu"]
+    return gpu_train.main(["train", str(home / f"{config}.toml"), *rest, *where])
+
+
+def steps(folder: Path) -> list[int]:
+    with (folder / "train.csv").open() as file:
+        return [int(row["step"]) for row in csv.DictReader(file)]
+
+
+def every_parcel(home: Path) -> tuple[str, ...]:
+    return tuple(sorted(path.name for path in (home / "parcels").iterdir()))
+
+
+def test_parcels_hold_everybody_once_and_bounded(home):
+    parcels = sorted((home / "parcels").iterdir())
+    assert len(parcels) > 1
+    sizes = [sum(p.stat().st_size for p in parcel.rglob("*.tar.gz")) for parcel in parcels]
+    assert max(sizes) <= 200 << 10
+    for split, people in (("train", 20), ("val", 4)):
+        found = [crop for path in sorted((home / "parcels").glob(f"*/{split}/*")) for crop in read_shard(path)]
+        assert len(found) == people
+    assert list((home / "parcels" / "0" / "val").iterdir())  # the first visit can already validate
+
+
+def test_a_second_visit_adds_its_parcel_and_goes_on_exactly(home, tmp_path):
+    """The machine is still there: full state, a store that has grown."""
+    machine, out = tmp_path / "machine", tmp_path / "out"
+    names = every_parcel(home)
+    assert visit(home, machine, out, "tiny", "--name", "a", "--stop-after", "0.0001", parcels=names[:1]) == 0
+    first = steps(machine / "runs" / "a")
+    before = len(CropStore.open(machine / "train"))
+    assert first == [1]
+    assert visit(home, machine, out, "tiny", "--name", "a", parcels=names[1:]) == 0
+    assert len(CropStore.open(machine / "train")) == 20 > before
+    state = checkpoint.load(machine / "runs" / "a" / "last.pt")
+    assert state["epoch"] == 3
+    assert state["fresh_optimizer"] == 0
+    assert (out / "a.pt.parts.json").exists()
+    assert max(path.stat().st_size for path in out.iterdir()) <= 16 << 20
+
+
+def test_a_lost_machine_costs_the_optimiser_only(home, tmp_path, monkeypatch):
+    """The call is killed; what had been handed out by then starts the next machine."""
+    machine, out = tmp_path / "machine", tmp_path / "out"
+    train_step = Run.train_step
+
+    def killed(run, *args):
+        if run.step == 7:
+            raise KeyError("the machine is gone")
+        return train_step(run, *args)
+
+    monkeypatch.setattr(Run, "train_step", killed)
+    with pytest.raises(KeyError):
+        visit(home, machine, out, "tiny", "--name", "a", parcels=every_parcel(home))
+    monkeypatch.undo()
+    shutil.rmtree(machine)
+    assert gpu_train.main(["collect", str(out), "-o", str(tmp_path / "weights")]) == 0
+    assert steps(tmp_path / "weights" / "a.journal") == [1, 2, 3, 4, 5]
+    net, config, _, state = checkpoint.load_net(tmp_path / "weights" / "a.pt")
+    assert state["step"] == 5
+    assert config == Config.load(home / "tiny.toml")
+    assert all(torch.isfinite(value).all() for value in net.state_dict().values())
+
+    fresh = tmp_path / "fresh"
+    # Weights may travel as one file or in parts, as they came.
+    shutil.copytree(out, tmp_path / "parcel")
+    assert gpu_train.main(["receive", str(tmp_path / "parcel"), "--work", str(fresh)]) == 0
+    assert visit(home, fresh, tmp_path / "out2", "tiny", "--name", "a", parcels=every_parcel(home)) == 0
+    state = checkpoint.load(fresh / "runs" / "a" / "last.pt")
+    assert (state["epoch"], state["step"], state["fresh_optimizer"]) == (3, 15, 5)
+    assert steps(fresh / "runs" / "a") == list(range(6, 16))
+
+
+def test_slim_weights_are_the_averaged_ones_and_small(home, tmp_path):
+    machine, out = tmp_path / "machine", tmp_path / "out"
+    visit(home, machine, out, "tiny", "--name", "a", "--set", "epochs=1", parcels=every_parcel(home))
+    (slim,) = gpu_train.collect([out], tmp_path / "back")
+    full = machine / "runs" / "a" / "last.pt"
+    assert slim.stat().st_size < 0.2 * full.stat().st_size
+    ema = checkpoint.load(full)["ema"]
+    for name, value in checkpoint.load_net(slim)[0].state_dict().items():
+        torch.testing.assert_close(value, ema[name], rtol=1e-3, atol=1e-6)
+
+
+def test_stage_after_stage_in_one_place(home, tmp_path):
+    """A teacher that was trained elsewhere and received, a student here, its second stage here."""
+    school, machine, out = tmp_path / "school", tmp_path / "machine", tmp_path / "out"
+    once = ("--set", "epochs=1")
+    visit(home, school, out, "tiny", "--name", "teacher", *once, parcels=every_parcel(home))
+    gpu_train.collect([out], tmp_path / "parcel")
+    assert gpu_train.main(["receive", str(tmp_path / "parcel"), "--work", str(machine)]) == 0
+    visit(home, machine, out, "tiny", "--name", "one", "--teacher", "teacher", *once, parcels=every_parcel(home))
+    assert "feature" in (machine / "runs" / "one" / "train.csv").read_text()
+    visit(home, machine, out, "stage2", "--name", "two", "--teacher", "one", *once)
+    assert sorted(path.name for path in out.glob("*.parts.json")) == [
+        f"{name}.pt.parts.json" for name in ("one", "teacher", "two")
+    ]
+
+
+def test_time_chooses_the_epochs_and_later_pieces_keep_them(home, tmp_path):
+    machine, out = tmp_path / "machine", tmp_path / "out"
+    args = ("tiny", "--name", "a", "--set", "batch=1", "--set", "epochs=50", "--minutes", "0.0001")
+    assert visit(home, machine, out, *args, parcels=every_parcel(home)) == 0
+    state = checkpoint.load(machine / "runs" / "a" / "last.pt")
+    # No time at all, so no more than the two epochs that ten steps of warm-up and thirty timed ones took.
+    assert state["config"]["epochs"] == state["epoch"] == 2
+    assert state["chosen_epochs"]
+    assert visit(home, machine, out, *args) == 0
+    assert checkpoint.load(machine / "runs" / "a" / "last.pt")["step"] == state["step"]
+
+
+def test_missing_weights_are_named(home, tmp_path, capsys):
+    assert visit(home, tmp_path, tmp_path, "tiny", "--name", "a", "--teacher", "who", parcels=every_parcel(home)) == 2
+    assert "--teacher who: neither trained here nor received" in capsys.readouterr().err
+    assert gpu_train.main(["receive", str(tmp_path / "nothing"), "--work", str(tmp_path)]) == 2
+    assert "no such parcel" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_script_runs_a_visit(home, tmp_path):
+    """gpu_train.sh from end to end with its environment; the extension is built already."""
+    root = Path(gpu_train.__file__).parents[1]
+    environment = {
+        **os.environ, "PYTHON": sys.executable, "OUT": str(tmp_path / "out"), "WORK": str(tmp_path / "work"),
+        "PARCELS": " ".join(str(home / "parcels" / name) for name in every_parcel(home)), "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    command = ["sh", str(root / "training" / "gpu_train.sh"), str(home / "tiny.toml"), "--name", "a",
+               "--device", "cpu", "--set", "epochs=1"]  # fmt: skip
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"a.pt.000", "a.pt.parts.json", "a.journal.zip"}
