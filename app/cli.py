@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--sequence", action="store_true", help="the folder's pictures are frames of a video")
     model = p.add_argument_group("model")
     model.add_argument("--model", default="default", metavar="NAME|ONNX", help="a shipped one, or RTMPose, DWPose")
-    model.add_argument("--detector", metavar="ONNX", help="a person detector (RTMDet or YOLOX .onnx)")
+    model.add_argument("--detector", metavar="ONNX", help="a person detector (default: ours; RTMDet, YOLOX; none)")
     model.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     model.add_argument("--max-people", type=_positive, metavar="N", help="at most so many people")
     model.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of the network")
