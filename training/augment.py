@@ -17,6 +17,7 @@ from torch import Tensor
 from edgepose.skeletons import Skeleton
 
 PADDING = 1.25
+ENDS = ("_shoulder", "_hip")  # names of the torso's two ends, in every skeleton that has them
 DRAWS = 25  # uniform numbers a person takes
 
 
@@ -94,7 +95,7 @@ def _shifted(z: Tensor, bits: int) -> Tensor:
 def plan(labels: Labels, skeleton: Skeleton, input_size: tuple[int, int], strength: Strength, u: Tensor) -> Plan:
     """Draw a plan for each person from `u` [N, DRAWS], uniform in [0, 1). `input_size` is (W, H)."""
     width, height = input_size
-    bottom, bbox = _cut(labels, strength.cut, u[:, 0], u[:, 1])
+    bottom, bbox = _cut(labels, skeleton, strength.cut, u[:, 0], u[:, 1])
     center, size = (bbox[:, :2] + bbox[:, 2:]) / 2, bbox[:, 2:] - bbox[:, :2]
     center, size = _half_body(labels, skeleton, center, size * PADDING, strength.half_body, u[:, 2], u[:, 3])
     aspect = width / height
@@ -157,13 +158,16 @@ def similarity(center: Tensor, size: Tensor, degrees: Tensor, input_size: tuple[
     return affine
 
 
-def _cut(labels: Labels, share: float, gate: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+def _cut(labels: Labels, skeleton: Skeleton, share: float, gate: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
     """End some pictures between chest and hips, as a webcam does; the box ends there too.
 
-    Needs an upright person with a shoulder and a hip; others are left alone. Points: COCO ids 5, 6 and 11, 12.
+    Needs an upright person with a shoulder and a hip; others are left alone.
     """
-    top, has_top = _mean(labels, [5, 6])
-    low, has_low = _mean(labels, [11, 12])
+    shoulders, hips = ([i for i, name in enumerate(skeleton.keypoints) if name.endswith(part)] for part in ENDS)
+    if share <= 0 or not shoulders or not hips:
+        return labels.size[:, 1], labels.bbox
+    top, has_top = _mean(labels, shoulders)
+    low, has_low = _mean(labels, hips)
     torso = low - top
     line = (top[:, 1] + torso[:, 1] * (0.3 + 0.8 * where)).floor()
     upright = has_top & has_low & (torso[:, 1] >= 8) & (torso[:, 0].abs() <= torso[:, 1])

@@ -99,6 +99,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--images", type=Path, help="image folder, where it is not DATA/images")
     parser.add_argument("--skeleton", default="coco_wholebody", help="skeleton name or TOML file")
     parser.add_argument("--licence", help="keep people of this licence class only, e.g. permissive")
+    parser.add_argument("--keep-unlabelled", action="store_true", help="people without any label as well, for FPD")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the shards")
     parser.add_argument("--context", type=float, default=1.6, help="window around a person, in padded boxes")
     parser.add_argument("--max-side", type=int, help="largest height of a padded box in a crop, px (default: 288)")
@@ -119,6 +120,7 @@ def main(argv: list[str] | None = None) -> int:
             args.images or args.data / "images",
             Skeleton.load(args.skeleton),
             split=args.split,
+            keep_unlabelled=args.keep_unlabelled,
         )
         if args.licence:
             people = [person for person in people if person.licence == args.licence]
