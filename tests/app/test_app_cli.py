@@ -54,6 +54,8 @@ def test_a_video_headless(tmp_path: Path, constant_model: Path):
         video,
         "--model",
         constant_model,
+        "--detector",
+        "none",  # a real one sees nobody there
         "--headless",
         "--json",
         "out.jsonl",
@@ -95,7 +97,8 @@ def test_the_pixels_of_the_decoder_arrive_in_the_file(tmp_path: Path, constant_m
     # 192 × 256 with one person who fills it. The box that the tracker makes of the first look is not ours to
     # predict, but the net answers points on a line at 45° in the crop, whatever the crop: so does the file.
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((256, 192, 3), np.uint8))
-    run = app("--source", "a.png", "--model", constant_model, "--headless", "--json", "-", cwd=tmp_path)
+    args = ("--source", "a.png", "--model", constant_model, "--detector", "none", "--headless", "--json", "-")
+    run = app(*args, cwd=tmp_path)
     (record,) = [checked_record(line, (192, 256)) for line in run.stdout.splitlines()]
     (person,) = record["people"]
     x, y, score = np.array(person["keypoints"]).T
@@ -247,7 +250,8 @@ def test_a_failing_decoder_fails_the_app(
     monkeypatch.setattr(edgepose.ops, "simcc_decode", broken)
     monkeypatch.chdir(tmp_path)
     cv2.imwrite("a.png", np.zeros((256, 192, 3), np.uint8))
-    status = cli.main(["--source", "a.png", "--model", str(constant_model), "--headless", "--json", "out.jsonl"])
+    model = ["--model", str(constant_model), "--detector", "none"]
+    status = cli.main(["--source", "a.png", *model, "--headless", "--json", "out.jsonl"])
     assert status == 1
     assert "simcc_decode was taken away" in capsys.readouterr().err
     assert (tmp_path / "out.jsonl").read_text() == ""
