@@ -1,0 +1,160 @@
+"""The loop's conveniences: interruption, precision, compilation, plots, and seeds that decide everything."""
+
+import csv
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from edgepose_training import checkpoint, distill  # noqa: E402
+from edgepose_training.data import DeviceCrops, EpochSampler, strength_at  # noqa: E402
+from edgepose_training.run import Run  # noqa: E402
+
+CPU = torch.device("cpu")
+
+
+def terms(folder: Path) -> np.ndarray:
+    with (folder / "train.csv").open() as file:
+        return np.array([[float(row["label"]), float(row["aux"])] for row in csv.DictReader(file)])
+
+
+def fit(config, store, folder: Path) -> Run:
+    run = Run(config, store, store, folder, CPU)
+    run.fit()
+    return run
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_says_how_to_go_on(store, tmp_path):
+    shards = tmp_path / "shards" / "train"
+    shards.mkdir(parents=True)
+    for path in store.path.parents[1].glob("*.tar"):
+        (shards / path.name).symlink_to(path)
+    values = ["size=n", "input_size=[64, 64]", "batch=4", "workers=1", "epochs=5000", "log_every=1", "amp=off"]
+    command = [sys.executable, distill.__file__, "--shards", str(tmp_path / "shards"), "-o", str(tmp_path / "run"),
+               *(part for value in values for part in ("--set", value)), "--device", "cpu"]  # fmt: skip
+    table = tmp_path / "run" / "train.csv"
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            while process.poll() is None and not (table.exists() and len(table.read_text().splitlines()) > 2):
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate(timeout=120)
+        finally:
+            process.kill()
+    assert process.returncode == 0, told
+    assert "continue with: python" in told
+    assert told.rstrip().endswith("--resume")
+    assert "Traceback" not in told
+    state = checkpoint.load(tmp_path / "run" / "last.pt")
+    assert state["step"] == len(table.read_text().splitlines()) - 1
+
+
+def test_the_same_seed_is_the_same_run(store, small, tmp_path):
+    one, two, other = (
+        fit(replace(small, epochs=1, seed=seed), store, tmp_path / name)
+        for name, seed in (("one", 3), ("two", 3), ("other", 4))
+    )
+    np.testing.assert_array_equal(terms(tmp_path / "one"), terms(tmp_path / "two"))
+    assert not np.array_equal(terms(tmp_path / "one"), terms(tmp_path / "other"))
+    for a, b in zip(one.distiller.state_dict().values(), two.distiller.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    assert other.step == one.step
+
+
+@pytest.mark.parametrize(("amp", "tolerance"), [("bf16", 0.05), ("fp16", 0.02)])
+def test_half_precision_follows_float32(store, small, tmp_path, amp, tolerance):
+    slow = replace(small, epochs=1, lr=1e-4)  # so that the curves part by rounding alone
+    fit(slow, store, tmp_path / "full")
+    run = fit(replace(slow, amp=amp), store, tmp_path / amp)
+    np.testing.assert_allclose(terms(tmp_path / amp), terms(tmp_path / "full"), rtol=tolerance)
+    assert run.scaler.is_enabled() == (amp == "fp16")
+    assert all(value.dtype != torch.float16 for value in run.distiller.state_dict().values())
+    if amp == "fp16":
+        assert checkpoint.load(tmp_path / amp / "last.pt")["scaler"]["scale"] > 0
+
+
+def test_an_overflow_skips_the_step_and_halves_the_scale(store, small, tmp_path):
+    run = Run(replace(small, amp="fp16"), store, None, tmp_path, CPU)
+    batch = next(iter(run.feed.epoch(run.config, 0)))
+    run.train_step(batch, 1.0)
+    before = {name: value.clone() for name, value in run.distiller.named_parameters()}
+    scale = run.scaler.get_scale()
+    batch.weights[:] = torch.inf
+    run.train_step(batch, 1.0)
+    assert run.scaler.get_scale() < scale
+    assert all(torch.equal(value, before[name]) for name, value in run.distiller.named_parameters())
+
+
+def test_the_step_can_be_traced_whole(store, small, tmp_path, monkeypatch):
+    """torch.compile of the distiller without a graph break, kernels included; the same curve."""
+    config = replace(small, epochs=1)
+    fit(config, store, tmp_path / "plain")
+    # No code is generated here: that takes a C++ compiler a minute, and is torch's to test.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager", fullgraph=True))
+    fit(replace(config, compile=True), store, tmp_path / "compiled")
+    np.testing.assert_allclose(terms(tmp_path / "compiled"), terms(tmp_path / "plain"), rtol=1e-4)
+
+
+def test_painting_can_be_traced_whole(store, small, monkeypatch):
+    from edgepose.skeletons import Skeleton
+
+    skeleton, strength = Skeleton.load("coco_wholebody"), strength_at(replace(small, erase=0.5), 0.5)
+    sampler = EpochSampler(len(store), 1, 0)
+    plain = list(DeviceCrops(store, skeleton, CPU).batches((64, 64), strength, 4, sampler, 2))
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager", fullgraph=True))
+    crops = DeviceCrops(store, skeleton, CPU, compiled=True)
+    traced = list(crops.batches((64, 64), strength, 4, sampler, 2))
+    for a, b in zip(plain, traced, strict=True):
+        assert (a.images.int() - b.images.int()).abs().max() <= 1
+    assert crops.render.__name__ == "render_torch"
+    assert crops.render is not sys.modules["edgepose_training.render"].render_torch  # did not fall back
+
+
+def test_a_run_leaves_tables_plots_and_events(store, small, tmp_path):
+    pytest.importorskip("matplotlib")
+    run = fit(small, store, tmp_path)
+    assert (tmp_path / "curves.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    with (tmp_path / "valid.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == [1, 2]
+    assert 0 <= float(rows[-1]["whole"]) <= 1
+    assert run.best == pytest.approx(max(float(row["whole"]) for row in rows), abs=1e-5)
+    pytest.importorskip("tensorboard")
+    assert list((tmp_path / "tensorboard").glob("events.*"))
+
+
+def test_a_resumed_run_writes_no_step_twice(store, small, tmp_path):
+    run = Run(small, store, None, tmp_path, CPU)
+    run.fit_epoch()
+    run.save()
+    run.epoch, run.step_in_epoch = 1, 0
+    run.fit_epoch()  # and then it crashes, before it saves
+    again = Run(small, store, None, tmp_path, CPU)
+    again.resume(tmp_path / "last.pt")
+    again.epoch, again.step_in_epoch = 1, 0
+    again.fit_epoch()
+    with (tmp_path / "train.csv").open() as file:
+        assert [int(row["step"]) for row in csv.DictReader(file)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_slim_weights_go_on_with_a_warm_up(store, small, tmp_path):
+    run = fit(replace(small, epochs=1, warmup=10), store, tmp_path / "one")
+    checkpoint.save(tmp_path / "slim.pt", checkpoint.slim(run.state()))
+    again = Run(replace(small, epochs=3, warmup=10, flat=0.9), store, None, tmp_path / "two", CPU)
+    again.resume(tmp_path / "slim.pt")
+    assert (again.epoch, again.step, again.fresh_optimizer) == (1, 3, 3)
+    for name, value in again.distiller.student.state_dict().items():
+        torch.testing.assert_close(value, run.ema.state[name], rtol=1e-3, atol=1e-6)
+    again.fit()
+    with (tmp_path / "two" / "train.csv").open() as file:
+        rates = [float(row["lr"]) for row in csv.DictReader(file)]
+    np.testing.assert_allclose(rates, [small.lr * (1e-5 + step / 10) for step in range(1, 7)], rtol=1e-3)
