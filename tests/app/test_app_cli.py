@@ -109,7 +109,7 @@ def test_the_pixels_of_the_decoder_arrive_in_the_file(tmp_path: Path, constant_m
 
 def test_the_demo_headless(tmp_path: Path, constant_model: Path):
     pytest.importorskip("matplotlib", reason="the demo's photograph comes with matplotlib")
-    run = app("--source", "demo", "--model", constant_model, "--duration", "2", cwd=tmp_path)
+    run = app("--source", "demo", "--model", constant_model, "--detector", "none", "--duration", "2", cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert "no display here" in run.stderr
     assert "60 frames" in run.stdout
