@@ -28,6 +28,11 @@ EDGEPOSE_HD int32_t as_int(float x) {
 #endif
 }
 
+// Bits are added and shifted unsigned: what overflows there is thrown away by a select, but must not be undefined.
+EDGEPOSE_HD uint32_t as_bits(float x) { return static_cast<uint32_t>(as_int(x)); }
+EDGEPOSE_HD uint32_t as_bits(int32_t i) { return static_cast<uint32_t>(i); }
+EDGEPOSE_HD int32_t as_int(uint32_t bits) { return static_cast<int32_t>(bits); }
+
 EDGEPOSE_HD float as_float(int32_t i) {
 #if defined(__CUDA_ARCH__)
   return __int_as_float(i);
@@ -101,7 +106,7 @@ EDGEPOSE_HD V exp2_nonpositive(V x) {
   p = fma(p, f, c(2.4022651e-1f));
   p = fma(p, f, c(6.9314718e-1f));
   p = fma(p, f, c(1.0f));
-  return select(x < -126.0f, c(0.0f), as_float(as_int(p) + (as_int(shifted) << 23)));  // times 2^n
+  return select(x < -126.0f, c(0.0f), as_float(as_int(as_bits(p) + (as_bits(shifted) << 23))));  // times 2^n
 }
 
 constexpr float kLog2e = 1.44269504f;
@@ -116,8 +121,8 @@ template <class V>
 EDGEPOSE_HD V x_log_x(V x) {
   const auto c = [x](float value) { return constant(value, x); };
   // x = 2^n · (1 + r) with 1 + r in [√½, √2): subtracting √½'s bits before the shift rounds the exponent the right way.
-  const auto n = (as_int(x) - 0x3f3504f3) >> 23;
-  const V r = as_float(as_int(x) - (n << 23)) - 1.0f;
+  const auto n = as_int(as_bits(x) - 0x3f3504f3u) >> 23;
+  const V r = as_float(as_int(as_bits(x) - (as_bits(n) << 23))) - 1.0f;
   V p = fma(c(-7.9027437e-2f), r, c(1.2622319e-1f));  // minimax of (ln(1 + r) − r + r²/2) / r³
   p = fma(p, r, c(-1.2998183e-1f));
   p = fma(p, r, c(1.4214496e-1f));
@@ -146,9 +151,9 @@ EDGEPOSE_HD auto half_bits(V x) {
 
 template <class V>
 EDGEPOSE_HD auto bfloat_bits(V x) {
-  const auto u = as_int(x);
-  const auto rounded = ((u + 0x7fff + ((u >> 16) & 1)) >> 16) & 0xffff;
-  return select((u & 0x7fffffff) > 0x7f800000, ((u >> 16) & 0xffff) | 0x40, rounded);
+  const auto u = as_bits(x);
+  const auto rounded = as_int((u + 0x7fffu + ((u >> 16) & 1u)) >> 16), nan = as_int((u >> 16) | 0x40u);
+  return select(as_int(u & 0x7fffffffu) > 0x7f800000, nan, rounded);
 }
 
 EDGEPOSE_HD void put(float* p, float x) { *p = x; }

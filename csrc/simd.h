@@ -36,6 +36,9 @@ typedef uint32_t vu __attribute__((vector_size(4 * kLanes)));
 EDGEPOSE_INLINE vf splat(float x) { return x - vf{}; }
 EDGEPOSE_INLINE vi splat(int32_t x) { return x - vi{}; }
 EDGEPOSE_INLINE vi as_int(vf x) { return (vi)x; }
+EDGEPOSE_INLINE vu as_bits(vf x) { return (vu)x; }
+EDGEPOSE_INLINE vu as_bits(vi x) { return (vu)x; }
+EDGEPOSE_INLINE vi as_int(vu x) { return (vi)x; }
 EDGEPOSE_INLINE vf as_float(vi x) { return (vf)x; }
 EDGEPOSE_INLINE vf to_float(vi x) { return __builtin_convertvector(x, vf); }
 EDGEPOSE_INLINE vf select(vi mask, vf a, vf b) { return mask ? a : b; }

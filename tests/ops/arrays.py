@@ -1,5 +1,7 @@
 """Arrays to try kernels on: every dtype, every layout a caller may bring, and the values that break naive code."""
 
+import os
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -8,7 +10,9 @@ from hypothesis import strategies as st
 
 every_level = pytest.mark.usefixtures("level")  # once per SIMD level of this processor
 every_case = settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=int(os.environ.get("EDGEPOSE_EXAMPLES", "80")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 DTYPES = [np.dtype(np.float32), np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)]
