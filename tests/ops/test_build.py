@@ -1,0 +1,85 @@
+"""What was built, and that what cannot run here at least compiles: every CUDA source, with warnings as errors."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgepose import _C, ops
+from edgepose.ops import reference
+
+ROOT = Path(__file__).parents[2]
+NVCC = os.environ.get("NVCC") or shutil.which("nvcc")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(NVCC is None, reason="no nvcc")
+@pytest.mark.parametrize("source", sorted((ROOT / "csrc" / "cuda").glob("*.cu")), ids=lambda path: path.stem)
+def test_cuda_source_compiles_without_a_warning(source, tmp_path):
+    strict = ["-Werror=all-warnings", "-Xcompiler", "-Wall,-Wextra,-Werror"]
+    command = [NVCC, "-std=c++17", f"-I{ROOT / 'csrc'}", "-arch=sm_75", *strict, "-c", "-o", str(tmp_path / "out.o")]
+    done = subprocess.run([*command, str(source)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_op_stands_in_the_same_named_places():
+    names = set(ops.__all__) - {"reference"}
+    assert names <= set(reference.__all__)
+    for name in names:
+        assert hasattr(_C, name)
+        assert (ROOT / "csrc" / "cpu" / f"{name}.cpp").exists()
+        assert (ROOT / "csrc" / "cuda" / f"{name}.cu").exists()
+    torch_ops = pytest.importorskip("edgepose.torch")
+    assert set(torch_ops.__all__) == names
+
+
+def test_levels_are_chosen_by_name():
+    levels = _C.simd_levels()
+    assert levels[:2] == ["scalar", "baseline"]
+    assert _C.simd_level() in levels
+    with pytest.raises(ValueError, match=r"set_simd_level: name expected one of scalar, baseline.*, got 'mmx'"):
+        _C.set_simd_level("mmx")
+
+
+def run(code, **environment):
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_environment_chooses_level_and_threads():
+    code = "from edgepose import _C; print(_C.simd_level(), _C.num_threads())"
+    assert run(code, EDGEPOSE_SIMD="scalar", EDGEPOSE_NUM_THREADS="3") == "scalar 3"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_forked_child_makes_its_own_threads():
+    """Data loaders fork: the child inherits the pool's memory but not its threads, and must not wait for them."""
+    code = """
+import os
+import numpy as np
+from edgepose import _C, ops
+_C.set_num_threads(4)
+x = np.random.default_rng(0).normal(size=(64, 133, 384)).astype(np.float32)
+expected = ops.simcc_decode(x, x)[0]
+child = os.fork()
+if child == 0:
+    os._exit(0 if (ops.simcc_decode(x, x)[0] == expected).all() else 1)
+print(os.waitpid(child, 0)[1])
+"""
+    assert run(code) == "0"
+
+
+def test_threads_may_call_at_once():
+    from concurrent.futures import ThreadPoolExecutor
+
+    x = np.random.default_rng(0).normal(size=(16, 133, 384)).astype(np.float32)
+    expected = reference.simcc_decode(x, x)[0]
+    with ThreadPoolExecutor(4) as pool:
+        for keypoints, _ in pool.map(lambda _: ops.simcc_decode(x, x), range(32)):
+            np.testing.assert_array_equal(keypoints, expected)
