@@ -181,9 +181,7 @@ def test_pck_counts_a_point_at_the_threshold_and_skips_unlabelled_ones():
 def test_distances_are_undefined_without_label_or_length():
     points = np.zeros((3, 1, 2))
     visible = np.array([[1], [0], [1]])
-    distances = pck.normalised_distances(
-        points + np.array([3, 4]), points, visible, np.array([10.0, 10.0, np.nan])
-    )
+    distances = pck.normalised_distances(points + np.array([3, 4]), points, visible, np.array([10.0, 10.0, np.nan]))
     np.testing.assert_array_equal(distances, [[0.5], [np.nan], [np.nan]])
 
 
