@@ -1,0 +1,146 @@
+"""How kernels are timed: peer and ours in turns, medians and quartiles, in one process on one thread.
+
+The rules stand in README.md beside this file. Every script here is `python benchmarks/ops/<op>.py [--device cuda]
+[--rounds N] [--write]` and prints one table; `--write` keeps it under benchmarks/results/, losses included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepose import _C
+
+RESULTS = Path(__file__).parents[1] / "results"
+BUSY = 0.5  # load average per core from which numbers mean nothing
+SIZES = {"256x192": (384, 512), "384x288": (576, 768)}  # bins of the two usual whole-body inputs
+K = 133
+Work = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant of one comparison; milliseconds per call."""
+
+    case: str
+    variant: str
+    median: float
+    quartiles: tuple[float, float]
+    against: dict[str, float]  # peer → how many times as fast as it this variant is
+
+
+def options(description: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--level", choices=_C.simd_levels(), help="SIMD level instead of the best")
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--write", action="store_true", help="keep the table under benchmarks/results/")
+    args = parser.parse_args()
+    _C.set_num_threads(args.threads)
+    if args.level:
+        _C.set_simd_level(args.level)
+    os.environ.setdefault("OMP_NUM_THREADS", str(args.threads))
+    try:
+        import torch
+    except ImportError:
+        return args
+    torch.set_num_threads(args.threads)
+    return args
+
+
+def once(work: Work, calls: int, device: str) -> float:
+    """Milliseconds per call of `calls` calls in a row; on a GPU until the last one is done."""
+    if device == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        for _ in range(calls):
+            work()
+        torch.cuda.synchronize()
+    else:
+        start = time.perf_counter()
+        for _ in range(calls):
+            work()
+    return (time.perf_counter() - start) * 1e3 / calls
+
+
+def compare(case: str, variants: dict[str, Work], args: argparse.Namespace) -> list[Row]:
+    """Times the variants in turns. The last one is ours; the others are peers."""
+    calls = {name: max(1, int(5 / max(once(work, 2, args.device), 1e-4))) for name, work in variants.items()}  # 5 ms
+    times: dict[str, list[float]] = {name: [] for name in variants}
+    for _ in range(args.rounds):
+        for name, work in variants.items():
+            times[name].append(once(work, calls[name], args.device))
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    *peers, ours = variants
+    rows = []
+    for name, values in times.items():
+        low, _, high = statistics.quantiles(values, n=4)
+        against = {peer: medians[peer] / medians[ours] for peer in peers} if name == ours else {}
+        rows.append(Row(case, name, medians[name], (low, high), against))
+    return rows
+
+
+def report(name: str, rows: list[Row], args: argparse.Namespace) -> None:
+    machine = describe(args)
+    lines = [f"# {name}", "", *(f"* {key}: {value}" for key, value in machine.items()), ""]
+    lines += ["| case | variant | median ms | quartiles ms | ours is faster by |", "| --- | --- | --- | --- | --- |"]
+    for row in rows:
+        ratios = ", ".join(f"{ratio:.2f}× {peer}" for peer, ratio in row.against.items())
+        low, high = row.quartiles
+        lines.append(f"| {row.case} | {row.variant} | {row.median:.4g} | {low:.4g} – {high:.4g} | {ratios} |")
+    text = "\n".join(lines) + "\n"
+    print(text)
+    if not args.write:
+        return
+    if machine["load per core"] > BUSY:
+        sys.exit(f"not written: the machine is busy (load per core {machine['load per core']}).")
+    stem = f"ops_{name}_{args.device}"
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{stem}.md").write_text(text, "utf-8")
+    data = {"machine": machine, "rows": [vars(row) for row in rows]}
+    (RESULTS / f"{stem}.json").write_text(json.dumps(data, indent=1) + "\n", "utf-8")
+
+
+def describe(args: argparse.Namespace) -> dict[str, Any]:
+    cpu = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+        cpu = names[0].partition(":")[2].strip() if names else cpu
+    machine: dict[str, Any] = {
+        "date": datetime.date.today().isoformat(),
+        "cpu": f"{cpu}, {os.cpu_count()} cores",
+        "threads": args.threads,
+        "simd": _C.simd_level(),
+        "load per core": round(os.getloadavg()[0] / (os.cpu_count() or 1), 2),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
+    if "torch" in sys.modules:
+        import torch
+
+        machine["torch"] = torch.__version__
+        if args.device == "cuda":
+            machine["gpu"] = torch.cuda.get_device_name()
+    return machine
+
+
+def logits(n: int, size: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Noise of the scale of a trained net's logits, float32 [n, K, Wx], [n, K, Wy]."""
+    rng = np.random.default_rng(seed)
+    x, y = (rng.normal(size=(n, K, bins)).astype(np.float32) for bins in SIZES[size])
+    return x, y

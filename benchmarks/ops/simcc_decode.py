@@ -1,0 +1,168 @@
+"""simcc_decode against numpy as mmpose and rtmlib write it, vectorised numpy and torch; on a GPU also against a copy."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+from common import SIZES, Row, Work, compare, logits, options, report
+
+from edgepose import ops
+
+SIGMA = {"256x192": (4.9, 5.66), "384x288": (6.0, 6.93)}
+
+
+def person_by_person(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As mmpose's get_simcc_maximum, called once per person."""
+    places, scores = [], []
+    for px, py in zip(x, y, strict=True):
+        mx, my = px.argmax(1), py.argmax(1)
+        value = np.minimum(px.max(1), py.max(1))
+        place = np.stack([mx, my], 1).astype(np.float32)
+        place[value <= 0] = -1
+        places.append(place / 2)
+        scores.append(value)
+    return np.stack(places), np.stack(scores)
+
+
+def vectorised(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    places = np.stack([x.argmax(-1), y.argmax(-1)], -1) / np.float32(2)
+    return places, np.minimum(x.max(-1), y.max(-1))
+
+
+def softmax_scores(x: np.ndarray, y: np.ndarray, beta: float) -> tuple[np.ndarray, np.ndarray]:
+    """Decoding with softmax peaks, person by person."""
+    places, _ = person_by_person(x, y)
+    peaks = []
+    for axis in (x, y):
+        e = np.exp(beta * (axis - axis.max(-1, keepdims=True)))
+        peaks.append((e / e.sum(-1, keepdims=True)).max(-1))
+    return places, np.minimum(*peaks)
+
+
+def mmpose_dark(x: np.ndarray, y: np.ndarray, taps: tuple[int, int]) -> list[np.ndarray]:
+    """mmpose's refine_simcc_dark: OpenCV's blur on every row, then the Newton step per person."""
+    import cv2
+
+    refined = []
+    for axis, kernel in zip((x, y), taps, strict=True):
+        border, bins = (kernel - 1) // 2, axis.shape[-1]
+        blurred = axis.copy()
+        for n, k in np.ndindex(axis.shape[:2]):
+            peak = blurred[n, k].max()
+            padded = np.zeros((1, bins + 2 * border), np.float32)
+            padded[0, border:-border] = blurred[n, k]
+            blurred[n, k] = cv2.GaussianBlur(padded, (kernel, 1), 0)[0, border:-border]
+            blurred[n, k] *= peak / blurred[n, k].max()
+        log = np.pad(np.log(np.clip(blurred, 1e-3, 50)), ((0, 0), (0, 0), (2, 2)), "edge")
+        places = axis.argmax(-1).astype(np.float32)
+        for n, person in enumerate(log):
+            at = (places[n] + 2.5).astype(np.int64)[:, None]
+            around = [np.take_along_axis(person, at + step, 1)[:, 0] for step in (-2, -1, 0, 1, 2)]
+            slope = 0.5 * (around[3] - around[1])
+            places[n] -= slope / (1e-9 + 0.25 * (around[4] - 2 * around[2] + around[0]))
+        refined.append(places)
+    return refined
+
+
+def main() -> None:
+    args = options(__doc__ or "")
+    rows: list[Row] = []
+    if args.device == "cuda":
+        rows = on_gpu(args)
+    else:
+        for size, n in product(SIZES, (1, 8, 32)):
+            rows += on_cpu(size, n, args)
+    report("simcc_decode", rows, args)
+
+
+def on_cpu(size: str, n: int, args) -> list[Row]:
+    x, y = logits(n, size)
+    out = np.empty((n, x.shape[1], 2), np.float32), np.empty((n, x.shape[1]), np.float32)
+    np.testing.assert_array_equal(ops.simcc_decode(x, y)[0], vectorised(x, y)[0])
+    rows = compare(
+        f"decode {size} N={n}",
+        {
+            "numpy per person": lambda: person_by_person(x, y),
+            "numpy vectorised": lambda: vectorised(x, y),
+            **torch_decode(x, y),
+            "edgepose": lambda: ops.simcc_decode(x, y, out=out),
+        },
+        args,
+    )
+    soft = {"score": "softmax", "beta": 10.0, "sigma": SIGMA[size]}
+    rows += compare(
+        f"calibrated scores {size} N={n}",
+        {"numpy": lambda: softmax_scores(x, y, 10.0), "edgepose": lambda: ops.simcc_decode(x, y, **soft, out=out)},
+        args,
+    )
+    hx, hy = x.astype(np.float16), y.astype(np.float16)
+    rows += compare(
+        f"float16 {size} N={n}",
+        {"numpy": lambda: vectorised(hx, hy), "edgepose": lambda: ops.simcc_decode(hx, hy, out=out)},
+        args,
+    )
+    if n == 1:
+        taps = tuple(len(ops.reference.dark_kernel(s)) for s in SIGMA[size])
+        rows += compare(
+            f"DARK {size} N={n}",
+            {
+                "mmpose's way": lambda: mmpose_dark(x, y, (taps[0], taps[1])),
+                "edgepose": lambda: ops.simcc_decode(x, y, refine="dark", sigma=SIGMA[size], out=out),
+            },
+            args,
+        )
+    return rows
+
+
+def torch_decode(x: np.ndarray, y: np.ndarray) -> dict[str, Work]:
+    try:
+        import torch
+    except ImportError:
+        return {}
+    tx, ty = torch.from_numpy(x), torch.from_numpy(y)
+
+    def decode() -> tuple[torch.Tensor, torch.Tensor]:
+        (vx, ix), (vy, iy) = tx.max(-1), ty.max(-1)
+        return torch.stack([ix, iy], -1) / 2, torch.minimum(vx, vy)
+
+    return {"torch": decode}
+
+
+def on_gpu(args) -> list[Row]:
+    """Bandwidth against a copy of the same bytes, and the cost of a single call."""
+    import torch
+
+    import edgepose.torch as et
+
+    rows: list[Row] = []
+    for size, n in product(SIZES, (1, 256, 2048)):
+        x, y = (torch.from_numpy(axis).cuda() for axis in logits(n, size))
+        out = torch.empty(n, x.shape[1], 2, device="cuda"), torch.empty(n, x.shape[1], device="cuda")
+        half = torch.empty((x.numel() + y.numel()) // 2, device="cuda")  # a copy reads and writes: half moves as much
+        target = torch.empty_like(half)
+        graph = torch.cuda.CUDAGraph()
+        et.simcc_decode(x, y, out=out)
+        with torch.cuda.graph(graph):
+            et.simcc_decode(x, y, out=out)
+
+        def eager(x: torch.Tensor = x, y: torch.Tensor = y) -> tuple[torch.Tensor, torch.Tensor]:
+            (vx, ix), (vy, iy) = x.max(-1), y.max(-1)
+            return torch.stack([ix, iy], -1) / 2, torch.minimum(vx, vy)
+
+        rows += compare(
+            f"decode {size} N={n}",
+            {
+                "copy of as many bytes": lambda target=target, half=half: target.copy_(half),
+                "torch": eager,
+                "edgepose.torch": lambda x=x, y=y, out=out: et.simcc_decode(x, y, out=out),
+                "graph replay": graph.replay,
+                "edgepose.ops": lambda x=x, y=y, out=out: ops.simcc_decode(x, y, out=out),
+            },
+            args,
+        )
+    return rows
+
+
+if __name__ == "__main__":
+    main()

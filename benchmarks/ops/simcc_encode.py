@@ -1,0 +1,86 @@
+"""simcc_encode against labels keypoint by keypoint (mmpose), vectorised numpy, and torch."""
+
+from __future__ import annotations
+
+import numpy as np
+from common import SIZES, K, Row, compare, options, report
+
+from edgepose import ops
+
+SIGMA = {"256x192": (4.9, 5.66), "384x288": (6.0, 6.93)}
+
+
+def keypoint_by_keypoint(points: np.ndarray, visible: np.ndarray, bins: tuple[int, int], sigma: tuple[float, float]):
+    """As mmpose's SimCCLabel._generate_gaussian."""
+    n, k = visible.shape
+    labels = [np.zeros((n, k, b), np.float32) for b in bins]
+    centres = np.around(points * 2).astype(np.int64)
+    weight = visible.copy()
+    grids = [np.arange(b, dtype=np.float32) for b in bins]
+    for i, j in np.ndindex(n, k):
+        if visible[i, j] < 0.5:
+            continue
+        mu = centres[i, j]
+        if any(mu[a] - 3 * sigma[a] >= bins[a] or mu[a] + 3 * sigma[a] + 1 < 0 for a in (0, 1)):
+            weight[i, j] = 0
+            continue
+        for a in (0, 1):
+            labels[a][i, j] = np.exp(-((grids[a] - mu[a]) ** 2) / (2 * sigma[a] ** 2))
+    return *labels, weight
+
+
+def vectorised(points: np.ndarray, visible: np.ndarray, bins: tuple[int, int], sigma: tuple[float, float]):
+    mu = np.rint(points * np.float32(2))
+    rows = []
+    for a in (0, 1):
+        d = (np.arange(bins[a], dtype=np.float32) - mu[..., a, None]) * np.float32(1 / sigma[a])
+        rows.append(np.exp(np.float32(-0.5) * d * d) * (visible >= 0.5)[..., None].astype(np.float32))
+    return *rows, visible
+
+
+def main() -> None:
+    args = options(__doc__ or "")
+    rows: list[Row] = []
+    rng = np.random.default_rng(0)
+    for size, bins in SIZES.items():
+        for n in (1, 64):
+            points = (rng.random((n, K, 2)) * np.array(bins) / 2).astype(np.float32)
+            visible = np.ones((n, K), np.float32)
+            rows += one(f"labels {size} N={n}", points, visible, bins, SIGMA[size], args)
+    report("simcc_encode", rows, args)
+
+
+def one(case: str, points: np.ndarray, visible: np.ndarray, bins, sigma, args) -> list[Row]:
+    size = (bins[0] / 2, bins[1] / 2)
+    import torch
+
+    import edgepose.torch as et
+
+    tp, tv = (torch.from_numpy(a).to(args.device) for a in (points, visible))
+    grids = [torch.arange(b, device=args.device, dtype=torch.float32) for b in bins]
+
+    def eager() -> list[torch.Tensor]:
+        mu = torch.round(tp * 2)
+        shown = (tv >= 0.5)[..., None]
+        return [torch.exp(-0.5 * ((grids[a] - mu[..., a, None]) / sigma[a]) ** 2) * shown for a in (0, 1)]
+
+    if args.device == "cuda":
+        ours = {"edgepose.torch": lambda: et.simcc_encode(tp, tv, input_size=size, sigma=sigma)}
+        return compare(case, {"torch": eager, **ours}, args)
+    out = (*tuple(np.empty((*visible.shape, b), np.float32) for b in bins), np.empty_like(visible))
+    for got, expected in zip(ops.simcc_encode(points, visible, input_size=size, sigma=sigma)[:2], eager(), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=2e-5, atol=1e-7)
+    return compare(
+        case,
+        {
+            "numpy per keypoint": lambda: keypoint_by_keypoint(points, visible, bins, sigma),
+            "numpy vectorised": lambda: vectorised(points, visible, bins, sigma),
+            "torch": eager,
+            "edgepose": lambda: ops.simcc_encode(points, visible, input_size=size, sigma=sigma, out=out),
+        },
+        args,
+    )
+
+
+if __name__ == "__main__":
+    main()

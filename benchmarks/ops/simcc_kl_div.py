@@ -1,0 +1,70 @@
+"""simcc_kl_div and simcc_gaussian_kl_div, forward and backward, against torch: joint by joint, eager, compiled."""
+
+from __future__ import annotations
+
+import torch
+from common import SIZES, K, Row, compare, options, report
+from torch import Tensor
+from torch.nn import functional as F
+
+import edgepose.torch as et
+
+BETA = 10.0
+
+
+def eager(student: Tensor, target: Tensor) -> Tensor:
+    log_q, log_p = (F.log_softmax(BETA * v, -1) for v in (student, target))
+    return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+
+def joint_by_joint(student: Tensor, target: Tensor) -> Tensor:
+    """As mmpose's KLDiscretLoss walks over the keypoints."""
+    return torch.stack([eager(student[:, k], target[:, k]) for k in range(student.shape[1])], 1)
+
+
+def main() -> None:
+    args = options(__doc__ or "")
+    torch.manual_seed(0)
+    rows: list[Row] = []
+    n = 64 if args.device == "cpu" else 512
+    for size, bins in SIZES.items():
+        rows += one(f"{size} N={n}", n, bins, args)
+    report("simcc_kl_div", rows, args)
+
+
+def one(case: str, n: int, bins: tuple[int, int], args) -> list[Row]:
+    students = [torch.randn(n, K, b, device=args.device, requires_grad=True) for b in bins]
+    points = torch.rand(n, K, 2, device=args.device) * torch.tensor(bins, device=args.device) / 2
+    shown = torch.ones(n, K, device=args.device)
+    sigma = ((bins[0] / 16) ** 0.5, (bins[1] / 16) ** 0.5)
+    size = (bins[0] / 2, bins[1] / 2)
+    targets = et.simcc_encode(points, shown, input_size=size, sigma=sigma)[:2]
+
+    def both(loss):
+        def work() -> tuple[Tensor, ...]:
+            total = sum(loss(s, t).sum() for s, t in zip(students, targets, strict=True))
+            return torch.autograd.grad(total, students)
+
+        return work
+
+    def ours(s: Tensor, t: Tensor) -> Tensor:
+        return et.simcc_kl_div(s, t, beta=BETA, target_beta=BETA)
+
+    def without_labels() -> tuple[Tensor, ...]:
+        loss = et.simcc_gaussian_kl_div(*students, points, shown, sigma=sigma, beta=BETA, target_beta=BETA)
+        return torch.autograd.grad(loss.sum(), students)
+
+    for got, expected in zip(both(ours)(), both(eager)(), strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+    variants = {
+        "torch joint by joint": both(joint_by_joint),
+        "torch eager": both(eager),
+        "torch.compile": both(torch.compile(eager)),
+        "edgepose": both(ours),
+    }
+    rows = compare(f"KL {case}", variants, args)
+    return rows + compare(f"Gaussian KL {case}", {"simcc_kl_div": both(ours), "edgepose": without_labels}, args)
+
+
+if __name__ == "__main__":
+    main()
