@@ -193,7 +193,7 @@ class NinjaBuild(build_ext):
 
 
 sources = [str(path.relative_to(ROOT)) for path in sorted(CSRC.rglob("*")) if path.suffix in (".cpp", ".cu")]
-headers = [str(path.relative_to(ROOT)) for path in sorted(CSRC.rglob("*.h"))]
+headers = [str(path.relative_to(ROOT)) for path in sorted(CSRC.rglob("*")) if path.suffix in (".h", ".cuh")]
 setup(
     ext_modules=[Extension("edgepose._C", sources=sources, depends=headers)],
     cmdclass={"build_ext": NinjaBuild},

@@ -71,9 +71,9 @@ def open_shards(folder: Path, config: Config, processes: Processes) -> CropStore
 
 def distill(args: argparse.Namespace, processes: Processes) -> None:
     """Data, run, deadline, fit."""
+    config = Config.load(args.config, args.set + ["kernels=false"] * args.no_kernels)
     if args.shards is None:
         raise EdgeposeError("--shards: expected a folder of crop shards; training/pack.py makes one from pictures")
-    config = Config.load(args.config, args.set + ["kernels=false"] * args.no_kernels)
     last = args.output / "last.pt"
     resume = last.exists() and (args.resume or processes.restarts > 0)
     if last.exists() and not resume:
