@@ -1,4 +1,4 @@
-"""crop_normalize from a 720p frame against warpAffine + normalise + transpose, and against warpAffine + blobFromImage."""
+"""crop_normalize from a 720p frame against warpAffine + normalise + transpose, and warpAffine + blobFromImage."""
 
 from __future__ import annotations
 

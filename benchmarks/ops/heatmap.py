@@ -15,10 +15,10 @@ def main() -> None:
     args = options(__doc__ or "")
     torch.manual_seed(0)
     rows: list[Row] = []
+    xs, ys = (torch.arange(cells, device=args.device) for cells in (WIDTH, HEIGHT))
     for n in (1, 64):
         points = torch.rand(n, K, 2, device=args.device) * torch.tensor(INPUT, device=args.device)
         shown = torch.ones(n, K, device=args.device)
-        xs, ys = (torch.arange(cells, device=args.device) for cells in (WIDTH, HEIGHT))
         maps, _ = et.heatmap_encode(points, shown, input_size=INPUT, heatmap_size=(WIDTH, HEIGHT), center="exact")
         student = torch.rand_like(maps, requires_grad=True)
         teacher = torch.rand_like(maps)

@@ -1,4 +1,4 @@
-"""simcc_decode against numpy as mmpose and rtmlib write it, vectorised numpy and torch; on a GPU also against a copy."""
+"""simcc_decode against numpy as mmpose and rtmlib write it, vectorised numpy and torch; on a GPU also a copy."""
 
 from __future__ import annotations
 
