@@ -109,9 +109,11 @@ std::mutex pool_mutex;
 Pool& pool_of(int workers) {
   static Pool* pool = nullptr;
   static pid_t owner = 0;
-  if (!pool || owner != getpid() || pool->workers() < workers) {
+  static int asked = 0;  // not what it got: where threads are limited, asking again at every call would not help
+  if (!pool || owner != getpid() || asked < workers) {
     pool = new Pool(workers);  // an outgrown or inherited pool is left alone: its threads sleep, or are not there
     owner = getpid();
+    asked = workers;
   }
   return *pool;
 }
