@@ -50,6 +50,12 @@ gpu-pack: $(VENV)/.dev
 gpu-train:
 	@sh training/gpu_train.sh $(TRAIN)
 
+gpu:
+	bash benchmarks/ops/gpu.sh
+
+sanitize: $(VENV)/.dev
+	PYTHON=$(abspath $(BIN))/python bash tests/ops/sanitize.sh
+
 wheel: $(VENV)/.dev
 	$(PIP) wheel -q --no-deps -w dist .
 
