@@ -220,6 +220,7 @@ class Mirror:
     def __init__(self, skeleton: Skeleton) -> None:
         self.card = fixtures.card(skeleton, mean=(0, 0, 0), std=(255, 255, 255))
         count, (bins_x, bins_y) = skeleton.num_keypoints, self.card.bins
+        self.input_shape = ("N", 3, *reversed(self.card.input_size))
         self.outputs = {"simcc_x": ("N", count, bins_x), "simcc_y": ("N", count, bins_y)}
 
     def run(self, crops: np.ndarray) -> dict:
