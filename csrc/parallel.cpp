@@ -52,8 +52,6 @@ class Pool {
     }
   }
 
-  int workers() const { return static_cast<int>(threads_.size()); }
-
   // Runs task(0) … task(tasks − 1); the calling thread takes part and returns when all are done.
   void run(int tasks, const std::function<void(int)>& task) {
     {
