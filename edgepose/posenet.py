@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from . import ops
 from .codecs import SimCC
 from .errors import EdgeposeError
 from .modelcard import SCORES, ModelCard, simcc_outputs
 from .runtime import Session
 from .skeletons import Skeleton
-from .transforms import bbox_to_center_scale, crop_affine, crop_normalize, invert_affine
+from .transforms import bbox_to_center_scale, crop_affine, invert_affine
 
 Float = NDArray[np.float32]
 _log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ class PoseNet:
         padding = card.padding if padding is None else padding
         center, scale = bbox_to_center_scale(bboxes, aspect=self.aspect, padding=padding)
         affine = crop_affine(center, scale, card.input_size)
-        crops = crop_normalize(
+        crops = ops.crop_normalize(
             image,
             affine,
             input_size=card.input_size,

@@ -36,6 +36,7 @@ _SEARCH_EVERY = 5  # frames between two searches of an empty picture: an idle ca
 _LOOK_AROUND = 60  # frames between two searches for newcomers while everybody is in sight
 _AT_ONCE = 1_000_000  # a count that no patience outlasts
 _FIRST_LOOK = 0.5  # share of the usual threshold that makes a place worth a second, closer look
+_FAR = 1e6  # px: a given box beyond it is a mistake, and float32 could not tell its pixels apart
 _FRAME_TIME = 1 / 30  # s, when the caller gives no timestamps
 
 
@@ -218,6 +219,9 @@ def _areas(boxes: Float) -> Float:  # [N, 4] -> [N]
 def _checked_boxes(bboxes: ArrayLike) -> Float:  # -> [N, 4]
     boxes = np.asarray(bboxes, np.float32)
     boxes = boxes.reshape(0, 4) if boxes.size == 0 else boxes
-    if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.isfinite(boxes).all():
-        raise ValueError(f"TopdownEstimator: bboxes expected finite [N, 4] xyxy, got {list(boxes.shape)}")
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(f"TopdownEstimator: bboxes expected [N, 4] xyxy, got {list(boxes.shape)}")
+    if not (np.abs(boxes) <= _FAR).all():  # NaN fails too
+        worst = boxes.flat[int(np.argmax(np.where(np.isnan(boxes), np.inf, np.abs(boxes))))]
+        raise ValueError(f"TopdownEstimator: bboxes expected within ±{_FAR:g} px, got {worst:g}")
     return boxes

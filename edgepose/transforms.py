@@ -68,33 +68,6 @@ def apply_affine(
     return moved
 
 
-def crop_normalize(
-    frame: NDArray[np.uint8],  # [H, W, 3] BGR
-    affine: ArrayLike,  # [N, 2, 3] frame → crop
-    *,
-    input_size: tuple[int, int],  # (W, H)
-    mean: ArrayLike,  # [3] on 0..255, in channel order
-    std: ArrayLike,  # [3]
-    channel_order: str = "rgb",
-    out: Float | None = None,  # [N, 3, H, W]
-) -> Float:  # [N, 3, H, W]
-    """Bilinear crops with a black border, in the net's colour order, normalised, channels first."""
-    affines = _batch("crop_normalize", "affine", affine, (2, 3))
-    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-        got = f"{frame.dtype} {list(frame.shape)}"
-        raise ValueError(f"crop_normalize: frame expected uint8 [H, W, 3], got {got}")
-    width, height = input_size
-    shape = (len(affines), 3, height, width)
-    out = np.empty(shape, np.float32) if out is None else out
-    if out.shape != shape or out.dtype != np.float32 or not out.flags.c_contiguous:
-        got = f"{out.dtype} {list(out.shape)}{'' if out.flags.c_contiguous else ' with gaps'}"
-        raise ValueError(f"crop_normalize: out expected contiguous float32 {list(shape)}, got {got}")
-    for n, matrix in enumerate(affines):
-        crop: Any = cv2.warpAffine(frame, matrix, (width, height), flags=cv2.INTER_LINEAR)
-        normalize(crop, mean=mean, std=std, channel_order=channel_order, out=out[n])
-    return out
-
-
 def normalize(
     image: NDArray[np.uint8],  # [H, W, 3] BGR
     *,

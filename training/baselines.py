@@ -8,9 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgepose import EdgeposeError
+from edgepose import EdgeposeError, ops
 from edgepose.skeletons import Skeleton
-from edgepose.transforms import apply_affine, bbox_to_center_scale, crop_affine, crop_normalize, invert_affine
+from edgepose.transforms import apply_affine, bbox_to_center_scale, crop_affine, invert_affine
 from edgepose_training.labels import Labels, Predictions
 
 TINYPOSE_FILE = "pp_tinypose_256x192.onnx"
@@ -84,7 +84,7 @@ class TinyPose:
         width, height = TINYPOSE_INPUT
         center, scale = bbox_to_center_scale(bboxes, aspect=width / height, padding=1.25)
         affine = crop_affine(center, scale, TINYPOSE_INPUT)
-        crops = crop_normalize(frame, affine, input_size=TINYPOSE_INPUT, channel_order="rgb", **IMAGENET)
+        crops = ops.crop_normalize(frame, affine, input_size=TINYPOSE_INPUT, channel_order="rgb", **IMAGENET)
         maps = self._heatmaps(crops)
         mirrored = self._heatmaps(np.ascontiguousarray(crops[..., ::-1]))[:, self._swap, :, ::-1]
         points, peaks = heatmap_peaks((maps + mirrored) / 2)

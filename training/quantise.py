@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from edgepose import EdgeposeError, ModelCard
-from edgepose.transforms import bbox_to_center_scale, crop_affine, crop_normalize
+from edgepose import EdgeposeError, ModelCard, ops
+from edgepose.transforms import bbox_to_center_scale, crop_affine
 from edgepose_training.datasets import Person
 from edgepose_training.predictors import frames
 
@@ -31,7 +31,7 @@ def calibration_crops(
         bboxes = np.stack([person.bbox for person in group])
         center, scale = bbox_to_center_scale(bboxes, aspect=width / height, padding=card.padding)
         affine = crop_affine(center, scale, card.input_size)
-        crops = crop_normalize(
+        crops = ops.crop_normalize(
             frame, affine, input_size=card.input_size, mean=card.mean, std=card.std, channel_order=card.channel_order
         )
         yield from crops[:, None]

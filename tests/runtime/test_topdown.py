@@ -8,6 +8,8 @@ import pytest
 import edgepose
 from edgepose import EdgeposeError, ModelCard, Skeleton, TopdownEstimator
 from edgepose.detectors import Detector
+from edgepose.posenet import PoseNet
+from edgepose.runtime import Session
 
 AT_X = [0, 383, 100, 192, 200, 250] + [192] * 11
 AT_Y = [0, 511, 200, 256, 300, 100] + [256] * 11
@@ -123,20 +125,12 @@ def test_the_cards_calibration_is_applied(constant_net, ideal_answers) -> None:
 
 
 @pytest.mark.parametrize(("order", "expected"), [("rgb", (0.0, 0.5, 1.0)), ("bgr", (1.0, 0.5, 0.0))])
-def test_the_net_sees_the_cards_colours(order: str, expected: tuple[float, ...]) -> None:
+def test_the_net_sees_the_cards_colours(constant_net, ideal_answers, order: str, expected: tuple[float, ...]) -> None:
     """A blue frame: BGR 255, 127.5, 0."""
-    from edgepose.transforms import crop_normalize
-
-    frame = np.full((8, 8, 3), (254, 127, 0), np.uint8)
-    crop = crop_normalize(
-        frame,
-        [[[1, 0, 0], [0, 1, 0]]],
-        input_size=(8, 8),
-        mean=(0, 0, 0),
-        std=(254, 254, 254),
-        channel_order=order,
-    )
-    np.testing.assert_allclose(crop[0, :, 4, 4], expected, atol=1e-6)
+    card = _carded(channel_order=order, mean=(0, 0, 0), std=(254, 254, 254))
+    net = PoseNet(Session(constant_net(ideal_answers, card=card), "cpu", 1), None)
+    crops, _ = net.crop(np.full((400, 300, 3), (254, 127, 0), np.uint8), np.float32([[100, 100, 200, 250]]))
+    np.testing.assert_allclose(crops[0, :, 128, 96], expected, atol=1e-6)
 
 
 def test_nobody_is_an_empty_result(body_net) -> None:
@@ -144,7 +138,7 @@ def test_nobody_is_an_empty_result(body_net) -> None:
     assert (len(poses), poses.keypoints.shape) == (0, (0, 17, 2))
 
 
-@pytest.mark.parametrize("bad", [[[1, 2, 3]], [1, 2, 3, 4, 5], [[0, 0, np.nan, 5]]])
+@pytest.mark.parametrize("bad", [[[1, 2, 3]], [1, 2, 3, 4, 5], [[0, 0, np.nan, 5]], [[0, 0, 3e38, 5]]])
 def test_bad_boxes_are_refused(body_net, bad: list) -> None:
     with pytest.raises(ValueError, match="TopdownEstimator: bboxes expected"):
         TopdownEstimator(body_net, "cpu", detector="none")(np.zeros((48, 64, 3), np.uint8), bad)

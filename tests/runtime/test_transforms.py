@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 
@@ -10,13 +9,11 @@ from edgepose.transforms import (
     apply_affine,
     bbox_to_center_scale,
     crop_affine,
-    crop_normalize,
     invert_affine,
     to_bgr8,
 )
 
 SIZE = (192, 256)
-IMAGENET = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
 
 
 @pytest.mark.parametrize(
@@ -60,29 +57,6 @@ def test_nobody_is_legal() -> None:
     center, scale = bbox_to_center_scale([], aspect=0.75)
     affine = invert_affine(crop_affine(center, scale, SIZE))
     assert apply_affine(affine, np.zeros((0, 133, 2))).shape == (0, 133, 2)
-    crops = crop_normalize(np.zeros((9, 9, 3), np.uint8), affine, input_size=SIZE, **IMAGENET)
-    assert crops.shape == (0, 3, 256, 192)
-
-
-@pytest.mark.parametrize("order", ["rgb", "bgr"])
-def test_crops_are_the_plain_arithmetic(order: str) -> None:
-    frame = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
-    affine = crop_affine(*bbox_to_center_scale([[20, 10, 90, 100], [-30, -30, 50, 60]], aspect=0.75), SIZE)
-    crops = crop_normalize(frame, affine, input_size=SIZE, channel_order=order, **IMAGENET)
-    for crop, matrix in zip(crops, affine, strict=True):
-        pixels = cv2.warpAffine(frame, matrix, SIZE).astype(np.float64)
-        pixels = pixels[:, :, ::-1] if order == "rgb" else pixels
-        expected = (pixels - IMAGENET["mean"]) / IMAGENET["std"]
-        np.testing.assert_allclose(crop, expected.transpose(2, 0, 1), atol=1e-6)
-
-
-def test_crops_go_where_the_caller_wants() -> None:
-    frame, affine = np.zeros((40, 40, 3), np.uint8), [[[1.0, 0, 0], [0, 1, 0]]]
-    out = np.full((1, 3, 32, 24), 9, np.float32)
-    assert crop_normalize(frame, affine, input_size=(24, 32), out=out, **IMAGENET) is out
-    np.testing.assert_allclose(out[0, :, 5, 5], -np.array(IMAGENET["mean"]) / IMAGENET["std"], rtol=1e-6)
-    with pytest.raises(ValueError, match=r"crop_normalize: out expected contiguous float32 \[1, 3, 64, 48\]"):
-        crop_normalize(frame, affine, input_size=(48, 64), out=out, **IMAGENET)
 
 
 def test_shapes_are_named() -> None:
@@ -90,8 +64,6 @@ def test_shapes_are_named() -> None:
         bbox_to_center_scale([1, 2, 3, 4], aspect=1)
     with pytest.raises(ValueError, match=r"apply_affine: points expected \[N=1, K, 2\]"):
         apply_affine([[[1, 0, 0], [0, 1, 0]]], np.zeros((2, 5, 2)))
-    with pytest.raises(ValueError, match="crop_normalize: frame expected uint8"):
-        crop_normalize(np.zeros((9, 9, 3)), [[[1, 0, 0], [0, 1, 0]]], input_size=SIZE, **IMAGENET)  # type: ignore
 
 
 PICTURES = [
