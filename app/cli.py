@@ -142,7 +142,7 @@ def _run(args: argparse.Namespace) -> int:
     from .display import clear_opencv_qt
 
     clear_opencv_qt()  # again: importing OpenCV has set it
-    from .window import show
+    from .launch import show
 
     return show(setup, _sinks(setup, args.save))
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import logging
-import signal
-import sys
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from PyQt6.QtCore import QSize, Qt, QTimer
 from PyQt6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent, QKeySequence, QShortcut
 from PyQt6.QtWidgets import (
-    QApplication,
     QHBoxLayout,
     QLabel,
     QSizePolicy,
@@ -64,6 +60,8 @@ class Window(QWidget):
         self._toast, self._toast_until = "", 0.0
         self._spec: int | str = setup.spec
         self._saver = Recorder(sinks) if sinks else None  # --save and --json
+        self._saver_failed = False
+        self.nobody_reads = False  # what --json wrote to has gone away: a reason to close, and no mistake
         if self._saver:
             self.engine.listeners.append(self._saver)
         self._build()
@@ -93,14 +91,14 @@ class Window(QWidget):
         column.addWidget(self._status_row)
         self.bridge.poked.connect(self._on_poke)  # across threads, so Qt queues it
         self.view.painted.connect(self._on_painted)
-        self.view.double_clicked.connect(self._toggle_fullscreen)
+        self.view.double_clicked.connect(self.toggle_fullscreen)
         self.controls.source_chosen.connect(self._on_source_chosen)
         self.controls.look_changed.connect(self._on_look)
         self.controls.mirror_chosen.connect(self._on_mirror_chosen)
         self.controls.paused.connect(self._on_pause)
         self.controls.recording.connect(self._on_recording)
         self.controls.screenshot.connect(self._save_picture)
-        self.controls.fullscreen.connect(self._toggle_fullscreen)
+        self.controls.fullscreen.connect(self.toggle_fullscreen)
         self._shortcuts()
         self.view.setFocus()
         self._timer = QTimer(self)
@@ -115,8 +113,8 @@ class Window(QWidget):
             "B": controls.boxes_button.toggle,
             "S": self._save_picture,
             "R": controls.record_button.toggle,
-            "F": self._toggle_fullscreen,
-            "F11": self._toggle_fullscreen,
+            "F": self.toggle_fullscreen,
+            "F11": self.toggle_fullscreen,
             "Q": self.close,
             "Ctrl+Q": self.close,
             "+": lambda: controls.nudge_threshold(5),
@@ -206,8 +204,17 @@ class Window(QWidget):
         if self.engine.error is not None and not self.exit_code:
             self.exit_code = 1
             log.error("%s", self.engine.message)
+        if self._saver and self._saver.error is not None and not self._saver_failed:
+            self._saver_failed = True
+            self._on_saver_failure(self._saver.error)
         if self.setup.args.screenshot and self._screenshot_is_due():
             self._window_screenshot(self.setup.args.screenshot)
+
+    def _on_saver_failure(self, error: Exception) -> None:
+        if isinstance(error, BrokenPipeError):
+            self.close()
+        else:
+            self._say(f"recording stopped: {error}", seconds=3600)  # better now than after the show
 
     def _message(self) -> str:
         return trouble(self.engine, time.perf_counter() - self._last_result)
@@ -241,7 +248,7 @@ class Window(QWidget):
         if self.view.result is not None:
             self._say(self.keeper.save_picture(self.view.result, self.view.look))
 
-    def _toggle_fullscreen(self) -> None:
+    def toggle_fullscreen(self) -> None:
         full = not self.isFullScreen()
         self.controls.setVisible(not full)
         self._status_row.setVisible(not full)
@@ -252,7 +259,7 @@ class Window(QWidget):
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:
         if event and event.key() == Qt.Key.Key_Escape and self.isFullScreen():
-            self._toggle_fullscreen()
+            self.toggle_fullscreen()
         else:
             super().keyPressEvent(event)
 
@@ -283,12 +290,19 @@ class Window(QWidget):
         self.keeper.stop()
         self.engine.stop()
         if self._saver:
-            for said in self._saver.close():
-                log.warning("%s", said)
-            if self._saver.error is not None:
-                self.exit_code = 2
+            self._close_saver(self._saver)
             self._saver = None
         super().closeEvent(event)
+
+    def _close_saver(self, saver: Recorder) -> None:
+        said = saver.close()
+        self.nobody_reads = isinstance(saver.error, BrokenPipeError)
+        if self.nobody_reads:
+            return
+        for sentence in said:
+            log.warning("%s", sentence)
+        if saver.error is not None:
+            self.exit_code = 2
 
     def _say(self, text: str, seconds: float = 5.0) -> None:
         """A passing remark in the status line."""
@@ -297,33 +311,3 @@ class Window(QWidget):
 
     def _toast_text(self) -> str:
         return self._toast if time.perf_counter() < self._toast_until else ""
-
-
-def show(setup: Setup, sinks: list[Sink]) -> int:
-    """Run the window until it is closed; the exit status."""
-    existing = QApplication.instance()
-    app = existing if isinstance(existing, QApplication) else QApplication(["edgepose-app"])
-    app.setApplicationName("edgepose")
-    window = Window(setup, sinks)
-    told: set[str] = set()
-
-    def on_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        # Without a hook of our own PyQt6 aborts the process when an exception escapes a slot.
-        if str(error) not in told:  # what fails in a paint event fails thirty times a second
-            told.add(str(error))
-            log.error("%s: %s", kind.__name__, error, exc_info=(kind, error, trace))
-        window.fail(error)
-
-    before, sys.excepthook = sys.excepthook, on_exception
-    for number in (signal.SIGINT, signal.SIGTERM):  # heard at the next tick of the window's timer
-        signal.signal(number, lambda *_: window.close())
-    try:
-        if setup.args.fullscreen:
-            window._toggle_fullscreen()
-        else:
-            window.resize(window.first_size())
-            window.show()
-        app.exec()
-    finally:
-        sys.excepthook = before
-    return window.exit_code

@@ -1,9 +1,8 @@
-"""The window: offscreen in this process, and once on a real X11 screen whose pixels are looked at."""
+"""The window, offscreen."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,10 +14,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from doubles import FakeEstimator, write_video
+from doubles import FakeEstimator, decode_number, write_video
 
 from edgepose_app import cli, display
-from edgepose_app.overlay import Cast, Look, compose
+from edgepose_app.overlay import Cast, Look
 from edgepose_app.source import open_source
 
 
@@ -172,12 +171,31 @@ def test_screenshot_and_recording_buttons(
     saved.release()
 
 
+def test_a_saved_picture_is_not_mirrored(
+    qapp: Any, open_window: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    window = open_window("--mirror", "--threshold", "0.95")
+    spin(qapp, lambda: window._shown > 3)
+    assert window.view.look.mirror
+    number = window.view.result.frame.index
+    window.controls.screenshot_button.click()
+    (picture,) = (tmp_path / "output").glob("pose-*.png")
+    assert decode_number(cv2.imread(str(picture))) == number
+
+
+def test_the_age_of_the_shown_frame_is_in_milliseconds(qapp: Any, open_window: Callable[..., Any]):
+    window = open_window(estimator=FakeEstimator(delay=0.05))
+    spin(qapp, lambda: window._shown > 2)
+    assert 50 <= window.view.age_ms < 5000
+
+
 def offscreen(*args: object, cwd: Path) -> subprocess.Popen[str]:
     """The app in a process of its own, with a window that nobody sees."""
     display.clear_opencv_qt()
     env = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
     command = [sys.executable, "-m", "edgepose_app", *map(str, args)]
-    return subprocess.Popen(command, cwd=cwd, env=env, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.usefixtures("qapp")
@@ -204,13 +222,28 @@ def test_ctrl_c_closes_the_window(tmp_path: Path, constant_model: Path):
     assert out.read_text().endswith("}\n")
 
 
+@pytest.mark.usefixtures("qapp")
+def test_the_window_closes_when_nobody_reads_the_lines(tmp_path: Path, constant_model: Path):
+    """`edgepose-app --json - | head -1`"""
+    video = write_video(tmp_path / "numbers.avi", 2000)
+    process = offscreen("--source", video, "--model", constant_model, "--json", "-", cwd=tmp_path)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline().startswith("{")
+    process.stdout.close()
+    stderr = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(timeout=30) == 0, stderr
+    assert "Broken" not in stderr
+
+
 def test_an_exception_in_a_slot_does_not_abort(tmp_path: Path):
     """In a process of its own, as PyQt6's answer to an escaped exception is to abort."""
     code = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from test_window import setup_for
-from edgepose_app import view, window
+from edgepose_app import launch, window
 from PyQt6.QtCore import QTimer
 def broken(self):
     raise ZeroDivisionError("an unlucky slot")
@@ -221,7 +254,7 @@ def show(self):
     QTimer.singleShot(300, self._space)
     QTimer.singleShot(900, self.close)
 window.Window.show = show
-sys.exit(window.show(setup_for(sys.argv[2]), []))
+sys.exit(launch.show(setup_for(sys.argv[2]), []))
 """
     video = write_video(tmp_path / "numbers.avi", 100)
     env = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
@@ -234,148 +267,3 @@ sys.exit(window.show(setup_for(sys.argv[2]), []))
     )  # fmt: skip
     assert run.returncode == 1, run.stderr  # not −6
     assert "an unlucky slot" in run.stderr
-
-
-def test_compose_mirrors_the_picture_and_the_points_together():
-    estimator = FakeEstimator()
-    image = np.zeros((100, 200, 3), np.uint8)
-    poses = estimator(image, timestamp=0.0)
-    poses.keypoints[..., 0] = 20  # everything at the left
-    cast = Cast.of(estimator.card, estimator.skeleton)
-    plain, mirrored = compose(image, poses, cast, Look()), compose(image, poses, cast, Look(mirror=True))
-    assert plain[:, :100].any()
-    assert not plain[:, 100:].any()
-    assert mirrored[:, 100:].any()
-    assert not mirrored[:, :100].any()
-    assert not image.any()  # drawn on a copy
-    hidden = compose(image, poses, cast, Look(hidden=frozenset({"body", "face", "hands"})))
-    assert not hidden.any()
-    assert not compose(image, poses, cast, Look(threshold=0.95)).any()
-    assert compose(image, poses, cast, Look(), size=(400, 200)).shape == (200, 400, 3)
-
-
-class Screen:
-    """An X server without a screen; its memory is a file that can be looked at."""
-
-    def __init__(self, folder: Path) -> None:
-        read, write = os.pipe()
-        self._process = subprocess.Popen(
-            [
-                "Xvfb",
-                "-displayfd",
-                str(write),
-                "-screen",
-                "0",
-                "1280x900x24",
-                "-fbdir",
-                str(folder),
-                "-nolisten",
-                "tcp",
-            ],
-            pass_fds=[write],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        os.close(write)
-        with os.fdopen(read) as pipe:
-            self.name = ":" + pipe.readline().strip()
-        self._memory = folder / "Xvfb_screen0"
-
-    def pixels(self) -> np.ndarray:  # -> [H, W, 3] BGR
-        """The screen, from the XWD file that the server keeps its picture in."""
-        data = self._memory.read_bytes()
-        header = np.frombuffer(data, ">u4", 25)
-        size, width, height, stride, colours = (int(header[i]) for i in (0, 4, 5, 12, 19))
-        start = size + 12 * colours
-        rows = np.frombuffer(data, np.uint8, stride * height, start).reshape(height, stride)
-        return rows[:, : 4 * width].reshape(height, width, 4)[..., :3]
-
-    def close(self) -> None:
-        self._process.terminate()
-        self._process.wait(10)
-
-
-@pytest.fixture
-def screen(tmp_path: Path) -> Iterator[Screen]:
-    if shutil.which("Xvfb") is None:
-        pytest.skip("Xvfb is not installed (apt-get install xvfb)")
-    made = Screen(tmp_path)
-    yield made
-    made.close()
-
-
-def test_a_window_on_a_real_screen(
-    screen: Screen, tmp_path: Path, constant_model: Path, monkeypatch: pytest.MonkeyPatch
-):
-    pytest.importorskip("matplotlib", reason="the demo's photograph comes with matplotlib")
-    monkeypatch.setenv("DISPLAY", screen.name)
-    monkeypatch.delenv("QT_QPA_PLATFORM", raising=False)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    display.clear_opencv_qt()
-    if reason := display.why_no_window():
-        pytest.skip(reason)
-    assert not screen.pixels().any()
-    shot = tmp_path / "shot.png"
-    args = ["--source", "demo", "--model", str(constant_model), "--screenshot", str(shot)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "edgepose_app", *args], cwd=tmp_path, stderr=subprocess.PIPE, text=True
-    )
-    seen = 0.0
-    while process.poll() is None:
-        seen = max(seen, float(screen.pixels().std()))
-        time.sleep(0.2)
-    assert process.stderr is not None
-    assert process.returncode == 0, process.stderr.read()
-    process.stderr.close()
-    assert seen > 25  # a photograph was on the screen itself
-    window = cv2.imread(str(shot))
-    assert window is not None
-    assert window.std() > 25
-
-
-def test_a_display_that_is_not_there(tmp_path: Path, constant_model: Path):
-    env = {**os.environ, "DISPLAY": ":987", "QT_QPA_PLATFORM": "xcb"}
-    run = subprocess.run(
-        [sys.executable, "-m", "edgepose_app", "--source", "demo", "--model", str(constant_model)],
-        cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert run.returncode == 2
-    assert len(run.stderr.splitlines()) == 1
-    assert "--headless" in run.stderr
-
-
-@pytest.mark.parametrize(
-    ("last_words", "sentence"),
-    [
-        ("ImportError: libEGL.so.1: cannot open shared object file: No such file", "apt-get install libegl1"),
-        (
-            "Cannot load library libqxcb.so: (libxcb-cursor.so.0: cannot open shared object file: No such file)\n"
-            "Cannot load library libqwayland.so: (libwayland-egl.so.1: cannot open shared object file)\nAborted",
-            "apt-get install libxcb-cursor0 ",
-        ),
-        ("ImportError: libodd.so.3: cannot open shared object file", "(the package with libodd.so.3)"),
-        ("ModuleNotFoundError: No module named 'PyQt6'", "pip install 'edgepose[app]'"),
-        ("qt.qpa.xcb: could not connect to display :5\nAborted", "cannot be reached"),
-        ("something else", "something else"),
-    ],
-)
-def test_the_last_words_of_qt_become_a_sentence(last_words: str, sentence: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(display, "_loads", lambda _library: True)
-    explained = display.explain(last_words)
-    assert sentence in explained
-    assert "--headless" in explained
-
-
-def test_all_missing_libraries_are_named_at_once(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(display, "_loads", lambda library: library != "libxcb-keysyms.so.1")
-    said = display.explain("(libxcb-cursor.so.0: cannot open shared object file: No such file or directory)")
-    assert "apt-get install libxcb-cursor0 libxcb-keysyms1 " in said
-    assert "wayland" not in said
-
-
-def test_opencv_does_not_lead_qt_astray(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("QT_QPA_PLATFORM_PLUGIN_PATH", "/somewhere/cv2/qt/plugins")
-    monkeypatch.setenv("QT_QPA_FONTDIR", "/chosen/by/the/user")
-    display.clear_opencv_qt()
-    assert "QT_QPA_PLATFORM_PLUGIN_PATH" not in os.environ
-    assert os.environ["QT_QPA_FONTDIR"] == "/chosen/by/the/user"

@@ -308,3 +308,24 @@ def test_a_detector_is_no_pose_model(constant_net) -> None:
     net = constant_net({"dets": np.zeros((1, 3, 5)), "labels": np.zeros((1, 3))})
     with pytest.raises(EdgeposeError, match=r"not a SimCC pose model.*dets \['N', 3, 5\]"):
         TopdownEstimator(net, "cpu", detector="none")
+
+
+def test_windows_of_a_person_already_found_are_no_new_people(constant_net, peaks) -> None:
+    """Without a detector every window of the frame shows this net a person; the whole frame's contains the others."""
+    at = np.random.default_rng(0).integers((96, 60), (286, 440), (17, 2)).T.tolist()
+    net = constant_net({"simcc_x": peaks(384, at[0]), "simcc_y": peaks(512, at[1])})
+    assert len(TopdownEstimator(net, "cpu", detector="none")(np.zeros((480, 640, 3), np.uint8))) == 1
+
+
+def test_the_large_people_come_before_the_sure_ones(constant_net, peaks) -> None:
+    class Crowd(Detector):
+        def __init__(self) -> None: ...
+
+        def __call__(self, frame):  # noqa: ARG002
+            return np.float32([[10, 10, 40, 60], [100, 20, 400, 460]]), np.float32([0.9, 0.5])
+
+    at = np.random.default_rng(0).integers((96, 60), (286, 440), (17, 2)).T.tolist()
+    net = constant_net({"simcc_x": peaks(384, at[0]), "simcc_y": peaks(512, at[1])})
+    estimator = TopdownEstimator(net, "cpu", detector=Crowd(), max_people=1)
+    poses = estimator(np.zeros((480, 640, 3), np.uint8))
+    assert poses.bboxes.tolist() == [[100, 20, 400, 460]]
