@@ -104,6 +104,7 @@ class Config(Record):
     # end (RTMPose's second augmentation stage), as shares of all epochs.
     mild_start: float = 0.0
     mild_end: float = 0.11
+    wide_end: bool = False  # the end keeps scale and rotation; shift and erasing still become milder (RTMPose-x)
 
     # --- optimisation
     epochs: int = 270

@@ -60,8 +60,11 @@ def strength_at(config: Config, progress: float) -> Strength:
         return replace(mild, erase=0.0, half_body=0.0)
     if progress >= 1 - config.mild_end:
         # RTMPose's second stage: no shift, [0.75, 1.25], R = 60 of 80, half the erasing.
+        full = replace(full, shift=0.0, erase=full.erase * 0.5)
+        if config.wide_end:
+            return full
         scale = (max(full.scale[0], 0.75), min(full.scale[1], 1.25))
-        return replace(full, shift=0.0, scale=scale, rotation=full.rotation * 0.75, erase=full.erase * 0.5)
+        return replace(full, scale=scale, rotation=full.rotation * 0.75)
     return full
 
 
