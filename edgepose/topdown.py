@@ -91,6 +91,11 @@ class TopdownEstimator:
         return self._net.skeleton
 
     @property
+    def thresholds(self) -> Float:  # [K]
+        """The score from which each point is believed: the card's, part by part."""
+        return self._net.thresholds
+
+    @property
     def device(self) -> str:
         """Where the net really runs: ``"cpu"`` or ``"cuda"``."""
         return self._net.session.device

@@ -37,7 +37,7 @@ class RuntimePredictor:
     def __init__(self, model: str | Path, device: str = "cpu", threads: int | None = None) -> None:
         self._estimator = TopdownEstimator(model, device, threads=threads, sequence=False)
         self.name = Path(model).stem
-        self.skeleton = self._estimator.skeleton
+        self.skeleton, self.thresholds = self._estimator.skeleton, self._estimator.thresholds
 
     def __call__(self, frame: np.ndarray, bboxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         poses = self._estimator(frame, bboxes)
@@ -52,7 +52,7 @@ class CropPredictor:
         self._net = PoseNet(session)
         self._flip = flip
         self._x, self._y = simcc_outputs(session.outputs)
-        self.skeleton = self._net.skeleton
+        self.skeleton, self.thresholds = self._net.skeleton, self._net.thresholds
 
     def __call__(self, frame: np.ndarray, bboxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         crops, to_frame = self._net.crop(frame, np.asarray(bboxes, np.float32))

@@ -1,0 +1,134 @@
+"""Do points out of the picture stay silent? `python training/absence.py MODEL --data ../shared/data`
+
+Upright people are cut at the waist: the net is shown the rows of the picture above it and the box that is left.
+Printed are the share of the cut-off labelled points whose score still passes the model's threshold, and the share
+of the visible labelled points whose score does, by part and, for the body, at other thresholds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepose import EdgeposeError
+from edgepose.skeletons import Skeleton
+from edgepose_training.datasets import Person, read_coco_wholebody
+from edgepose_training.evaluate import chosen
+from edgepose_training.predictors import Predictor, frames, make_predictor
+
+TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
+ABOVE_HIPS = 0.15  # of the torso's length: where the waist is
+LEAN = 0.5  # sideways over down, of a torso that still counts as upright
+LEAST = 24  # px of torso: less of a person is no picture to be cut
+GRID = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Scores of M people cut at the waist."""
+
+    scores: np.ndarray  # [M, K]
+    visible: np.ndarray  # [M, K] bool: labelled, above the cut and inside the picture
+    cut_off: np.ndarray  # [M, K] bool: labelled, below the cut
+
+
+def waist(person: Person, skeleton: Skeleton) -> float | None:
+    """Row of the picture at which an upright person is cut; None for the others."""
+    rows = [skeleton.keypoints.index(name) for name in TORSO]
+    if not (person.visible[rows] > 0).all():
+        return None
+    shoulders, hips = person.keypoints[rows].reshape(2, 2, 2).mean(axis=1)
+    across, down = (hips - shoulders).tolist()
+    if down < LEAST or abs(across) > LEAN * down:
+        return None
+    return float(hips[1] - ABOVE_HIPS * down)
+
+
+def cut_at_waist(people: Sequence[Person], predictor: Predictor) -> Answers:
+    """The predictor's scores on the upper halves of the upright people."""
+    rows = list(_rows(people, predictor))
+    if not rows:
+        raise EdgeposeError("nobody here stands upright with shoulders and hips labelled: choose other people")
+    return Answers(*(np.stack(column) for column in zip(*rows, strict=True)))
+
+
+def _rows(people: Sequence[Person], predictor: Predictor) -> Iterator[tuple[np.ndarray, ...]]:
+    for frame, group in frames(people):
+        for person in group:
+            at = waist(person, predictor.skeleton)
+            if at is None or at - person.bbox[1] < LEAST:
+                continue
+            left = frame[: int(at)]
+            box = np.minimum(person.bbox, [np.inf, np.inf, np.inf, at])
+            _, scores = predictor(left, box[None].astype(np.float32))
+            labelled, y = person.visible > 0, person.keypoints[:, 1]
+            yield scores[0], labelled & (y < int(at)), labelled & (y > at)
+
+
+def shares(answers: Answers, thresholds: np.ndarray, points: slice) -> dict[str, float]:
+    """Share of the visible and of the cut-off points that pass, and how many points those are."""
+    passing = (answers.scores >= thresholds)[:, points]
+    result: dict[str, float] = {}
+    for name, mask in (("visible", answers.visible[:, points]), ("cut_off", answers.cut_off[:, points])):
+        result[name] = float(passing[mask].mean()) if mask.any() else float("nan")
+        result[f"{name}_points"] = int(mask.sum())
+    return result
+
+
+def measure(answers: Answers, thresholds: np.ndarray, skeleton: Skeleton) -> dict[str, Any]:
+    """By part and over all points at the model's thresholds [K]; for the body at other ones, too."""
+    parts = {part: slice(start, stop) for part, (start, stop) in skeleton.parts.items()} | {"all": slice(None)}
+    body = parts.get("body", slice(None))
+    return {
+        "people": len(answers.scores),
+        "parts": {part: shares(answers, thresholds, points) for part, points in parts.items()},
+        "body_at": {str(at): shares(answers, np.full(len(thresholds), at), body) for at in GRID},
+    }
+
+
+def report(figures: dict[str, Any]) -> str:
+    lines = [f"{figures['people']} people cut at the waist", "", "| points | visible pass | cut off pass |"]
+    lines.append("| --- | --- | --- |")
+    rows = figures["parts"] | {f"body at {at}": row for at, row in figures["body_at"].items()}
+    for name, row in rows.items():
+        counts = {key: row[f"{key}_points"] for key in ("visible", "cut_off")}
+        cells = [f"{100 * row[key]:.1f} % of {count}" if count else "–" for key, count in counts.items()]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="model name, .onnx file or .pt checkpoint")
+    parser.add_argument("--data", type=Path, required=True, help="folder with annotations/ and images/")
+    parser.add_argument("--split", default="val", help="annotations/SPLIT.json (default: val)")
+    parser.add_argument("--limit", type=int, help="a random sample of so many people")
+    parser.add_argument("--threads", type=int, help="CPU threads of the network")
+    parser.add_argument("--json", type=Path, help="write all figures here")
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        predictor = make_predictor(args.model, threads=args.threads)
+        annotations = args.data / "annotations" / f"{args.split}.json"
+        people = read_coco_wholebody(annotations, args.data / "images", predictor.skeleton, split=args.split)
+        answers = cut_at_waist(chosen(people, None, args.limit), predictor)
+        figures = measure(answers, predictor.thresholds, predictor.skeleton)
+    except EdgeposeError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(report(figures))
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
