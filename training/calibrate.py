@@ -13,7 +13,7 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,6 +82,22 @@ def reliability(seen: np.ndarray, right: np.ndarray, bins: int = 5) -> list[tupl
     return [(float(s.mean()), float(r.mean()), len(s)) for s, r in rows if len(s)]
 
 
+def plot(rows: Mapping[str, Sequence[tuple[float, float, int]]], path: Path) -> None:
+    """The reliability diagram: on the diagonal, a score of .8 is right in 80 % of cases. Areas are numbers of points."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((5, 5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="0.8", zorder=0)
+    for part, ranges in rows.items():
+        shown, right, counts = (np.array(column) for column in zip(*ranges, strict=True))
+        axes.plot(shown, right, linewidth=1)
+        axes.scatter(shown, right, 200 * counts / counts.sum(), label=part)
+    axes.set(xlabel="score", ylabel="share of points that are right", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.legend(loc="upper left")
+    figure.savefig(path, dpi=110)
+
+
 def _observations(args: argparse.Namespace, split: str, predictor: CropPredictor) -> tuple[np.ndarray, ...]:
     """Bare scores, right and counted, each [N, K], of a split's people and empty pictures."""
     skeleton = predictor.skeleton
@@ -118,12 +134,16 @@ def run(args: argparse.Namespace) -> dict[str, dict[str, list[list[float]]]]:
     predictor = CropPredictor(args.model.stem, session)
     calibration = calibrate(*_observations(args, args.split, predictor), predictor.skeleton)
     scores, right, counted = _observations(args, args.check, predictor)
+    rows = {}
     for part, (raw, seen) in calibration.items():
         start, stop = predictor.skeleton.parts[part]
         mask = counted[:, start:stop]
         shown = np.interp(scores[:, start:stop][mask], raw, seen)
-        cells = [f"{s:.2f}→{r:.2f} ({n})" for s, r, n in reliability(shown, right[:, start:stop][mask])]
+        rows[part] = reliability(shown, right[:, start:stop][mask])
+        cells = [f"{s:.2f}→{r:.2f} ({n})" for s, r, n in rows[part]]
         print(f"{part:10} score→right on {args.check}: {', '.join(cells)}")
+    if args.plot:
+        plot(rows, args.plot)
     return {"calibration": calibration}
 
 
@@ -136,6 +156,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--check", default="val", help="split to check on")
     parser.add_argument("--people", type=int, default=1500, help="sample of each split")
     parser.add_argument("--right", type=float, default=0.2, help="OKS of a point from which it is right")
+    parser.add_argument("--plot", type=Path, help="reliability on --check as a picture (PNG, SVG)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int)
     args = parser.parse_args(argv)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 import pytest
 
 from edgepose import ModelCard, Skeleton
-from edgepose_training.calibrate import calibrate, fit, isotonic, reliability
+from edgepose_training.calibrate import calibrate, fit, isotonic, plot, reliability
 
 BODY = Skeleton.load("coco17")
 
@@ -50,3 +53,11 @@ def test_parts_with_few_points_stay_as_they_are() -> None:
 def test_a_net_that_is_always_wrong_scores_zero() -> None:
     raw, seen = fit(np.linspace(0, 1, 500), np.zeros(500, bool))
     assert np.interp([0.1, 0.9, 1.0], raw, seen).tolist() == [0, 0, 0]
+
+
+def test_the_reliability_diagram_is_a_picture(tmp_path: Path) -> None:
+    path = tmp_path / "reliability.png"
+    plot({"body": [(0.1, 0.05, 30), (0.9, 0.8, 70)], "face": [(0.5, 0.5, 10)]}, path)
+    picture = cv2.imread(str(path))
+    assert picture is not None
+    assert picture.std() > 5
