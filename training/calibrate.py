@@ -83,7 +83,7 @@ def reliability(seen: np.ndarray, right: np.ndarray, bins: int = 5) -> list[tupl
 
 
 def plot(rows: Mapping[str, Sequence[tuple[float, float, int]]], path: Path) -> None:
-    """The reliability diagram: on the diagonal, a score of .8 is right in 80 % of cases. Areas are numbers of points."""
+    """The reliability diagram: on the diagonal, a score of .8 is right in 80 % of cases. Areas: points."""
     from matplotlib.figure import Figure
 
     figure = Figure((5, 5), layout="constrained")
