@@ -7,18 +7,42 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 LIB = torch.library.Library("edgepose", "DEF")  # type: ignore[no-untyped-call]
 
 
-def define(schema: str, kernel: Callable[..., Any], fake: Callable[..., Any]) -> Any:
+def define(schema: str, kernel: Callable[..., Any], fake: Callable[..., Any]) -> Callable[..., Any]:
     """Register one operator and return what is called. Its kernel serves both devices: arrays say where they are."""
     name = schema.partition("(")[0]
     LIB.define(schema, tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
     for key in ("CPU", "CUDA"):
-        LIB.impl(name, kernel, key)  # type: ignore[no-untyped-call]
-    torch.library.register_fake(f"edgepose::{name}", fake, lib=LIB)
-    return getattr(torch.ops.edgepose, name).default
+        LIB.impl(name, without_tangents(name, kernel), key)  # type: ignore[no-untyped-call]
+    torch.library.register_fake(f"edgepose::{name}", without_tangents(name, fake, traced=True), lib=LIB)
+    return without_tangents(name, getattr(torch.ops.edgepose, name).default)
+
+
+def without_tangents(name: str, function: Callable[..., Any], traced: bool = False) -> Callable[..., Any]:
+    """`function`, refusing what forward-mode differentiation sends in: its results would pass for constants.
+
+    It stands before the operator, where torch.func's tensors are still whole, and before the kernel, which compiled
+    code calls by itself. A tracer's tensors do not tell their tangents: there any forward mode is refused.
+    """
+
+    def guarded(*args: Any) -> Any:
+        if forward_ad._current_level >= 0 and (
+            traced or torch.compiler.is_compiling() or any(map(carries_tangent, args))
+        ):
+            raise NotImplementedError(
+                f"{name}: has no forward-mode derivative (jvp, jacfwd); use reverse mode, or pass detached tensors"
+            )
+        return function(*args)
+
+    return guarded
+
+
+def carries_tangent(value: Any) -> bool:
+    return isinstance(value, Tensor) and forward_ad.unpack_dual(value).tangent is not None  # type: ignore[no-untyped-call]
 
 
 def plain(tensor: Tensor | None) -> Tensor | None:

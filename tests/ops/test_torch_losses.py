@@ -146,3 +146,55 @@ def test_compiles_without_graph_breaks(device):
     expected, got = (f(student, target, keypoints, weight) for f in (step, compiled))
     torch.testing.assert_close(got, expected)
     torch.testing.assert_close(*(torch.autograd.grad(loss, student)[0] for loss in (got, expected)))
+
+
+def forward_mode_calls():
+    """Every op on one tensor that may carry a tangent."""
+    logits, maps, weight = torch.randn(2, 3, 8), torch.rand(2, 3, 6, 8), torch.rand(2, 3)
+    points = 4 * torch.rand(2, 3, 2)
+    size, crop = {"input_size": (4, 4)}, {"input_size": (4, 4), "mean": (0, 0, 0), "std": (1, 1, 1)}
+    return {
+        "simcc_kl_div": (lambda x: et.simcc_kl_div(x, logits + 1), logits),
+        "simcc_gaussian_kl_div": (lambda x: et.simcc_gaussian_kl_div(x, logits, points, weight, sigma=(1, 1)), logits),
+        "heatmap_mse": (lambda x: et.heatmap_mse(x, maps + 1), maps),
+        "simcc_decode": (lambda x: et.simcc_decode(x, logits)[1], logits),
+        "simcc_encode": (lambda x: et.simcc_encode(x, weight, sigma=(1, 1), **size)[0], points),
+        "heatmap_decode": (lambda x: et.heatmap_decode(x, **size)[1], maps),
+        "heatmap_encode": (lambda x: et.heatmap_encode(x, weight, heatmap_size=(4, 4), **size)[0], points),
+        "crop_normalize": (
+            lambda x: et.crop_normalize(torch.zeros(4, 4, 3, dtype=torch.uint8), x, **crop),
+            torch.eye(2, 3)[None],
+        ),
+    }
+
+
+torch_says = pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # its own forward mode
+
+
+@torch_says
+@pytest.mark.parametrize("op", sorted(et.__all__))
+def test_forward_mode_is_refused_and_never_a_silent_zero(op):
+    """A tangent reaches an op through torch.func, through dual tensors, and out of a compiled function."""
+    from torch.autograd import forward_ad
+
+    call, x = forward_mode_calls()[op]
+    message = f"{op}: has no forward-mode derivative"
+    with pytest.raises(NotImplementedError, match=message):
+        torch.func.jvp(call, (x,), (torch.ones_like(x),))
+    with pytest.raises(NotImplementedError, match=message):
+        torch.func.jacfwd(call)(x)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(x, torch.ones_like(x))
+        with pytest.raises(NotImplementedError, match=message):
+            call(dual)
+        with pytest.raises(NotImplementedError, match=message):
+            torch.compile(call, backend="aot_eager")(dual)
+        call(x)  # constants pass
+
+
+@torch_says
+def test_forward_mode_inside_a_compiled_function_is_refused():
+    call, x = forward_mode_calls()["simcc_kl_div"]
+    step = torch.compile(lambda: torch.func.jvp(call, (x,), (torch.ones_like(x),)), backend="aot_eager")
+    with pytest.raises(Exception, match=r"forward-mode|Observed exception"):
+        step()
