@@ -6,10 +6,10 @@ namespace gpu {
 namespace {
 
 template <class T>
-__global__ void crop_kernel(const __grid_constant__ CropNormalize a) {
+__global__ void crop_kernel(const __grid_constant__ CropNormalize a, unsigned blocks_per_crop) {
   const int width = static_cast<int>(a.out.shape[3]), height = static_cast<int>(a.out.shape[2]);
-  const int64_t pixel = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  const int64_t n = blockIdx.y;
+  const unsigned n = blockIdx.x / blocks_per_crop;
+  const int64_t pixel = static_cast<int64_t>(blockIdx.x % blocks_per_crop) * blockDim.x + threadIdx.x;
   if (pixel >= static_cast<int64_t>(width) * height) return;
   const float x = static_cast<float>(pixel % width), y = static_cast<float>(pixel / width);
   float affine[6];
@@ -32,10 +32,11 @@ __global__ void crop_kernel(const __grid_constant__ CropNormalize a) {
 void crop_normalize(const CropNormalize& a, void* stream) {
   const OnDevice device(a.frame.device.index);
   constexpr int kThreads = 256;
-  const dim3 blocks(blocks_for(a.out.shape[2] * a.out.shape[3], kThreads), static_cast<unsigned>(a.out.shape[0]));
+  const unsigned per_crop = blocks_for(a.out.shape[2] * a.out.shape[3], kThreads);
+  const unsigned blocks = blocks_for(a.out.shape[0] * per_crop, 1);
   visit_float(a.out.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
-    crop_kernel<T><<<blocks, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(a);
+    crop_kernel<T><<<blocks, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(a, per_crop);
   });
   check(cudaGetLastError(), "crop_normalize");
 }

@@ -22,7 +22,7 @@ __global__ void encode_kernel(const __grid_constant__ HeatmapEncode a) {
 
 void heatmap_encode(const HeatmapEncode& a, void* stream) {
   const OnDevice device(a.keypoints.device.index);
-  const auto blocks = static_cast<unsigned>(a.keypoints.shape[0] * a.keypoints.shape[1]);
+  const unsigned blocks = blocks_for(a.keypoints.shape[0] * a.keypoints.shape[1], 1);
   visit_float(a.heatmaps.dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     encode_kernel<T><<<blocks, 256, 0, static_cast<cudaStream_t>(stream)>>>(a);

@@ -39,8 +39,11 @@ constexpr unsigned kAll = 0xffffffffu;
 // Few items: small blocks, so that they spread over the multiprocessors. Many: large ones.
 inline int threads_for(int64_t warps) { return warps <= 2048 ? 64 : 256; }
 
+// A grid's first dimension, the only one in use: the others end at 65,535 blocks.
 inline unsigned blocks_for(int64_t items, int64_t per_block) {
-  return static_cast<unsigned>((items + per_block - 1) / per_block);
+  const int64_t blocks = (items + per_block - 1) / per_block;
+  if (blocks > INT32_MAX) throw std::runtime_error("edgepose: more items than one launch has room for");
+  return static_cast<unsigned>(blocks);
 }
 
 __device__ __forceinline__ float warp_sum(float x) {
