@@ -2,7 +2,10 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <new>
 #include <stdexcept>
+
+#include "scratch.h"
 
 namespace edgepose {
 namespace {
@@ -38,6 +41,14 @@ std::atomic<int>& chosen() {
 }
 
 }  // namespace
+
+// Compiled once, for every machine: kernels, compiled per level, must not emit code of an exception of their own.
+void out_of_memory() {
+  struct NoMemory : std::bad_alloc {
+    const char* what() const noexcept override { return "edgepose: no memory for the work space of a kernel"; }
+  };
+  throw NoMemory();
+}
 
 std::vector<std::string> simd_levels() { return {kNames, kNames + best_supported() + 1}; }
 std::string simd_level() { return kNames[chosen()]; }

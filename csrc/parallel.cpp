@@ -4,9 +4,11 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
+#include <exception>
 #include <mutex>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #if defined(__linux__)
@@ -52,7 +54,8 @@ class Pool {
     }
   }
 
-  // Runs task(0) … task(tasks − 1); the calling thread takes part and returns when all are done.
+  // Runs task(0) … task(tasks − 1); the calling thread takes part and returns when all are done. What a task throws is
+  // thrown here, once, in the calling thread.
   void run(int tasks, const std::function<void(int)>& task) {
     {
       std::lock_guard<std::mutex> lock(mutex_);
@@ -66,6 +69,7 @@ class Pool {
     std::unique_lock<std::mutex> lock(mutex_);
     done_.wait(lock, [this] { return next_ >= tasks_ && running_ == 0; });
     task_ = nullptr;
+    if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
   }
 
  private:
@@ -86,8 +90,14 @@ class Pool {
       ++running_;
       const auto* task = task_;
       lock.unlock();
-      (*task)(index);
+      std::exception_ptr failure;
+      try {
+        (*task)(index);
+      } catch (...) {
+        failure = std::current_exception();
+      }
       lock.lock();
+      if (failure) failure_ = failure;
       if (--running_ == 0 && next_ >= tasks_) done_.notify_one();
     }
   }
@@ -96,6 +106,7 @@ class Pool {
   std::condition_variable wake_, done_;
   const std::function<void(int)>* task_ = nullptr;
   int next_ = 0, tasks_ = 0, running_ = 0;
+  std::exception_ptr failure_;
   std::vector<std::thread> threads_;
 };
 

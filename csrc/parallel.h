@@ -11,7 +11,8 @@ int num_threads();
 void set_num_threads(int threads);  // ≥ 1
 
 // Calls body(begin, end) over disjoint ranges that cover [0, count). `cost` is the work of one item in bytes touched;
-// the ranges go to other threads only when there is enough of it to pay for waking them.
+// the ranges go to other threads only when there is enough of it to pay for waking them. An exception of the body ends
+// up in the caller, after the other ranges are done.
 void parallel_for(int64_t count, double cost, const std::function<void(int64_t, int64_t)>& body);
 
 }  // namespace edgepose

@@ -8,12 +8,15 @@
 #include "array.h"
 
 namespace edgepose {
+
+[[noreturn]] void out_of_memory();  // throws what Python sees as MemoryError
+
 inline namespace EDGEPOSE_LEVEL {
 
 class Scratch {
  public:
   EDGEPOSE_INLINE explicit Scratch(int64_t floats) : data_(static_cast<float*>(std::malloc(floats * sizeof(float)))) {
-    if (!data_) std::abort();  // a few kilobytes: nothing could go on without them
+    if (!data_) out_of_memory();
   }
   EDGEPOSE_INLINE ~Scratch() { std::free(data_); }
   Scratch(const Scratch&) = delete;
