@@ -35,8 +35,11 @@ double number(const char* op, const char* name, py::handle object) {
 
 double positive(const char* op, const char* name, py::handle object) {
   const double value = number(op, name, object);
-  if (value > 0 && std::isfinite(value)) return value;
-  value_error(op, std::string(name) + " expected a positive number, got " + text_of(object));
+  if (!(value > 0 && std::isfinite(value)))
+    value_error(op, std::string(name) + " expected a positive number, got " + text_of(object));
+  if (value < kSmallest || value > kLargest)
+    value_error(op, std::string(name) + " expected a number from 1e-30 to 1e30, got " + text_of(object));
+  return value;
 }
 
 std::string_view choice(const char* op, const char* name, py::handle object) {
@@ -106,6 +109,12 @@ Argument& Argument::size_is(int dim, const char* letter, int64_t size, const Arg
   if (view_.shape[dim] != size)
     fail(std::string("has ") + letter + "=" + std::to_string(view_.shape[dim]) + " but " + other.name_ + " has " +
          letter + "=" + std::to_string(size));
+  return *this;
+}
+
+Argument& Argument::bins(int dim, const char* letter) {
+  at_least_one(dim, letter);
+  if (view_.shape[dim] > kMaxBins) fail(std::string("expected ") + letter + " ≤ 2^30, got shape " + shape_text());
   return *this;
 }
 

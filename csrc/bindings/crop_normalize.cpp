@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "launch.h"
@@ -8,6 +9,8 @@ namespace {
 
 constexpr const char* kOp = "crop_normalize";
 
+std::string text(double value) { return py::repr(py::float_(value)).cast<std::string>(); }
+
 std::array<double, 3> triple(const char* name, py::handle object) {
   if (!PySequence_Check(object.ptr()) || PySequence_Size(object.ptr()) != 3)
     type_error(kOp, std::string(name) + " expected three numbers, got " + py::repr(object).cast<std::string>());
@@ -15,17 +18,14 @@ std::array<double, 3> triple(const char* name, py::handle object) {
   for (size_t i = 0; i < 3; ++i) {
     const std::string element = std::string(name) + "[" + std::to_string(i) + "]";
     values[i] = number(kOp, element.c_str(), py::object(py::reinterpret_borrow<py::sequence>(object)[i]));
-    if (!std::isfinite(values[i]))
-      value_error(kOp,
-                  element + " expected a finite number, got " + py::str(py::float_(values[i])).cast<std::string>());
+    if (!std::isfinite(values[i])) value_error(kOp, element + " expected a finite number, got " + text(values[i]));
   }
   return values;
 }
 
 int64_t whole(const char* name, double value) {
   if (value != std::floor(value) || value > (1 << 20))
-    value_error(kOp, std::string(name) + " expected a whole number of pixels, got " +
-                         py::str(py::float_(value)).cast<std::string>());
+    value_error(kOp, std::string(name) + " expected a whole number of pixels, got " + text(value));
   return static_cast<int64_t>(value);
 }
 
@@ -51,7 +51,12 @@ py::object crop_normalize(py::object frame, py::object affine, py::object input_
 
   CropNormalize args{image, maps, {}, {}};
   for (int c = 0; c < 3; ++c) {
-    if (deviations[c] == 0) value_error(kOp, "std[" + std::to_string(c) + "] expected a number other than 0, got 0");
+    const std::string at = "[" + std::to_string(c) + "]";
+    if (deviations[c] == 0) value_error(kOp, "std" + at + " expected a number other than 0, got 0");
+    if (std::abs(deviations[c]) < kSmallest || std::abs(deviations[c]) > kLargest)
+      value_error(kOp, "std" + at + " expected a magnitude from 1e-30 to 1e30, got " + text(deviations[c]));
+    if (std::abs(means[c]) > kLargest * std::min(1.0, std::abs(deviations[c])))
+      value_error(kOp, "mean" + at + " expected at most 1e30 and 1e30 · std" + at + ", got " + text(means[c]));
     args.rule.scale[c] = static_cast<float>(1.0 / deviations[c]);
     args.rule.bias[c] = static_cast<float>(-means[c] / deviations[c]);
     args.rule.channel[c] = order == "rgb" ? 2 - c : c;

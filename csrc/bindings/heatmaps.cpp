@@ -1,4 +1,6 @@
 // heatmap_encode, heatmap_decode and heatmap_mse.
+#include <algorithm>
+
 #include "blur.h"
 #include "launch.h"
 #include "ops.h"
@@ -6,12 +8,15 @@
 namespace edgepose {
 namespace {
 
+constexpr double kMaxCells = 1 << 30;  // counted with 32 bits in the kernels
+
 const auto kFloating = {DType::f32, DType::f16, DType::bf16};
 
 // The checks of maps [N, K, h, w].
 Argument& check_maps(Argument& maps) {
   maps.dtypes(kFloating).dims(4, "[N, K, h, w]").at_least_one(2, "h").at_least_one(3, "w").contiguous_from(2);
-  if (maps.size(2) * maps.size(3) > INT32_MAX) maps.fail("expected fewer than 2^31 cells, got " + maps.shape_text());
+  if (static_cast<double>(maps.size(2)) * static_cast<double>(maps.size(3)) > kMaxCells)
+    maps.fail("expected at most 2^30 cells, got shape " + maps.shape_text());
   return maps;
 }
 
@@ -40,8 +45,10 @@ py::object heatmap_encode(py::object keypoints, py::object visible, py::object i
   shown.size_is(0, "N", N, points).size_is(1, "K", K, points);
   const auto input = positive_pair(kOp, "input_size", input_size);
   const auto [width, height] = positive_pair(kOp, "heatmap_size", heatmap_size);
+  if (std::max(width, height) > kMaxCells || width * height > kMaxCells)
+    value_error(kOp, "heatmap_size expected at most 2^30 cells, got " + py::repr(heatmap_size).cast<std::string>());
   const auto w = static_cast<int64_t>(width), h = static_cast<int64_t>(height);
-  if (w < 1 || h < 1 || w * h > INT32_MAX)
+  if (w < 1 || h < 1)
     value_error(kOp, "heatmap_size expected at least one cell per axis, got " + std::to_string(w) + " and " +
                          std::to_string(h));
   const std::string_view name = choice(kOp, "center", center);
@@ -87,7 +94,7 @@ py::object heatmap_decode(py::object heatmaps, py::object input_size, py::object
     value_error(kOp, "refine expected 'none', 'quarter' or 'dark', got '" + std::string(name) + "'");
   args.refine = name == "dark" ? Refine::dark : name == "quarter" ? Refine::quarter : Refine::none;
   const double taps = positive(kOp, "blur", blur);
-  const auto half = static_cast<int32_t>(taps / 2);
+  const auto half = static_cast<int32_t>(std::min(taps / 2, 1e6));
   if (taps != 2 * half + 1 || half > kMaxHalf)
     value_error(kOp, "blur expected an odd number of cells below 128, got " + py::repr(blur).cast<std::string>());
   args.blur = blur_kernel(half);

@@ -1,15 +1,21 @@
 #include "interop.h"
 
+#include <mutex>
 #include <string_view>
 #include <unordered_map>
 
 namespace edgepose {
 namespace {
 
-// The exchange table of an array type, or null. Types that have one live as long as the process.
+// The exchange table of an array type, or null. Types that have one live as long as the process. Where Python has no
+// global lock this one keeps the map whole; no Python code runs inside it.
 const dlpack::Exchange* exchange_of(PyTypeObject* type) {
   static std::unordered_map<PyTypeObject*, const dlpack::Exchange*> known;
-  if (const auto found = known.find(type); found != known.end()) return found->second;
+  static std::mutex mutex;
+  {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (const auto found = known.find(type); found != known.end()) return found->second;
+  }
   const dlpack::Exchange* table = nullptr;
   if (py::object capsule = py::getattr(reinterpret_cast<PyObject*>(type), "__dlpack_c_exchange_api__", py::none());
       PyCapsule_IsValid(capsule.ptr(), "dlpack_exchange_api")) {
@@ -18,6 +24,7 @@ const dlpack::Exchange* exchange_of(PyTypeObject* type) {
   }
   if (table) {
     Py_INCREF(type);  // the key stays valid
+    const std::lock_guard<std::mutex> lock(mutex);
     known[type] = table;
   }
   return table;
@@ -25,6 +32,26 @@ const dlpack::Exchange* exchange_of(PyTypeObject* type) {
 
 bool attribute_is_true(py::handle object, const char* name) {
   return py::getattr(object, name, py::bool_(false)).ptr() == Py_True;
+}
+
+// Whether torch's forward-mode differentiation is on and this tensor carries a tangent. torch is not imported for that:
+// where there is such a tensor, its module is there.
+bool carries_tangent(py::handle object) {
+  const auto name = py::str("torch.autograd.forward_ad");
+  const auto module = py::reinterpret_steal<py::object>(PyImport_GetModule(name.ptr()));
+  if (!module) {
+    if (PyErr_Occurred()) throw py::error_already_set();
+    return false;
+  }
+  if (py::getattr(module, "_current_level", py::int_(-1)).cast<int>() < 0) return false;
+  return !module.attr("unpack_dual")(object).attr("tangent").is_none();
+}
+
+// Whether torch negates the values only when somebody reads them: DLPack has no word for that and hands them out as
+// they lie.
+bool is_lazily_negated(py::handle object) {
+  const py::object question = py::getattr(object, "is_neg", py::none());
+  return !question.is_none() && question().ptr() == Py_True;
 }
 
 // numpy knows bfloat16 only through extension types such as ml_dtypes'.
@@ -108,9 +135,20 @@ void Argument::from_exchange() {
   if (attribute_is_true(object_, "requires_grad"))
     fail_type(
         "expected an array without requires_grad, got one with it (edgepose.torch has the ops that differentiate)");
+  if (carries_tangent(object_)) fail_type("expected an array without a forward-mode tangent, got one with it");
+  refuse_lazy_negation();
   dlpack::Tensor tensor;
-  if (exchange_->tensor_from_object(object_.ptr(), &tensor) != 0) throw py::error_already_set();
+  if (exchange_->tensor_from_object(object_.ptr(), &tensor) != 0) {
+    const py::error_already_set error;
+    const std::string reason = py::str(error.value()).cast<std::string>();
+    fail_type("expected an array in memory, got one that says: " + reason.substr(0, reason.find('\n')));
+  }
   from_tensor(tensor);
+}
+
+void Argument::refuse_lazy_negation() const {
+  if (is_lazily_negated(object_))
+    fail("expected values as they lie in memory, got a lazily negated view (resolve_neg() makes an array of it)");
 }
 
 void Argument::from_numpy(py::handle object, bool writable) {
@@ -144,16 +182,20 @@ void Argument::from_tensor(const dlpack::Tensor& t) {
   view_.data = static_cast<char*>(t.data) + t.byte_offset;
   const int64_t item = item_size(view_.dtype);
   int64_t packed = item;
+  bool empty = false;
   for (int d = t.ndim - 1; d >= 0; --d) {
     if (d < kMaxDims) {
       view_.shape[d] = t.shape[d];
       view_.strides[d] = t.strides ? t.strides[d] * item : packed;
     }
     packed *= t.shape[d];
+    empty |= t.shape[d] == 0;
   }
+  if (!t.data && !empty) fail_type("expected an array with values, got one without (a tracer's, or on no device)");
 }
 
 void Argument::from_capsule(bool writable) {
+  refuse_lazy_negation();
   const auto device = object_.attr("__dlpack_device__")().cast<std::pair<int, int>>();
   py::dict options;
   if (device.first == dlpack::kCUDA || device.first == dlpack::kCUDAManaged)
@@ -171,8 +213,10 @@ void Argument::from_capsule(bool writable) {
   if (PyCapsule_IsValid(capsule, "dltensor_versioned")) {
     auto* managed = static_cast<dlpack::ManagedVersioned*>(PyCapsule_GetPointer(capsule, "dltensor_versioned"));
     PyCapsule_SetName(capsule, "used_dltensor_versioned");
-    read_only = managed->flags & dlpack::kReadOnly;
     PyCapsule_SetDestructor(capsule, release_capsule);
+    if (managed->version.major != 1)  // of which only the deleter is known
+      fail_type("expected DLPack version 1, got version " + std::to_string(managed->version.major));
+    read_only = managed->flags & dlpack::kReadOnly;
     from_tensor(managed->tensor);
   } else if (PyCapsule_IsValid(capsule, "dltensor")) {
     auto* managed = static_cast<dlpack::Managed*>(PyCapsule_GetPointer(capsule, "dltensor"));

@@ -21,6 +21,8 @@ namespace edgepose {
 
 namespace py = pybind11;
 
+constexpr int64_t kMaxBins = 1 << 30;  // of a row; kernels count them with 32 bits
+
 // One argument of an op, viewed. Keeps alive whatever the view borrows.
 class Argument {
  public:
@@ -39,6 +41,7 @@ class Argument {
   Argument& same_device(const Argument& other);
   Argument& size_is(int dim, const char* letter, int64_t size, const Argument& other);
   Argument& at_least_one(int dim, const char* letter);
+  Argument& bins(int dim, const char* letter);  // 1 … kMaxBins
 
   [[noreturn]] void fail(const std::string& message) const;       // ValueError
   [[noreturn]] void fail_type(const std::string& message) const;  // TypeError
@@ -54,6 +57,7 @@ class Argument {
   void from_tensor(const dlpack::Tensor& tensor);
   void from_exchange();
   void from_capsule(bool writable);
+  void refuse_lazy_negation() const;
 
   const char* op_;
   const char* name_;
@@ -69,7 +73,9 @@ std::string name_of(const Device& device);
 [[noreturn]] void value_error(const char* op, const std::string& message);
 [[noreturn]] void type_error(const char* op, const std::string& message);
 
-// Arguments that are no arrays. `positive` refuses zero, infinities and NaN.
+// Arguments that are no arrays. `positive` refuses zero, infinities, NaN, and what float32 arithmetic could not carry:
+// such numbers, their inverses and their products with coordinates stay finite.
+constexpr double kSmallest = 1e-30, kLargest = 1e30;
 double number(const char* op, const char* name, py::handle object);
 double positive(const char* op, const char* name, py::handle object);
 std::string_view choice(const char* op, const char* name, py::handle object);

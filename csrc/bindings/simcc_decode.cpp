@@ -21,7 +21,8 @@ Score score_named(std::string_view name) {
 // The softmax peak of an ideal label: 1 / Σ exp(β(g(i) − 1)), g a Gaussian of peak 1 on the middle bin. Far from the
 // centre g is 0 to double precision, so that those bins need no loop.
 double ideal_peak(int64_t bins, double sigma, double beta) {
-  const int64_t centre = bins / 2, reach = static_cast<int64_t>(std::ceil(9.0 * sigma));
+  const int64_t centre = bins / 2;
+  const auto reach = static_cast<int64_t>(std::min(std::ceil(9.0 * sigma), static_cast<double>(bins)));
   const int64_t first = std::max<int64_t>(0, centre - reach), last = std::min<int64_t>(bins - 1, centre + reach);
   double sum = static_cast<double>(bins - (last - first + 1)) * std::exp(-beta);
   for (int64_t i = first; i <= last; ++i) {
@@ -94,8 +95,8 @@ py::object simcc_decode(py::object simcc_x, py::object simcc_y, py::object split
                         py::object flip_shift, py::object out) {
   const auto floating = {DType::f32, DType::f16, DType::bf16};
   Argument x(kOp, "simcc_x", simcc_x), y(kOp, "simcc_y", simcc_y);
-  x.dtypes(floating).dims(3, "[N, K, Wx]").at_least_one(2, "Wx").contiguous_from(2);
-  y.dtypes(floating).dims(3, "[N, K, Wy]").at_least_one(2, "Wy").contiguous_from(2).same_device(x);
+  x.dtypes(floating).dims(3, "[N, K, Wx]").bins(2, "Wx").contiguous_from(2);
+  y.dtypes(floating).dims(3, "[N, K, Wy]").bins(2, "Wy").contiguous_from(2).same_device(x);
   const int64_t N = x.size(0), K = x.size(1);
   y.size_is(0, "N", N, x).size_is(1, "K", K, x);
   if (y.view().dtype != x.view().dtype)

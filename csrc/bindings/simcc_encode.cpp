@@ -40,8 +40,12 @@ py::object simcc_encode(py::object keypoints, py::object visible, py::object inp
 
   const double ratio = positive(kOp, "split_ratio", split_ratio);
   const auto [width, height] = positive_pair(kOp, "input_size", input_size);
+  if (width * ratio > kMaxBins || height * ratio > kMaxBins)
+    value_error(kOp, "input_size expected at most 2^30 bins per axis with split_ratio=" +
+                         py::repr(split_ratio).cast<std::string>() + ", got " +
+                         py::repr(input_size).cast<std::string>());
   const auto Wx = static_cast<int64_t>(width * ratio), Wy = static_cast<int64_t>(height * ratio);
-  if (Wx < 1 || Wy < 1 || Wx > INT32_MAX / 2 || Wy > INT32_MAX / 2)
+  if (Wx < 1 || Wy < 1)
     value_error(
         kOp, "input_size expected at least one bin per axis, got " + std::to_string(Wx) + " and " + std::to_string(Wy));
   const std::string_view kind_name = choice(kOp, "kind", kind), center_name = choice(kOp, "center", center);

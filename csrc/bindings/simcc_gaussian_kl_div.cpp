@@ -25,8 +25,8 @@ py::object simcc_gaussian_kl_div(py::object simcc_x, py::object simcc_y, py::obj
   const auto floating = {DType::f32, DType::f16, DType::bf16};
   Argument x(kOp, "simcc_x", simcc_x), y(kOp, "simcc_y", simcc_y);
   Argument points(kOp, "keypoints", keypoints), shown(kOp, "visible", visible);
-  x.dtypes(floating).dims(3, "[N, K, Wx]").at_least_one(2, "Wx").contiguous_from(2);
-  y.dtypes(floating).dims(3, "[N, K, Wy]").at_least_one(2, "Wy").contiguous_from(2).same_device(x);
+  x.dtypes(floating).dims(3, "[N, K, Wx]").bins(2, "Wx").contiguous_from(2);
+  y.dtypes(floating).dims(3, "[N, K, Wy]").bins(2, "Wy").contiguous_from(2).same_device(x);
   const int64_t N = x.size(0), K = x.size(1);
   y.size_is(0, "N", N, x).size_is(1, "K", K, x);
   if (y.view().dtype != x.view().dtype)

@@ -11,7 +11,7 @@ py::object simcc_kl_div(py::object student, py::object target, py::object beta, 
                         py::object weight, py::object loss, py::object grad) {
   const auto floating = {DType::f32, DType::f16, DType::bf16};
   Argument s(kOp, "student", student), t(kOp, "target", target);
-  s.dtypes(floating).dims(3, "[N, K, B]").at_least_one(2, "B").contiguous_from(2);
+  s.dtypes(floating).dims(3, "[N, K, B]").bins(2, "B").contiguous_from(2);
   const int64_t N = s.size(0), K = s.size(1), B = s.size(2);
   t.dtypes(floating).dims(3, "[N, K, B]").contiguous_from(2).same_device(s);
   t.size_is(0, "N", N, s).size_is(1, "K", K, s).size_is(2, "B", B, s);
