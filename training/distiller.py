@@ -51,6 +51,8 @@ class Distiller(nn.Module):
             student.backbone.requires_grad_(False)
         part_weight = torch.ones(skeleton.num_keypoints)
         for part, factor in config.part_weights.items():
+            if part not in skeleton.parts:
+                raise EdgeposeError(f"part_weights expected parts of {skeleton.name}, got {part!r}")
             start, stop = skeleton.parts[part]
             part_weight[start:stop] = factor
         self.register_buffer("part_weight", part_weight * trained, persistent=False)

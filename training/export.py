@@ -25,9 +25,10 @@ import onnx
 import torch
 from torch import nn
 
-from edgepose import EdgeposeError, ModelCard
+from edgepose import EdgeposeError, ModelCard, Skeleton
 from edgepose_training import onnx_graph
 from edgepose_training.checkpoint import load_net
+from edgepose_training.config import Config
 from edgepose_training.data import MEAN, STD
 from edgepose_training.datasets import Person, read_coco_wholebody
 
@@ -44,13 +45,18 @@ HALF_TOLERANCE = 2e-2
 def load_for_export(path: str | Path) -> tuple[nn.Module, ModelCard]:
     """The net of a checkpoint with its best weights, in eval mode, and the card that its config implies."""
     net, config, skeleton, state = load_net(path)
+    return net, card_of(path, config, skeleton, state)
+
+
+def card_of(path: str | Path, config: Config, skeleton: Skeleton, state: dict[str, Any]) -> ModelCard:
+    """The card that a checkpoint implies. Raises EdgeposeError for a net that the runtime cannot decode."""
     if config.head == "heatmap":
         raise EdgeposeError(f"{path}: a net of heat maps; the runtime decodes SimCC vectors.")
     rtmpose = (config.backbone, config.head) == ("cspnext", "rtmcc")
     net_name = f"RTMPose-{config.size}" if rtmpose else f"{config.backbone}-{config.size} {config.head}"
     # Converted checkpoints tell their own story.
     recipe = state.get("recipe") or f"{net_name}, epoch {state.get('epoch', 0)} of {config.epochs}"
-    card = ModelCard(
+    return ModelCard(
         name=Path(path).stem,
         input_size=config.input_size,
         channel_order="rgb",
@@ -66,7 +72,6 @@ def load_for_export(path: str | Path) -> tuple[nn.Module, ModelCard]:
         recipe=recipe,
         date=datetime.date.today().isoformat(),
     )
-    return net, card
 
 
 def with_entries(card: ModelCard, entries: dict[str, Any]) -> ModelCard:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+import edgepose.torch
 from edgepose.skeletons import Skeleton
 from edgepose_training import losses
 from edgepose_training.config import Config
@@ -26,6 +27,7 @@ class HeatmapDistiller(nn.Module):
     ) -> None:
         super().__init__()
         self.config, self.student = config, student
+        self.ops: losses.Kernels = edgepose.torch if config.kernels else losses.PlainTorch()
         self._teacher = (teacher,) if teacher is None else (teacher.eval().requires_grad_(False),)
         self.register_buffer("trained", trained, persistent=False)
 
@@ -41,4 +43,4 @@ class HeatmapDistiller(nn.Module):
         if self._teacher[0] is not None:
             with torch.no_grad():
                 answer = self._teacher[0](images).float()
-        return losses.fpd_loss(stacks, label, answer, weight * self.trained, self.config.fpd_alpha)
+        return losses.fpd_loss(self.ops, stacks, label, answer, weight, self.config.fpd_alpha, self.trained)

@@ -21,7 +21,10 @@ Pair = tuple[Tensor, Tensor]  # one tensor for each axis, x and y
 
 
 class Kernels(Protocol):
-    """The two SimCC ops that the losses stand on: fused (`edgepose.torch`) or plain (`PlainTorch`)."""
+    """The ops that the losses stand on: fused (`edgepose.torch`) or plain (`PlainTorch`)."""
+
+    @staticmethod
+    def heatmap_mse(student: Tensor, target: Tensor, *, weight: Tensor | None = None) -> Tensor: ...
 
     @staticmethod
     def simcc_kl_div(student: Tensor, target: Tensor, *, beta: float, target_beta: float | None = None) -> Tensor: ...
@@ -36,6 +39,12 @@ class Kernels(Protocol):
 
 class PlainTorch:
     """The twins of the kernels in torch's own operations, for comparison (`--no-kernels`)."""
+
+    @staticmethod
+    def heatmap_mse(student: Tensor, target: Tensor, *, weight: Tensor | None = None) -> Tensor:
+        """weight · Σ_cells (student − target)², [N, K] float32."""
+        squares = (student.float() - target.float()).square().sum((-2, -1))
+        return squares if weight is None else squares * weight
 
     @staticmethod
     def simcc_kl_div(student: Tensor, target: Tensor, *, beta: float, target_beta: float | None = None) -> Tensor:
@@ -160,22 +169,31 @@ def heatmap1d_loss(pred: Pair, target: Pair, weight: Tensor) -> Tensor:
 
 
 def fpd_loss(
-    stacks: list[Tensor], target: Tensor, teacher: Tensor | None, weight: Tensor, alpha: float = 0.5
+    ops: Kernels,
+    stacks: list[Tensor],
+    target: Tensor,
+    teacher: Tensor | None,
+    weight: Tensor,
+    alpha: float = 0.5,
+    trained: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """FPD §3.2 on every stack: (1 − α)·MSE to the label and α·MSE to the teacher's last heat maps, as two terms.
 
     Reduction of the public re-implementation: half the mean square over batch and pixels, mean over keypoints,
     sum over stacks. The labels' term is weighted; the teacher's is not, as its answer stands for hidden points
     too. A picture without any label has the teacher's term alone, at weight 1. Without a teacher α is 0: the
-    heat-map loss of SimpleBaseline and of the hourglass.
+    heat-map loss of SimpleBaseline and of the hourglass. `trained` [K]: 0 for points that no data labels.
     """
     unlabelled = (weight == 0).all(1)
-    share = torch.where(unlabelled, 1.0, alpha if teacher is not None else 0.0)[:, None]
-    terms = {"label": (1 - share) * weight} | ({} if teacher is None else {"teacher": share})
-    wanted = {"label": target, "teacher": teacher}
+    share = torch.where(unlabelled, 1.0, alpha if teacher is not None else 0.0)[:, None].expand_as(weight)
+    terms = {"label": (target, (1 - share) * weight)} | ({} if teacher is None else {"teacher": (teacher, share)})
+    cells = target.shape[-2] * target.shape[-1]
+    known = torch.ones_like(weight) if trained is None else trained
     return {
-        name: sum(0.5 * ((maps.float() - wanted[name]).square().mean((-2, -1)) * factor).mean() for maps in stacks)
-        for name, factor in terms.items()
+        name: sum(
+            0.5 * (ops.heatmap_mse(maps.contiguous(), wanted, weight=factor * known) / cells).mean() for maps in stacks
+        )
+        for name, (wanted, factor) in terms.items()
     }
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -47,7 +46,7 @@ class RuntimePredictor:
 class CropPredictor:
     """A session between the runtime's own crop and decode, with the flip test where it is asked for."""
 
-    def __init__(self, name: str, session: Session | CheckpointSession, *, flip: bool = False) -> None:
+    def __init__(self, name: str, session: Session, *, flip: bool = False) -> None:
         self.name = name
         self._net = PoseNet(session)
         self._flip = flip
@@ -86,46 +85,6 @@ def flip_merge_x(
     return (simcc_x + np.concatenate([reversed_x[..., bins:], last], axis=-1)) / 2, 0.0
 
 
-class CheckpointSession:
-    """A training checkpoint with the face of a `Session`: the same crop and decode run around it."""
-
-    def __init__(
-        self,
-        path: str | Path,
-        device: str = "cpu",
-        threads: int | None = None,
-        input_size: tuple[int, int] | None = None,  # W, H; None: the net's own
-    ) -> None:
-        # Late: measuring an ONNX file should not need torch.
-        import torch
-
-        from edgepose_training.export import load_for_export
-
-        if threads:
-            torch.set_num_threads(threads)
-        self.path = Path(path)
-        self._net, self.card = load_for_export(self.path)
-        if input_size is not None:
-            # The head's bins stay: smaller pictures have more bins a pixel.
-            split_ratio = self.card.split_ratio * self.card.input_size[0] / input_size[0]
-            self.card = dataclasses.replace(self.card, input_size=input_size, split_ratio=split_ratio)
-        self.device = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-        if device == "cuda" and self.device != "cuda":
-            raise EdgeposeError("CUDA was asked for, but torch finds no NVIDIA GPU: use --device cpu.")
-        self._net.to(self.device)
-        count, (bins_x, bins_y) = self.card.skeleton.num_keypoints, self.card.bins
-        width, height = self.card.input_size
-        self.input_shape = ("N", 3, height, width)
-        self.outputs = {"simcc_x": ("N", count, bins_x), "simcc_y": ("N", count, bins_y)}
-
-    def run(self, batch: np.ndarray) -> dict[str, Any]:  # [N, 3, H, W]
-        import torch
-
-        with torch.inference_mode():
-            outputs = self._net(torch.from_numpy(batch).to(self.device))
-        return {name: output.float().cpu().numpy() for name, output in zip(self.outputs, outputs, strict=True)}
-
-
 def make_predictor(
     model: str,
     *,
@@ -133,18 +92,33 @@ def make_predictor(
     device: str = "cpu",
     threads: int | None = None,
     input_size: tuple[int, int] | None = None,
-) -> RuntimePredictor | CropPredictor:
-    """The runtime itself for an ONNX file or a shipped name; its crop and decode for the rest.
+) -> Predictor:
+    """The runtime itself for an ONNX file or a shipped name; its crop, and its decode if it has one, for the rest.
 
     `input_size` (W, H) looks at a checkpoint that was trained on smaller pictures so far.
     """
     if Path(model).suffix == ".pt":
-        return CropPredictor(Path(model).stem, CheckpointSession(model, device, threads, input_size), flip=flip)
+        return _of_checkpoint(model, flip, device, threads, input_size)
     if input_size is not None:
         raise EdgeposeError(f"{model} has one input size: another is for checkpoints (.pt) in training only.")
     if flip:
         return CropPredictor(Path(model).stem, Session(model, device, threads), flip=True)
     return RuntimePredictor(model, device, threads)
+
+
+def _of_checkpoint(
+    path: str, flip: bool, device: str, threads: int | None, input_size: tuple[int, int] | None
+) -> Predictor:
+    # Late: measuring an ONNX file should not need torch.
+    import torch
+
+    from edgepose_training.checkpoint_predictors import CheckpointSession, HeatmapPredictor, answers_with_maps
+
+    if threads:
+        torch.set_num_threads(threads)
+    if answers_with_maps(path):
+        return HeatmapPredictor(path, device, input_size, flip=flip)
+    return CropPredictor(Path(path).stem, CheckpointSession(path, device, input_size), flip=flip)
 
 
 def frames(people: Sequence[Person]) -> Iterator[tuple[np.ndarray, list[Person]]]:

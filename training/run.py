@@ -22,6 +22,7 @@ from edgepose_training.distiller import build_distiller
 from edgepose_training.feed import Feed, size_at
 from edgepose_training.journal import Journal
 from edgepose_training.losses import decay
+from edgepose_training.nets import student_and_teacher
 from edgepose_training.optim import Ema, build_optimizer, lr_factor
 from edgepose_training.pace import Pace
 from edgepose_training.parallel import ALONE, Processes, synchronise_norms
@@ -85,7 +86,7 @@ class Run:
         found = torch.from_numpy((train.weights > 0).any(0)).float().to(device)
         labelled = (processes.mean(found) > 0).float().cpu()
         self.untrained = [int(i) for i in torch.nonzero(labelled == 0).flatten()]
-        student, teacher_net = self._student_and_teacher(teacher, init)
+        student, teacher_net = student_and_teacher(config, self.skeleton, teacher, init)
         self.distiller = build_distiller(config, self.skeleton, student, teacher_net, labelled).to(device)
         if processes.world > 1:
             synchronise_norms(self.distiller, device)
@@ -111,32 +112,6 @@ class Run:
     @property
     def steps_per_epoch(self) -> int:
         return self.feed.steps_per_epoch
-
-    def _student_and_teacher(self, teacher: Path | None, init: Path | None) -> tuple[nn.Module, nn.Module | None]:
-        config = self.config
-        student = checkpoint.build_net(config, self.skeleton)
-        teacher_net = self._load_teacher(teacher) if teacher else None
-        if config.stage == 2:
-            if teacher_net is None:
-                raise EdgeposeError("stage 2 distils a head from a checkpoint of the same net: give it as --teacher")
-            checkpoint.share_backbone(student, teacher_net, teacher)
-        elif init is not None:
-            left = checkpoint.initialise(student, init)
-            log.info("started from %s; left at random: %s", init, ", ".join(left) or "nothing")
-        if config.classifier_gain != 1:
-            with torch.no_grad():
-                for classifier in student.head.classifiers:
-                    classifier.weight *= config.classifier_gain
-        return student, teacher_net
-
-    def _load_teacher(self, path: Path) -> nn.Module:
-        net, config, skeleton, _ = checkpoint.load_net(path)
-        if skeleton.num_keypoints != self.skeleton.num_keypoints or self.config.input_size != config.input_size:
-            raise EdgeposeError(
-                f"{path}: the teacher has {skeleton.num_keypoints} keypoints at {config.input_size}, "
-                f"the student {self.skeleton.num_keypoints} at {self.config.input_size}"
-            )
-        return net
 
     # --- the loop
 

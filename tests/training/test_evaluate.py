@@ -4,10 +4,12 @@ from pathlib import Path
 import evaluation_fixtures as fixtures
 import numpy as np
 import pytest
+import torch
 
 import edgepose.ops
 from edgepose import EdgeposeError, Skeleton
-from edgepose_training import baselines, detections, evaluate, predictors
+from edgepose_training import baselines, checkpoint, checkpoint_predictors, detections, evaluate, predictors
+from edgepose_training.config import Config
 from edgepose_training.datasets import read_coco_wholebody
 from edgepose_training.labels import Labels, Predictions
 from edgepose_training.metrics.coco_files import part_stats
@@ -240,6 +242,44 @@ def test_a_column_of_the_picture_is_found_with_and_without_the_flip_test(flip):
     keypoints, scores = predictor(frame, np.array([[4.8, 6.4, 43.2, 57.6]], np.float32))  # × 1.25: the whole frame
     np.testing.assert_allclose(keypoints[0, :, 0], 31, atol=1e-3)
     assert ((scores >= 0) & (scores <= 1)).all()
+
+
+# --- nets of heat maps ---------------------------------------------------------------------------------------
+
+
+class Brightest(torch.nn.Module):
+    """Heat maps that follow the picture: two points, left and right, on its reddest cell of four pixels."""
+
+    def forward(self, x):
+        cells = torch.nn.functional.avg_pool2d(x[:, :1], 4)
+        return torch.cat((cells, cells), 1)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_checkpoint_of_heat_maps_is_measured_with_the_same_crop(tmp_path, monkeypatch, flip):
+    """A red square lies in the frame where cell (5, 9) of 4 px lies in the crop."""
+    pair = Skeleton.from_dict({"name": "pair", "keypoints": ["left", "right"], "swap": [[0, 1]]})
+    config = Config(backbone="hourglass", size="1x32", head="heatmap", skeleton="pair", input_size=(64, 96))
+    state = {"model": checkpoint.build_net(config, pair).state_dict(), "ema": None, "untrained": [1]}
+    checkpoint.save(tmp_path / "maps.pt", state | {"config": config.to_dict(), "skeleton": pair.to_dict()})
+    load_net = checkpoint.load_net
+    monkeypatch.setattr(checkpoint_predictors, "load_net", lambda path: (Brightest(), *load_net(path)[1:]))
+    predictor = predictors.make_predictor(str(tmp_path / "maps.pt"), flip=flip)
+    assert isinstance(predictor, checkpoint_predictors.HeatmapPredictor)
+    frame = np.zeros((96, 64, 3), np.uint8)
+    frame[36:40, 20:24, 2] = 255
+    keypoints, scores = predictor(frame, np.array([[6.4, 9.6, 57.6, 86.4]], np.float32))  # × 1.25: the whole frame
+    np.testing.assert_allclose(keypoints[0], [[21.5, 37.5]] * 2, atol=1e-3)
+    assert scores[0, 0] == 1  # normalised red is beyond 1: clipped
+    assert scores[0, 1] == 0  # untrained
+
+
+def test_a_trained_net_of_heat_maps_goes_through_the_whole_program(data, tmp_path):
+    config = Config(backbone="hourglass", size="1x32", head="heatmap", input_size=(64, 64))
+    state = {"model": checkpoint.build_net(config, WHOLEBODY).state_dict(), "ema": None}
+    checkpoint.save(tmp_path / "maps.pt", state | {"config": config.to_dict(), "skeleton": WHOLEBODY.to_dict()})
+    figures = run(tmp_path / "maps.pt", "--data", data, "--flip", "--no-intervals", "--no-baselines")["predictors"]
+    assert 0 <= figures["maps"]["parts"]["body"]["mean_oks"]["value"] < 1
 
 
 # --- baselines and summary ----------------------------------------------------------------------------------

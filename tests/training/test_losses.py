@@ -114,10 +114,10 @@ def test_fpd_mixes_label_and_teacher_on_every_stack():
     target, teacher, weight = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4), torch.tensor([[1.0, 0, 1]] * 2)
     label = sum(0.5 * (weight.numpy()[..., None, None] * np.square((m - target).numpy())).mean() for m in maps)
     distilled = sum(0.5 * np.square((m - teacher).numpy()).mean() for m in maps)
-    terms = losses.fpd_loss(maps, target, teacher, weight, alpha=0.3)
+    terms = losses.fpd_loss(OPS, maps, target, teacher, weight, alpha=0.3)
     np.testing.assert_allclose(terms["label"], 0.7 * label, rtol=1e-5)
     np.testing.assert_allclose(terms["teacher"], 0.3 * distilled, rtol=1e-5)
-    alone = losses.fpd_loss(maps, target, None, weight)
+    alone = losses.fpd_loss(OPS, maps, target, None, weight)
     assert list(alone) == ["label"]
     np.testing.assert_allclose(alone["label"], label, rtol=1e-5)
 
@@ -125,11 +125,25 @@ def test_fpd_mixes_label_and_teacher_on_every_stack():
 def test_fpd_takes_unlabelled_pictures_from_the_teacher_alone():
     maps, teacher = [torch.randn(2, 3, 4, 4)], torch.randn(2, 3, 4, 4)
     weight = torch.tensor([[1.0, 1, 1], [0, 0, 0]])
-    terms = losses.fpd_loss(maps, torch.randn(2, 3, 4, 4), teacher, weight)
+    terms = losses.fpd_loss(OPS, maps, torch.randn(2, 3, 4, 4), teacher, weight)
     squares = np.square((maps[0] - teacher).numpy()).mean((1, 2, 3))
     np.testing.assert_allclose(terms["teacher"], 0.5 * (0.5 * squares[0] + squares[1]) / 2, rtol=1e-5)
-    other = losses.fpd_loss(maps, torch.zeros(2, 3, 4, 4), teacher, torch.zeros(2, 3))
+    other = losses.fpd_loss(OPS, maps, torch.zeros(2, 3, 4, 4), teacher, torch.zeros(2, 3))
     assert float(other["label"]) == 0
+
+
+def test_fpd_leaves_out_points_that_nobody_labels():
+    """Neither labels nor teacher: what no data knows, no teacher knows either."""
+    maps, teacher = [torch.randn(2, 3, 4, 4)], torch.randn(2, 3, 4, 4)
+    trained = torch.tensor([1.0, 0, 1])
+    weight = torch.tensor([[1.0, 0, 1], [0, 0, 0]])
+    changed = [maps[0].clone()]
+    changed[0][:, 1] += 1
+    one, two = (
+        losses.fpd_loss(OPS, m, torch.zeros(2, 3, 4, 4), teacher, weight, 0.5, trained) for m in (maps, changed)
+    )
+    assert one == two
+    assert one["teacher"] < losses.fpd_loss(OPS, maps, torch.zeros(2, 3, 4, 4), teacher, weight)["teacher"]
 
 
 def test_simcc_norm_is_the_mean_of_everything():
@@ -182,6 +196,15 @@ def test_the_fused_kernels_give_the_twins_losses_and_gradients():
     visible[2, 1] = 0
     labels = [ops.simcc_encode(far, visible, **CODEC) for ops in (OPS, fused)]
     for ours, theirs in zip(*labels, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
+    maps, target, teacher = (torch.randn(N, K, 6, 5) for _ in range(3))
+    results = []
+    for ops in (OPS, fused):
+        leaf = maps.clone(memory_format=torch.channels_last).requires_grad_()  # as convolutions hand them over
+        terms = losses.fpd_loss(ops, [leaf], target, teacher, WEIGHT)
+        sum(terms.values()).backward()
+        results.append((terms["label"].detach(), terms["teacher"].detach(), leaf.grad))
+    for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
     results = []
     for ops in (OPS, fused):

@@ -8,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edgepose import EdgeposeError  # noqa: E402
+from edgepose.skeletons import Skeleton  # noqa: E402
 from edgepose_training import checkpoint  # noqa: E402
 from edgepose_training.config import Config  # noqa: E402
 from edgepose_training.data import EpochSampler  # noqa: E402
@@ -114,6 +115,40 @@ def test_stage2_trains_the_head_only_and_runs_the_backbone_once(store, small, tm
 def test_stage2_without_a_teacher_is_refused(store, small, tmp_path):
     with pytest.raises(EdgeposeError, match="stage 2"):
         Run(replace(small, stage=2), store, None, tmp_path, CPU)
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "sentence"),
+    [
+        ({"head": "heatmap", "aux_heatmap": 0.0, "classifier_gain": 1.0}, {},
+         "the teacher answers with SimCC vectors of 2 bins a pixel, the student with heat maps"),
+        ({}, {"head": "heatmap"}, "the teacher answers with heat maps, the student with SimCC"),
+        ({}, {"split_ratio": 3.0}, "the teacher answers with SimCC vectors of 3 bins a pixel"),
+        ({}, {"input_size": (96, 64)}, r"133 keypoints at \(96, 64\)"),
+        ({"stage": 2, "head": "heatmap"}, {"head": "heatmap"}, "stage 2 distils a SimCC head"),
+        ({"stage": 2}, {"size": "t"}, "stage 2 wants a checkpoint of the same net"),
+    ],
+)  # fmt: skip
+def test_a_teacher_that_cannot_teach_is_refused(store, small, tmp_path, mine, theirs, sentence):
+    other = replace(small, **theirs)
+    skeleton = Skeleton.load("coco_wholebody")
+    state = {"model": checkpoint.build_net(other, skeleton).state_dict(), "ema": None, "config": other.to_dict()}
+    checkpoint.save(tmp_path / "teacher.pt", state | {"skeleton": skeleton.to_dict()})
+    with pytest.raises(EdgeposeError, match=sentence):
+        Run(replace(small, **mine), store, None, tmp_path / "run", CPU, teacher=tmp_path / "teacher.pt")
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"head": "heatmap1d", "label_loss": "heatmap1d"}, "classifier_gain is for SimCC heads"),
+        ({"backbone": "hourglass", "size": "1x32", "head": "heatmap"}, "classifier_gain is for SimCC heads"),
+        ({"part_weights": {"tail": 2.0}}, "part_weights expected parts of coco_wholebody, got 'tail'"),
+    ],
+)
+def test_knobs_of_other_nets_are_named(store, small, tmp_path, values, sentence):
+    with pytest.raises(EdgeposeError, match=sentence):
+        Run(replace(small, **values), store, None, tmp_path, CPU)
 
 
 def test_points_that_nobody_labels_are_listed_and_get_no_loss(store, small, tmp_path):
