@@ -65,6 +65,7 @@ class HeatmapPredictor:
         net, config, self.skeleton, state = load_net(path)
         self._net = net.to(self.device)
         self._input_size = input_size or config.input_size
+        self.thresholds = np.full(self.skeleton.num_keypoints, 0.3, np.float32)
         self._untrained = list(state.get("untrained", ()))
 
     def __call__(self, frame: np.ndarray, bboxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

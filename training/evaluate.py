@@ -25,6 +25,7 @@ from edgepose_training.baselines import TinyPose, mean_parts, mean_pose
 from edgepose_training.datasets import Person, ReadReport, read_coco_wholebody
 from edgepose_training.detections import detector_stats, read_boxes, unlabelled_people
 from edgepose_training.labels import Labels, Predictions
+from edgepose_training.people import find_files
 from edgepose_training.predictors import Predictor, make_predictor, predict
 from edgepose_training.results import results_of
 from edgepose_training.summary import markdown, summarise
@@ -52,8 +53,8 @@ def evaluate(
 
 
 def _read(args: argparse.Namespace, split: str, skeleton: Skeleton, report: ReadReport) -> list[Person]:
-    path = _annotations(args, split)
-    return read_coco_wholebody(path, args.images or args.data / "images", skeleton, split=split, report=report)
+    annotations, images = _files(args, split)
+    return read_coco_wholebody(annotations, images, skeleton, split=split, report=report)
 
 
 def chosen(people: list[Person], sources: Sequence[str] | None, limit: int | None) -> list[Person]:
@@ -64,9 +65,12 @@ def chosen(people: list[Person], sources: Sequence[str] | None, limit: int | Non
     return [people[row] for row in np.random.default_rng(0).permutation(len(people))[:limit]] if limit else people
 
 
-def _annotations(args: argparse.Namespace, split: str) -> Path:
-    own = args.annotations if split == args.split else None
-    return own or args.data / "annotations" / f"{split}.json"
+def _files(args: argparse.Namespace, split: str) -> tuple[Path, Path]:
+    """Labels and picture folder of a split."""
+    if split == args.split and args.annotations:
+        return args.annotations, args.images or args.data / "images"
+    annotations, images = find_files(args.data, split)
+    return annotations, args.images or images
 
 
 def _predictor(args: argparse.Namespace, model: str) -> Predictor:
@@ -109,7 +113,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         record["predictors"], labels, first = evaluate(predictors, people, train, skeleton, intervals=intervals)
         results = results_of(labels.image_id, labels.bbox, np.ones(len(labels)), first, skeleton)
     else:
-        ignored = unlabelled_people(_annotations(args, args.split), people)
+        ignored = unlabelled_people(_files(args, args.split)[0], people)
         detections = read_boxes(Path(args.boxes))
         record["detector"], results = detector_stats(predictors[0], detections, people, skeleton, ignored)
         labels = Labels.of(people)
@@ -122,16 +126,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="model name, .onnx file or .pt checkpoint")
-    parser.add_argument("--data", type=Path, help="folder with annotations/ and images/")
+    parser.add_argument("--data", type=Path, help="folder of COCO-WholeBody, or with annotations/ and images/")
     parser.add_argument(
         "--protocol",
         choices=("crowdpose", "mpii", "lsp"),
         help="another set, measured its own way; with --annotations (JSON or .mat) and --images",
     )
     parser.add_argument("--head-boxes", type=Path, help="MPII's .mat with headboxes_src, the unit of PCKh")
-    parser.add_argument("--split", default="val", help="annotations/SPLIT.json (default: val)")
-    parser.add_argument("--annotations", type=Path, help="annotation file, where it is not annotations/SPLIT.json")
-    parser.add_argument("--images", type=Path, help="image folder, where it is not DATA/images")
+    parser.add_argument("--split", default="val", help="train, val, … (default: val)")
+    parser.add_argument("--annotations", type=Path, help="annotation file, where DATA does not tell")
+    parser.add_argument("--images", type=Path, help="image folder, where DATA does not tell")
     parser.add_argument("--source", action="append", help="people of this source only (may be repeated)")
     parser.add_argument("--boxes", default="gt", help="gt, or a COCO detection file (JSON): AP only")
     parser.add_argument("--flip", action="store_true", help="average with the mirrored picture")

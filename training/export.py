@@ -31,6 +31,7 @@ from edgepose_training.checkpoint import load_net
 from edgepose_training.config import Config
 from edgepose_training.data import MEAN, STD
 from edgepose_training.datasets import Person, read_coco_wholebody
+from edgepose_training.people import find_files
 
 log = logging.getLogger("export")
 
@@ -196,7 +197,7 @@ def read_entries(path: Path) -> dict[str, Any]:
 
 def _training_people(checkpoint: Path, data: Path) -> list[Person]:
     skeleton = load_for_export(checkpoint)[1].skeleton
-    return read_coco_wholebody(data / "annotations" / "train.json", data / "images", skeleton)
+    return read_coco_wholebody(*find_files(data, "train"), skeleton)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -210,7 +211,9 @@ def main(argv: list[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument("--half-weights", action="store_true", help="store weights as float16 (compute stays float32)")
     parser.add_argument("--int8", action="store_true", help="quantise the convolutions, calibrated on people of --data")
-    parser.add_argument("--data", type=Path, help="folder with annotations/train.json and images/, for --int8")
+    parser.add_argument(
+        "--data", type=Path, help="folder of COCO-WholeBody, or with annotations/ and images/, for --int8"
+    )
     parser.add_argument("--with-decode", action="store_true", help="end in keypoints and scores, for other runtimes")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -1,5 +1,8 @@
 """Pack labelled pictures into crop shards: `python training/pack.py --data DATA --split train -o runs/shards/train`.
 
+DATA is a folder of COCO-WholeBody or COCO as they are published, or has `annotations/SPLIT.json` and `images/`. Other
+data sets, and files of other names, need `--annotations` and `--images`.
+
 One window a person: the padded box with enough context for scaling and rotation, at most `--max-side` pixels tall
 in the box's own height, so that nothing is stored that the network's input cannot show.
 """
@@ -12,13 +15,15 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
-from edgepose_training.datasets import Person, read_coco_wholebody
+from edgepose_training.datasets import Person
+from edgepose_training.people import DATASETS, find_files, read_people
 from edgepose_training.shards import Crop, ShardWriter
 
 log = logging.getLogger("pack")
@@ -27,14 +32,16 @@ PADDING = 1.25  # of the box, as at inference
 ASPECT = 3 / 4  # W/H of the network's input
 
 
-def crop_person(image: np.ndarray, person: Person, *, context: float = 1.6, max_side: int = 288) -> Crop:
+def crop_person(
+    image: np.ndarray, person: Person, *, context: float = 1.6, max_side: int = 288, aspect: float = ASPECT
+) -> Crop:
     """The window of `image` [H, W, 3] around a person: the padded box × `context`, clipped to the picture.
 
     `max_side`: the padded box is at most this tall (pixels); larger people are scaled down.
     """
     x1, y1, x2, y2 = person.bbox
-    height = max(y2 - y1, (x2 - x1) / ASPECT) * PADDING
-    half = np.array([height * ASPECT, height]) * context / 2
+    height = max(y2 - y1, (x2 - x1) / aspect) * PADDING
+    half = np.array([height * aspect, height]) * context / 2
     center = np.array([x1 + x2, y1 + y2]) / 2
     size = np.array(image.shape[1::-1])
     lo = np.clip(np.floor(center - half), 0, size - 1).astype(int)
@@ -60,13 +67,13 @@ def crop_person(image: np.ndarray, person: Person, *, context: float = 1.6, max_
     )
 
 
-def _crops_of_picture(task: tuple[list[Person], float, int]) -> list[Crop]:
-    people, context, max_side = task
+def _crops_of_picture(task: tuple[list[Person], dict[str, Any]]) -> list[Crop]:
+    people, window = task
     image = cv2.imread(str(people[0].image), cv2.IMREAD_COLOR)
     if image is None:
         log.warning("%s: not a readable image, %d people skipped", people[0].image.name, len(people))
         return []
-    return [crop_person(image, person, context=context, max_side=max_side) for person in people]
+    return [crop_person(image, person, **window) for person in people]
 
 
 def pack(
@@ -75,12 +82,14 @@ def pack(
     *,
     context: float = 1.6,
     max_side: int = 288,
+    aspect: float = ASPECT,
     workers: int = 2,
     seed: int = 0,
 ) -> int:
     """Crop and write all people, pictures in random order (a shard is then a fair sample). Returns their number."""
     ordered = sorted(people, key=lambda person: str(person.image))
-    tasks = [(list(group), context, max_side) for _, group in groupby(ordered, key=lambda person: person.image)]
+    window = {"context": context, "max_side": max_side, "aspect": aspect}
+    tasks = [(list(group), window) for _, group in groupby(ordered, key=lambda person: person.image)]
     np.random.default_rng(seed).shuffle(tasks)  # type: ignore[arg-type]
     count = 0
     with ProcessPoolExecutor(workers) as pool:
@@ -91,17 +100,31 @@ def pack(
     return count
 
 
+def _files(args: argparse.Namespace) -> tuple[Path, Path]:
+    """Labels and picture folder."""
+    if args.annotations and args.images:
+        return args.annotations, args.images
+    if args.data is None:
+        raise EdgeposeError("give the folder of the data set as --data, or its files as --annotations and --images")
+    if args.annotations:
+        return args.annotations, args.data / "images"
+    annotations, images = find_files(args.data, args.split)
+    return annotations, args.images or images
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with annotations/ and images/")
-    parser.add_argument("--split", default="train", help="annotations/SPLIT.json (default: train)")
-    parser.add_argument("--annotations", type=Path, help="annotation file, where it is not annotations/SPLIT.json")
-    parser.add_argument("--images", type=Path, help="image folder, where it is not DATA/images")
-    parser.add_argument("--skeleton", default="coco_wholebody", help="skeleton name or TOML file")
+    parser.add_argument("--data", type=Path, help="folder of COCO-WholeBody, or with annotations/ and images/")
+    parser.add_argument("--split", default="train", help="train, val, … (default: train)")
+    parser.add_argument("--dataset", choices=DATASETS, default="coco", help="what wrote the labels (default: coco)")
+    parser.add_argument("--annotations", type=Path, help="labels, where DATA does not tell: a JSON or .mat file")
+    parser.add_argument("--images", type=Path, help="image folder, where DATA does not tell")
+    parser.add_argument("--skeleton", help="skeleton name or TOML file (default: the data set's)")
     parser.add_argument("--licence", help="keep people of this licence class only, e.g. permissive")
     parser.add_argument("--keep-unlabelled", action="store_true", help="people without any label as well, for FPD")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the shards")
     parser.add_argument("--context", type=float, default=1.6, help="window around a person, in padded boxes")
+    parser.add_argument("--aspect", type=float, default=ASPECT, help="W/H of the network's input (default: 0.75)")
     parser.add_argument("--max-side", type=int, help="largest height of a padded box in a crop, px (default: 288)")
     parser.add_argument("--part-mib", type=int, help="largest size of a shard, MiB (default: 256)")
     parser.add_argument("--format", choices=("webp", "jpg"), default="webp")
@@ -115,13 +138,10 @@ def main(argv: list[str] | None = None) -> int:
             setattr(args, name, compact if args.compact else usual)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        people = read_coco_wholebody(
-            args.annotations or args.data / "annotations" / f"{args.split}.json",
-            args.images or args.data / "images",
-            Skeleton.load(args.skeleton),
-            split=args.split,
-            keep_unlabelled=args.keep_unlabelled,
-        )
+        people = read_people(
+            args.dataset, *_files(args), Skeleton.load(args.skeleton or DATASETS[args.dataset]),
+            split=args.split, keep_unlabelled=args.keep_unlabelled,
+        )  # fmt: skip
         if args.licence:
             people = [person for person in people if person.licence == args.licence]
         with ShardWriter(
@@ -131,7 +151,8 @@ def main(argv: list[str] | None = None) -> int:
             quality=args.quality,
             compress=args.compact,
         ) as writer:
-            count = pack(people, writer, context=args.context, max_side=args.max_side, workers=args.workers)
+            window = {"context": args.context, "max_side": args.max_side, "aspect": args.aspect}
+            count = pack(people, writer, workers=args.workers, **window)
     except EdgeposeError as error:
         print(error, file=sys.stderr)
         return 2

@@ -47,11 +47,18 @@ HALPE_POINTS = {
 
 
 def read_crowdpose(
-    annotations: str | Path, images_root: str | Path, *, split: str | None = None, report: ReadReport | None = None
+    annotations: str | Path,
+    images_root: str | Path,
+    *,
+    split: str | None = None,
+    keep_unlabelled: bool = False,
+    report: ReadReport | None = None,
 ) -> list[Person]:
     """CrowdPose in its 14 points. It has no masks: areas are 0.53 × the box."""
-    skeleton = Skeleton.load("crowdpose14")
-    return read_coco_wholebody(annotations, images_root, skeleton, split=split, report=report)
+    return read_coco_wholebody(
+        annotations, images_root, Skeleton.load("crowdpose14"), split=split, keep_unlabelled=keep_unlabelled,
+        report=report,
+    )  # fmt: skip
 
 
 def read_crowding(annotations: str | Path) -> dict[int, float]:
@@ -69,6 +76,7 @@ def read_halpe(
     skeleton: Skeleton,
     *,
     split: str | None = None,
+    keep_unlabelled: bool = False,
     report: ReadReport | None = None,
 ) -> list[Person]:
     """Halpe-FullBody's 136 points as halpe136, halpe26, coco_wholebody or coco17.
@@ -83,7 +91,9 @@ def read_halpe(
         points = numbers(entry.get("keypoints"), (136, 3), "keypoints")[chosen]
         return _labelled(points[:, :2], points[:, 2] > 0)
 
-    return read_coco_layout(Path(annotations), Path(images_root), labels_of, split=split, report=report)
+    return read_coco_layout(
+        Path(annotations), Path(images_root), labels_of, split=split, keep_unlabelled=keep_unlabelled, report=report
+    )
 
 
 def read_mpii(
@@ -92,13 +102,14 @@ def read_mpii(
     *,
     split: str | None = None,
     head_boxes: str | Path | None = None,
+    keep_unlabelled: bool = False,
     report: ReadReport | None = None,
 ) -> list[Person]:
     """MPII from the widely used JSON lists (`image`, `center`, `scale`, `joints`, `joints_vis`; 16 points).
 
     `head_boxes`: the `.mat` that goes with the validation list (`headboxes_src` [2, 2, N]), in the list's
     order; it gives `part_boxes["head"]`, the unit of PCKh. Boxes are not clipped: their centre fixes the
-    crop.
+    crop. `keep_unlabelled`: people without a labelled joint too, as in the test list, which has no joints at all.
     """
     path, root = Path(annotations), Path(images_root)
     report = ReadReport() if report is None else report
@@ -109,7 +120,9 @@ def read_mpii(
     people = []
     for number, (entry, head) in enumerate(zip(entries, heads, strict=True)):
         try:
-            image, bbox, labels = _mpii_entry(entry, root)
+            image, bbox, labels = _mpii_entry(entry, root, keep_unlabelled)
+            if not (keep_unlabelled or labels[1].any()):
+                raise SkipEntry("no labelled point")
             people.append(_person(image, number, "mpii", split or path.stem, bbox, labels, head))
         except SkipEntry as why:
             report.skip(str(why), f"entry {number}")
@@ -159,7 +172,9 @@ def image_size(path: Path) -> tuple[int, int]:
     raise SkipEntry("image file is no JPEG or PNG")
 
 
-def _mpii_entry(entry: Any, root: Path) -> tuple[Path, np.ndarray, PointLabels]:
+def _mpii_entry(entry: Any, root: Path, may_lack_joints: bool) -> tuple[Path, np.ndarray, PointLabels]:
+    if may_lack_joints and isinstance(entry, dict) and "joints" not in entry:
+        entry = entry | {"joints": [[0, 0]] * 16, "joints_vis": [0] * 16}
     try:
         image, scale = root / entry["image"], float(entry["scale"])
         centre, joints, known = entry["center"], entry["joints"], entry["joints_vis"]
@@ -226,8 +241,6 @@ def _person(
 ) -> Person:
     size = image_size(image)
     keypoints, visible, weights = labels
-    if not visible.any():
-        raise SkipEntry("no labelled point")
     sides = bbox[2:] - bbox[:2]
     if not (sides > 0).all():
         raise SkipEntry("zero area")

@@ -125,6 +125,8 @@ class Run:
                 self.validate()
             if last or self.config.save_minutes == 0:
                 self.save()
+        if self.valid_feed is None and self.processes.leads:
+            checkpoint.save(self.out / "best.pt", self.state())  # nothing to choose by: the last is the best
 
     def fit_epoch(self) -> None:
         cfg = self.config

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from edgepose import EdgeposeError, Skeleton
-from edgepose_training import readers
+from edgepose_training import pack, people, readers
 from edgepose_training.datasets import TRUTH, UNLABELLED, ReadReport, SkipEntry
 from edgepose_training.metrics.pck import mpii_head_length
+from edgepose_training.shards import read_shard
 
 HALPE = Skeleton.load("halpe136")
 
@@ -138,9 +139,18 @@ def test_mpii_head_boxes_come_from_the_mat_in_the_lists_order(tmp_path):
 def test_unusable_mpii_entries_are_counted(tmp_path, entry, reason):
     (tmp_path / "text.jpg").write_text("no picture")
     report = ReadReport()
-    people = readers.read_mpii(mpii_file(tmp_path, [mpii_entry(), entry]), tmp_path, report=report)
-    assert len(people) == 1
+    assert len(readers.read_mpii(mpii_file(tmp_path, [mpii_entry(), entry]), tmp_path, report=report)) == 1
     assert dict(report.skipped) == {reason: 1}
+
+
+def test_mpii_people_without_joints_can_be_kept(tmp_path):
+    """FPD learns from them what its teacher sees. MPII's test list has no joints at all."""
+    bare = {key: mpii_entry()[key] for key in ("image", "center", "scale")}
+    path = mpii_file(tmp_path, [mpii_entry(), mpii_entry(joints_vis=[0] * 16), bare])
+    assert len(readers.read_mpii(path, tmp_path)) == 1
+    kept = readers.read_mpii(path, tmp_path, keep_unlabelled=True)
+    assert [int(person.visible.any()) for person in kept] == [1, 0, 0]
+    np.testing.assert_array_equal(kept[2].bbox, kept[0].bbox)
 
 
 def test_people_of_one_picture_share_its_number(tmp_path):
@@ -208,6 +218,45 @@ def test_a_broken_mat_is_refused(tmp_path):
     (tmp_path / "joints.mat").write_bytes(b"nothing of the kind" * 20)
     with pytest.raises(EdgeposeError, match="not a readable MATLAB file"):
         readers.read_lspet(tmp_path / "joints.mat", tmp_path)
+
+
+# --- any of them by name ------------------------------------------------------------------------------------
+
+
+def test_every_data_set_is_packed_by_its_name(tmp_path, monkeypatch):
+    """The reader that the name asks for, and its points, all the way into a shard."""
+    monkeypatch.setattr(readers, "LSP_TRAINING", 1)
+    for name, number in (("im0001.jpg", 1), ("im0002.jpg", 2), ("im00001.jpg", 1)):
+        picture(tmp_path / name, 64, 48 + number)
+    lsp = np.zeros((3, 14, 2))
+    lsp[0], lsp[1] = np.arange(14)[:, None] + [11, 21], 20 + np.arange(14)[:, None] % 5
+    (tmp_path / "lsp").mkdir()
+    (tmp_path / "lspet").mkdir()
+    entry = {"id": 1, "image_id": 5, "bbox": [2, 3, 20, 30]}
+    crowd = coco_file(tmp_path, [entry | {"keypoints": triples(14)}], crowdIndex=0.5).rename(tmp_path / "crowd.json")
+    files = {
+        "coco": (coco_file(tmp_path / "coco", [entry | {"keypoints": triples(17)}]), tmp_path / "coco", 133),
+        "crowdpose": (crowd, tmp_path, 14),
+        "halpe": (halpe_file(tmp_path / "halpe", triples(136)), tmp_path / "halpe", 136),
+        "mpii": (mpii_file(tmp_path, [mpii_entry()]), tmp_path, 16),
+        "lsp": (leeds_file(tmp_path / "lsp", lsp), tmp_path, 14),
+        "lspet": (leeds_file(tmp_path / "lspet", np.ones((14, 3, 1)) * np.arange(1, 15)[:, None, None]), tmp_path, 14),
+    }
+    assert set(files) == set(people.DATASETS)
+    for name, (labels, images, points) in files.items():
+        out = tmp_path / "shards" / name
+        words = ["--dataset", name, "--annotations", labels, "--images", images, "-o", out, "--workers", 1]
+        assert pack.main([str(word) for word in words]) == 0
+        (crop,) = read_shard(out / "crops-00000.tar")
+        assert len(crop.keypoints) == points, name
+
+
+def test_points_that_a_data_set_does_not_have_are_refused(tmp_path, capsys):
+    words = ["--dataset", "mpii", "--annotations", "x", "--images", "y", "--skeleton", "coco17", "-o", tmp_path / "z"]
+    assert pack.main([str(word) for word in words]) == 2
+    assert capsys.readouterr().err == "mpii has the points of mpii16, not of coco17\n"
+    assert pack.main(["--dataset", "mpii", "-o", str(tmp_path / "z")]) == 2
+    assert "give the folder of the data set as --data" in capsys.readouterr().err
 
 
 # --- picture sizes ------------------------------------------------------------------------------------------
