@@ -17,7 +17,7 @@ from torch import nn
 from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
 from edgepose_training.config import Config
-from edgepose_training.foreign import read_weights
+from edgepose_training.foreign import read, read_weights
 from edgepose_training.models import build_pose_net
 
 
@@ -66,16 +66,11 @@ def share_backbone(student: nn.Module, teacher: nn.Module, path: Path | None) ->
 
 
 def load(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint with `weights_only`. Raises EdgeposeError for a missing or foreign file."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise EdgeposeError(f"{path}: cannot read the checkpoint ({error.strerror or error})") from error
-    except Exception as error:  # torch names neither the file nor what it expected, in many types
-        reason = str(error).splitlines()[0]
-        raise EdgeposeError(f"{path}: not a checkpoint of this project ({reason})") from error
-    if not isinstance(state, dict) or not {"model", "config"} <= set(state):
-        raise EdgeposeError(f"{path}: not a checkpoint of this project (no 'model' and 'config' inside)")
+    """Read a checkpoint, running no code in it. Raises EdgeposeError for a missing or foreign file."""
+    state = read(path)
+    if not {"model", "config"} <= set(state):
+        theirs = "convert a file of mmpose with training/convert.py" if "state_dict" in state else "it has no config"
+        raise EdgeposeError(f"{path}: not a checkpoint of this project ({theirs})")
     return state
 
 

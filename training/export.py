@@ -41,6 +41,7 @@ BATCHES = (1, 3)
 # stored as float16 by their rounding, 2⁻¹¹ each.
 TOLERANCE = 1e-4
 HALF_TOLERANCE = 2e-2
+HELD_OUT = 500  # validation people on whom int8 is measured beside float32
 
 
 def load_for_export(path: str | Path) -> tuple[nn.Module, ModelCard]:
@@ -149,12 +150,14 @@ def export(
     entries: dict[str, Any] | None = None,
     half_weights: bool = False,
     int8_people: Sequence[Person] | None = None,
+    held_out: Sequence[Person] = (),
     with_decode: bool = False,
 ) -> tuple[onnx.ModelProto, ModelCard, float]:
     """A checked ONNX model with its card, and how far it is from torch. Raises EdgeposeError if too far.
 
-    With `int8_people` the checked float32 model is quantised on their crops. How far int8 may be from it is
-    no matter of logits but of accuracy: measure both files with evaluate.py.
+    With `int8_people` the checked float32 model is quantised on their crops. How far int8 may be from it is no matter
+    of logits but of accuracy: both are measured on the people `held_out`, and the card has the figures as
+    `accuracy["int8"]`.
     """
     net, card = load_for_export(checkpoint)
     card = with_entries(card, entries or {})
@@ -164,9 +167,12 @@ def export(
         onnx_graph.store_half(model)
         difference = check_parity(net, model, card, HALF_TOLERANCE)
     if int8_people is not None:
-        from edgepose_training.quantise import calibration_crops, quantise
+        from edgepose_training.quantise import accuracy, calibration_crops, quantise
 
-        model = quantise(model, list(calibration_crops(int8_people, card)))
+        full, model = model, quantise(model, list(calibration_crops(int8_people, card)))
+        if held_out:
+            measured = accuracy({"int8": model, "float32": full}, card, held_out)
+            card = dataclasses.replace(card, accuracy=card.accuracy | {"int8": measured})
         difference = check_parity(net, model, card, np.inf)
     if with_decode:
         onnx_graph.append_decode(model, card)
@@ -195,9 +201,23 @@ def read_entries(path: Path) -> dict[str, Any]:
     return entries
 
 
-def _training_people(checkpoint: Path, data: Path) -> list[Person]:
+def _int8_people(checkpoint: Path, data: Path) -> tuple[list[Person], list[Person]]:
+    """People to calibrate on, and a sample of the validation people to measure on; none where there are none."""
     skeleton = load_for_export(checkpoint)[1].skeleton
-    return read_coco_wholebody(*find_files(data, "train"), skeleton)
+    training = read_coco_wholebody(*find_files(data, "train"), skeleton)
+    try:
+        valid = read_coco_wholebody(*find_files(data, "val"), skeleton)
+    except EdgeposeError as error:
+        log.warning("accuracy of int8 is not measured: %s", error)
+        return training, []
+    return training, [valid[i] for i in np.random.default_rng(0).permutation(len(valid))[:HELD_OUT]]
+
+
+def _beside(measured: dict[str, Any]) -> str:
+    """int8's accuracy beside float32's, a line a part."""
+    lines = [f"mean OKS on {measured['people']} people of val, their own boxes: int8 / float32"]
+    parts = ((part, row) for part, row in measured.items() if part != "people")
+    return "\n".join(lines + [f"  {part}: {row['int8']:.3f} / {row['float32']:.3f}" for part, row in parts])
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -223,11 +243,13 @@ def main(argv: list[str] | None = None) -> int:
         entries = {"name": args.name or args.output.stem}
         for path in args.card:
             entries |= read_entries(path)
+        people, held_out = _int8_people(args.checkpoint, args.data) if args.int8 else (None, [])
         model, card, difference = export(
             args.checkpoint,
             entries=entries,
             half_weights=args.half_weights,
-            int8_people=_training_people(args.checkpoint, args.data) if args.int8 else None,
+            int8_people=people,
+            held_out=held_out,
             with_decode=args.with_decode,
         )
         write(model, args.output)
@@ -236,6 +258,8 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     size = args.output.stat().st_size / 2**20
     print(f"{args.output}: {card.name}, {size:.1f} MiB, {difference:.1g} of the largest logit from torch")
+    if held_out:
+        print(_beside(card.accuracy["int8"]))
     return 0
 
 

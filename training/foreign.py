@@ -58,16 +58,12 @@ def read(path: str | Path) -> dict[str, Any]:
         if asked := re.search(r"GLOBAL (\S+)|whose module (\S+) is blocked", str(error)):
             name = asked[1] or asked[2]
             raise EdgeposeError(f"{path}: refused, it asks to run {name}, which no weights need") from error
-        raise EdgeposeError(f"{path}: not a checkpoint ({_first_line(error)})") from error
-    except Exception as error:  # torch names neither the file nor what it expected, in many types
-        raise EdgeposeError(f"{path}: not a checkpoint ({_first_line(error)})") from error
+        raise EdgeposeError(f"{path}: not a checkpoint (torch did not write it, or it is damaged)") from error
+    except Exception as error:  # torch names neither the file nor what it expected, in many types and many words
+        raise EdgeposeError(f"{path}: not a checkpoint (torch did not write it, or it is damaged)") from error
     if not isinstance(content, dict):
         raise EdgeposeError(f"{path}: not a checkpoint (it holds no dictionary)")
     return content
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Int8 by static quantisation: QDQ nodes around the convolutions, ranges from crops of training people.
+"""What `export.py --int8` stands on: QDQ nodes around the convolutions, ranges from crops of training people.
 
 onnxruntime's own quantiser was chosen: its QDQ files run on onnxruntime, TensorRT and OpenVINO alike.
 """
@@ -8,17 +8,21 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 
 from edgepose import EdgeposeError, ModelCard, ops
 from edgepose.transforms import bbox_to_center_scale, crop_affine
+from edgepose_training import onnx_graph
 from edgepose_training.datasets import Person
-from edgepose_training.predictors import frames
+from edgepose_training.labels import Labels
+from edgepose_training.predictors import RuntimePredictor, frames, predict
+from edgepose_training.summary import part_oks, part_slices
 
 
 def calibration_crops(
@@ -62,6 +66,24 @@ def quantise(model: onnx.ModelProto, crops: Sequence[np.ndarray], ops: Sequence[
             calibrate_method=CalibrationMethod.MinMax,
         )
         return onnx.load(target)
+
+
+def accuracy(models: Mapping[str, onnx.ModelProto], card: ModelCard, people: Sequence[Person]) -> dict[str, Any]:
+    """Mean OKS of each model, run by the app's own runtime on the people's own boxes: {"body": {name: …}, …}."""
+    with tempfile.TemporaryDirectory() as folder:
+        predictors = []
+        for name, model in models.items():
+            onnx_graph.write_card(model, card)
+            onnx.save(model, Path(folder, f"{name}.onnx"))
+            predictors.append(RuntimePredictor(Path(folder, f"{name}.onnx")))
+        kept, predictions = predict(people, predictors)
+    labels, skeleton = Labels.of(kept), predictors[0].skeleton
+    figures: dict[str, Any] = {"people": len(kept)}
+    for part, points in part_slices(skeleton).items():
+        similarities = {one.name: part_oks(labels, one, skeleton, points, labels.visible) for one in predictions}
+        if np.isfinite(next(iter(similarities.values()))).any():
+            figures[part] = {name: round(float(np.nanmean(values)), 4) for name, values in similarities.items()}
+    return figures
 
 
 class _Reader:

@@ -226,7 +226,7 @@ def test_no_code_of_a_file_runs(tmp_path, door, zipped, capsys):
             with pytest.raises(EdgeposeError, match="refused"):
                 checkpoint.initialise(build_pose_net("n", 5, (64, 64)), file)
         case "project":
-            with pytest.raises(EdgeposeError, match="not a checkpoint of this project"):
+            with pytest.raises(EdgeposeError, match="refused, it asks to run"):
                 checkpoint.load(file)
     assert not marker.exists()
 
@@ -274,6 +274,8 @@ def test_every_stand_in_is_inert(tmp_path):
     [
         (b"", "not a checkpoint"),
         (b"<!DOCTYPE html><html>", "not a checkpoint"),
+        (b"\x00\x00\x00\x20ftypisom" + bytes(range(256)) * 40, "not a checkpoint"),  # a video
+        (b"PK\x03\x04" + bytes(200), "not a checkpoint"),  # half a zip
         (None, "cannot read the checkpoint"),
     ],
 )
@@ -282,7 +284,16 @@ def test_what_is_no_checkpoint_is_one_sentence(tmp_path, content, message, capsy
     if content is not None:
         file.write_bytes(content)
     assert convert.main([str(file), "-o", str(tmp_path / "net.pt")]) == 2
-    assert message in capsys.readouterr().err
+    complaint = capsys.readouterr().err.strip()
+    assert message in complaint
+    assert "\n" not in complaint
+    assert len(complaint) < len(str(file)) + 80  # torch's own words are a page
+
+
+def test_a_file_of_mmpose_is_told_what_to_do_with_it(tmp_path):
+    torch.save({"state_dict": mmpose_weights("rtmpose-l-17")}, tmp_path / "net.pth")
+    with pytest.raises(EdgeposeError, match=r"convert a file of mmpose with training/convert\.py"):
+        checkpoint.load(tmp_path / "net.pth")
 
 
 def test_nets_that_are_not_rtmpose_are_named(tmp_path):

@@ -10,7 +10,7 @@ from onnx import TensorProto, numpy_helper
 
 from edgepose import EdgeposeError, ModelCard, Skeleton, TopdownEstimator
 from edgepose.ops import simcc_decode
-from edgepose_training import checkpoint, export, onnx_graph, quantise
+from edgepose_training import checkpoint, evaluate, export, onnx_graph, quantise
 from edgepose_training.config import Config
 from edgepose_training.datasets import read_coco_wholebody
 from edgepose_training.models import build_pose_net
@@ -290,12 +290,27 @@ def test_int8_keeps_the_logits_close_in_a_quarter_of_the_size(trained, exported,
     assert np.corrcoef(expected.ravel(), found.ravel())[0, 1] > 0.98
 
 
-def test_int8_by_the_command_line(trained, tmp_path, capsys):
+def test_int8_by_the_command_line(trained, tmp_path, capsys, caplog):
     data = fixtures.dataset(tmp_path / "data", split="train", skeleton=BODY)
     output = tmp_path / "int8.onnx"
     assert export.main([str(trained), "-o", str(output), "--int8"]) == 2
     assert "--int8 needs --data" in capsys.readouterr().err
-    assert export.main([str(trained), "-o", str(output), "--int8", "--data", str(data)]) == 0
+    words = [str(trained), "-o", str(output), "--int8", "--data", str(data)]
+    assert export.main(words) == 0
+    assert "not measured" in caplog.text  # no val people
+    assert "int8 / float32" not in capsys.readouterr().out
+    fixtures.dataset(data, skeleton=BODY)
+    assert export.main(words) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("  body: "))
+    measured = TopdownEstimator(output, "cpu").card.accuracy["int8"]
+    assert measured["people"] == 4
+    assert line == f"  body: {measured['body']['int8']:.3f} / {measured['body']['float32']:.3f}"
+    full = tmp_path / "float32.onnx"
+    assert export.main([str(trained), "-o", str(full)]) == 0
+    people = read_coco_wholebody(data / "annotations/val.json", data / "images", BODY)
+    figures, _, _ = evaluate.evaluate([make_predictor(str(full))], people, None, BODY, intervals=False)
+    expected = figures["float32"]["parts"]["body"]["mean_oks"]["value"]
+    assert measured["body"]["float32"] == pytest.approx(expected, abs=1e-4)
     frame = np.zeros((100, 100, 3), np.uint8)
     poses = TopdownEstimator(output, "cpu")(frame, [[0, 0, 90, 90]])
     assert poses.keypoints.shape == (1, 17, 2)
