@@ -8,18 +8,14 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgepose import EdgeposeError
 
 if TYPE_CHECKING:
-    from edgepose import TopdownEstimator
-
-    from .overlay import Cast
+    from .setup import Setup
     from .sinks import Sink
-    from .source import Source
 
 log = logging.getLogger(__name__)
 
@@ -121,17 +117,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-@dataclass(frozen=True)
-class Setup:
-    """What both faces of the app start from."""
-
-    args: argparse.Namespace
-    spec: int | str  # what `source` was opened from
-    source: Source
-    estimator: TopdownEstimator
-    cast: Cast
-
-
 def _run(args: argparse.Namespace) -> int:
     headless = args.headless or _no_window()
     if headless and args.screenshot:
@@ -164,7 +149,8 @@ def _set_up(args: argparse.Namespace) -> Setup:
     from edgepose import TopdownEstimator
 
     from .overlay import Cast
-    from .source import open_source
+    from .setup import Setup
+    from .sources import open_source
 
     spec = _choose(args)
     source = open_source(spec, sequence=args.sequence)
@@ -254,7 +240,8 @@ def _sinks(setup: Setup, save: str | None) -> list[Sink]:
 
 def _spare_the_source(setup: Setup, save: str | None) -> None:
     """No output may replace what it was made from, nor another output."""
-    from .source import PICTURE_SUFFIXES, local_path
+    from .source import PICTURE_SUFFIXES
+    from .sources import local_path
 
     path = local_path(setup.spec)
     taken = set() if path is None else {path.resolve()}

@@ -6,15 +6,12 @@ import logging
 import signal
 import sys
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from PyQt6.QtWidgets import QApplication
 
+from .setup import Setup
 from .sinks import Sink
 from .window import Window
-
-if TYPE_CHECKING:
-    from .cli import Setup
 
 log = logging.getLogger(__name__)
 

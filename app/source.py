@@ -1,17 +1,13 @@
-"""Where pictures come from: the Frame, the interface of all sources, the choice by what the user typed."""
+"""Where pictures come from: the Frame, and the interface of all sources."""
 
 from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
-
-from edgepose import EdgeposeError
 
 VIDEO_SUFFIXES = frozenset(
     [".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".ogv", ".3gp"]
@@ -63,40 +59,3 @@ class Source(ABC):
 
     def close(self) -> None:  # noqa: B027 - most sources hold nothing
         """Release the device or file. Called by the thread that reads."""
-
-
-def local_path(spec: int | str) -> Path | None:
-    """The file or folder that `spec` names; None for cameras, addresses, the demo, and nothing at all."""
-    if isinstance(spec, int) or spec == "demo" or not spec.strip():
-        return None
-    if "://" in spec and not spec.startswith("file://"):
-        return None
-    return Path(spec.removeprefix("file://")).expanduser()
-
-
-def open_source(spec: int | str, *, sequence: bool = False) -> Source:
-    """Open a camera number, `demo`, a URL, a folder, a picture or a video.
-
-    EdgeposeError in one sentence when it is not there or cannot be read.
-    """
-    from .camera import LiveCapture
-    from .demo import Demo
-    from .folder import Folder
-    from .video import VideoFile
-
-    if isinstance(spec, int):
-        return LiveCapture(spec)
-    if spec == "demo":
-        return Demo()
-    if "://" in spec and not spec.startswith("file://"):
-        suffix = Path(urlsplit(spec).path).suffix.lower()
-        return VideoFile(spec) if suffix in VIDEO_SUFFIXES else LiveCapture(spec)
-    path = local_path(spec)
-    if path is None:
-        raise EdgeposeError("the source is empty: name a file, a folder, an address or demo")
-    if not path.exists():
-        hint = f"; did you mean --camera {spec}?" if spec.isdigit() else "; check the spelling"
-        raise EdgeposeError(f"{path}: there is no such file or folder{hint}")
-    if path.is_dir() or path.suffix.lower() in PICTURE_SUFFIXES:
-        return Folder(path, sequence=sequence)
-    return VideoFile(path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PyQt6.QtCore import QSize, Qt, QTimer
 from PyQt6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent, QKeySequence, QShortcut
@@ -22,15 +21,14 @@ from .controls import Controls, ask
 from .engine import THE_END, Engine
 from .keeper import Keeper
 from .overlay import Look
+from .setup import Setup
 from .sinks import Recorder, Sink
-from .source import Source, open_source
+from .source import Source
+from .sources import open_source
 from .status import facts, trouble
 from .style import SHEET
 from .timing import Rate
 from .view import VideoView
-
-if TYPE_CHECKING:
-    from .cli import Setup
 
 log = logging.getLogger(__name__)
 

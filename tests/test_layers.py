@@ -32,7 +32,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "detectors": (NETS, {"numpy", "cv2"}),
     "torch": ({"_C", "ops", "torch"}, {"numpy", "torch"}),
 }
-QT_MODULES = {"bridge", "controls", "style", "view", "window"}
+QT_MODULES = {"bridge", "controls", "launch", "style", "view", "window"}
 APP_PARTIES = {"numpy", "cv2", "matplotlib", "edgepose", "edgepose_app"}
 TRAINING_NEVER = {"PyQt6", "edgepose_app", "app"}
 

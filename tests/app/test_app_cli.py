@@ -74,7 +74,7 @@ def test_a_video_headless(tmp_path: Path, constant_model: Path):
     saved.release()
     assert "12 frames" in run.stdout
     assert "p95" in run.stdout
-    assert run.stderr == ""
+    assert "edgepose-app:" not in run.stderr  # progress, on a slow machine, but no complaint
 
 
 def test_a_folder_headless(tmp_path: Path, constant_model: Path):

@@ -14,7 +14,7 @@ from edgepose import EdgeposeError
 from edgepose_app import camera
 from edgepose_app.camera import FreezeWatch, LiveCapture, list_cameras
 from edgepose_app.engine import Engine
-from edgepose_app.source import open_source
+from edgepose_app.sources import open_source
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:

@@ -18,7 +18,8 @@ from doubles import FakeEstimator, decode_number, write_video
 
 from edgepose_app import cli, display
 from edgepose_app.overlay import Cast, Look
-from edgepose_app.source import open_source
+from edgepose_app.setup import Setup
+from edgepose_app.sources import open_source
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def setup_for(spec: str, *options: str, estimator: FakeEstimator | None = None) 
     estimator = estimator or FakeEstimator()
     args = cli.parser().parse_args(["--source", spec, *options])
     cast = Cast.of(estimator.card, estimator.skeleton)
-    return cli.Setup(args, spec, open_source(spec), estimator, cast)  # type: ignore[arg-type]
+    return Setup(args, spec, open_source(spec), estimator, cast)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -1,0 +1,22 @@
+"""What both faces of the app start from."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+from edgepose import TopdownEstimator
+
+from .overlay import Cast
+from .source import Source
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything that was opened for one run."""
+
+    args: argparse.Namespace
+    spec: int | str  # what `source` was opened from
+    source: Source
+    estimator: TopdownEstimator
+    cast: Cast
