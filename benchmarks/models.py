@@ -1,8 +1,10 @@
-"""Every net in one table: python benchmarks/models.py [--latency] [--only rtmpose] [--threads 1] [--write]
+"""Every net in one table: python benchmarks/models.py [--latency [--write]] [--only cspnext] [--threads 1] [--quick]
 
 Without options it prints parameters and multiply-adds, as docs/models.md has them. With --latency each net, with
-random weights, is exported and timed in onnxruntime on the CPU: one picture at a time, RTMPose's protocol of 50
-runs to warm up and 200 to time (paper §4.3). The nets take turns, so that a slow minute is everybody's.
+random weights, is exported and timed in onnxruntime on the CPU, one picture at a time. RTMPose's protocol (paper
+§4.3) is 50 runs to warm up and 200 to time; here a net has `--seconds` for both, and at least ten timed runs, so
+that all of them take some five minutes. The nets of a backbone take turns, so that a slow moment is everybody's.
+--write puts the table into docs/models.md and benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -14,7 +16,10 @@ import json
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +30,11 @@ from pipeline import BUSY, RESULTS, machine
 from edgepose_training.models import build_pose_net
 from edgepose_training.models.macs import count_macs, count_parameters
 
-TURN = 10  # runs of a net before the next one has its turn
+ROUNDS = 5  # turns that each net has
+WARM = 0.2  # share of a net's time that warms it up
+LEAST, MOST = 10, 200  # timed runs
+DOCS = Path(__file__).parents[1] / "docs" / "models.md"
+MARKS = "<!-- latency, written by benchmarks/models.py -->", "<!-- end of latency -->"
 
 
 @dataclass(frozen=True)
@@ -82,19 +91,41 @@ def session(net: Net, threads: int) -> Any:
     return onnxruntime.InferenceSession(buffer.getvalue(), options, providers=["CPUExecutionProvider"])
 
 
-def latency(nets: tuple[Net, ...], threads: int, warmup: int, runs: int) -> list[NDArray[np.float64]]:
-    """Milliseconds of each timed run, for each net."""
-    sessions = [session(net, threads) for net in nets]
-    pictures = [np.random.default_rng(0).standard_normal((1, 3, *net.input_size[::-1]), np.float32) for net in nets]
-    times: list[list[float]] = [[] for _ in nets]
-    for start in range(-warmup, runs, TURN):
-        for running, picture, row in zip(sessions, pictures, times, strict=True):
-            feed = {running.get_inputs()[0].name: picture}
-            for _ in range(TURN):
-                before = time.perf_counter()
-                running.run(None, feed)
-                if start >= 0:
-                    row.append((time.perf_counter() - before) * 1e3)
+def latency(nets: tuple[Net, ...], threads: int, seconds: float) -> list[NDArray[np.float64]]:
+    """Milliseconds of each timed run, for each net; the nets of a backbone share the memory and take turns."""
+    times: list[NDArray[np.float64]] = []
+    for _, group in groupby(nets, key=lambda net: net.backbone):
+        times += take_turns([runner(net, threads) for net in group], seconds)
+    return times
+
+
+def runner(net: Net, threads: int) -> Callable[[], float]:
+    """A function that runs the net once and returns the milliseconds that it took."""
+    running = session(net, threads)
+    picture = np.random.default_rng(0).standard_normal((1, 3, *net.input_size[::-1]), np.float32)
+    feed = {running.get_inputs()[0].name: picture}
+
+    def run() -> float:
+        before = time.perf_counter()
+        running.run(None, feed)
+        return (time.perf_counter() - before) * 1e3
+
+    return run
+
+
+def take_turns(runners: list[Callable[[], float]], seconds: float) -> list[NDArray[np.float64]]:
+    """Times [runs] of each runner; how many runs fit into its seconds is told by its warm-up."""
+    turns = []
+    for run in runners:
+        first, warm, end = run(), 1, time.perf_counter() + WARM * seconds
+        while time.perf_counter() < end and warm < 50:
+            first, warm = min(first, run()), warm + 1
+        runs = int(np.clip((1 - WARM) * seconds * 1e3 / first, LEAST, MOST))
+        turns.append(-(-runs // ROUNDS))
+    times: list[list[float]] = [[] for _ in runners]
+    for _ in range(ROUNDS):
+        for run, row, turn in zip(runners, times, turns, strict=True):
+            row += [run() for _ in range(turn)]
     return [np.array(row) for row in times]
 
 
@@ -104,44 +135,90 @@ def spread(times: NDArray[np.float64]) -> tuple[float, float]:
     return float(median), float(high - low)
 
 
-def table(nets: tuple[Net, ...], times: list[NDArray[np.float64]] | None = None) -> str:
-    """The nets as Markdown, with their times [runs] in milliseconds where there are some."""
-    head = ["backbone", "size", "head", "K", "input", "params, M", "GMACs"] + (["ms, median", "IQR"] if times else [])
-    lines = ["| " + " | ".join(head) + " |", "| --- | --- | --- |" + " ---: |" * (len(head) - 3)]
-    for i, net in enumerate(nets):
-        width, height = net.input_size
-        cells = [net.backbone, net.size, net.head, str(net.num_keypoints), f"{height}×{width}"]
-        cells += [f"{number:.3f}" for number in sizes(net)]
-        cells += [f"{number:.2f}" for number in spread(times[i])] if times else []
-        lines.append("| " + " | ".join(cells) + " |")
+def table(nets: tuple[Net, ...]) -> str:
+    """Sizes of the nets as Markdown."""
+    lines = [row(["backbone", "size", "head", "K", "input", "params, M", "GMACs"]), NAME_RULE + " ---: | ---: |"]
+    lines += [row([*name(net), *(f"{number:.3f}" for number in sizes(net))]) for net in nets]
     return "\n".join(lines)
+
+
+NAME_RULE = "| --- | --- | --- | ---: | ---: |"
+
+
+def name(net: Net) -> list[str]:
+    width, height = net.input_size
+    return [net.backbone, net.size, net.head, str(net.num_keypoints), f"{height}×{width}"]
+
+
+def row(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def latency_table(nets: tuple[Net, ...], times: list[NDArray[np.float64]], about: dict[str, Any], threads: int) -> str:
+    """What was measured as Markdown: where and when, then a row a net."""
+    used = "one thread" if threads == 1 else f"{threads} threads"
+    versions = about["versions"]
+    runtime = next((f"{k} {versions[k]}" for k in ("onnxruntime", "onnxruntime-gpu") if k in versions), "onnxruntime")
+    lines = [
+        f"{about['cpu']}, {used}, {runtime}, {about['date']}; random weights, one picture at a time, float32.",
+        "",
+        row(["backbone", "size", "head", "K", "input", "ms, median", "IQR", "runs"]),
+        NAME_RULE + " ---: | ---: | ---: |",
+    ]
+    for net, measured in zip(nets, times, strict=True):
+        lines.append(row([*name(net), *(f"{number:.1f}" for number in spread(measured)), str(len(measured))]))
+    return "\n".join(lines)
+
+
+def put_between_marks(text: str, measured: str) -> str:
+    """The page with its table of latencies replaced."""
+    before, first, rest = text.partition(MARKS[0])
+    _, last, after = rest.partition(MARKS[1])
+    if not (first and last):
+        raise ValueError(f"docs/models.md expected to have {MARKS[0]} and {MARKS[1]}")
+    return f"{before}{first}\n{measured}\n{last}{after}"
+
+
+def write(nets: tuple[Net, ...], times: list[NDArray[np.float64]], about: dict[str, Any], threads: int) -> None:
+    measured = latency_table(nets, times, about, threads)
+    DOCS.write_text(put_between_marks(DOCS.read_text(encoding="utf-8"), measured), encoding="utf-8")
+    rows = [
+        asdict(net) | dict(zip(("ms", "iqr"), spread(ms), strict=True)) | {"runs": len(ms)}
+        for net, ms in zip(nets, times, strict=True)
+    ]
+    RESULTS.mkdir(exist_ok=True)
+    result = {"benchmark": "models", "machine": about, "threads": threads, "nets": rows}
+    (RESULTS / "models-cpu.json").write_text(json.dumps(result, indent=1) + "\n")
+    print("\nWritten to docs/models.md and benchmarks/results/models-cpu.json")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--latency", action="store_true", help="time the nets, too")
+    parser.add_argument("--latency", action="store_true", help="time the nets instead of counting them")
     parser.add_argument("--only", default="", help="backbones whose name begins so")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--warmup", type=int, default=50)
-    parser.add_argument("--runs", type=int, default=200)
-    parser.add_argument("--write", action="store_true", help="into benchmarks/results/models.json")
+    parser.add_argument("--seconds", type=float, default=2.5, help="of each net (default: 2.5)")
+    parser.add_argument("--quick", action="store_true", help="a tenth of a second each, to see that it runs")
+    parser.add_argument("--write", action="store_true", help="into docs/models.md and benchmarks/results/")
     args = parser.parse_args()
     nets = tuple(net for net in NETS if net.backbone.startswith(args.only))
     if not nets:
         print(f"--only {args.only}: there is no such backbone", file=sys.stderr)
         return 2
+    if args.write and (args.quick or args.only or not args.latency):
+        print("--write keeps measured times of all nets: it goes with --latency alone", file=sys.stderr)
+        return 2
+    if not args.latency:
+        print(table(nets))
+        return 0
     about = machine()
-    times = latency(nets, args.threads, args.warmup, args.runs) if args.latency else None
-    print(table(nets, times))
-    if times and about["load_per_core_before"] > BUSY:
-        print("\nThe machine was busy before the first run: these numbers are not worth keeping.", file=sys.stderr)
-    if times and args.write:
-        rows = [
-            asdict(net) | dict(zip(("ms", "iqr"), spread(ms), strict=True)) for net, ms in zip(nets, times, strict=True)
-        ]
-        result = {"benchmark": "models", "machine": about, "threads": args.threads, "runs": args.runs, "nets": rows}
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "models.json").write_text(json.dumps(result, indent=1) + "\n")
+    if args.write and about["load_per_core_before"] > BUSY:
+        print("The machine is busy: what would be measured now is not worth keeping.", file=sys.stderr)
+        return 2
+    times = latency(nets, args.threads, 0.1 if args.quick else args.seconds)
+    print(latency_table(nets, times, about, args.threads))
+    if args.write:
+        write(nets, times, about, args.threads)
     return 0
 
 

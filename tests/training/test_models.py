@@ -4,6 +4,7 @@ import importlib
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -125,6 +126,30 @@ def test_the_two_counts_differ_where_hrnets_rule_is_wrong():
 
 def test_the_table_in_the_docs_is_what_the_code_says(models):
     assert models.table(models.NETS) in (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+
+
+def test_the_latencies_in_the_docs_are_of_these_nets(models):
+    """Times belong to a machine and a day; which nets were timed does not."""
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    section = page.partition(models.MARKS[0])[2].partition(models.MARKS[1])[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")][2:]
+    if rows:
+        assert [line.split(" | ")[:5] for line in rows] == [models.row(models.name(net)).rstrip(" |").split(" | ")[:5]
+                                                            for net in models.NETS]  # fmt: skip
+
+
+def test_measured_latencies_replace_what_stood_in_the_page(models):
+    nets = models.NETS[:1]
+    clock = iter(range(10**6))
+    (times,) = models.take_turns([lambda: float(next(clock) % 3 + 1)], 0.01)
+    assert len(times) >= models.LEAST
+    about = {"cpu": "a CPU", "versions": {"onnxruntime": "1.0"}, "date": "2026-01-01"}
+    measured = models.latency_table(nets, [np.array([1.0, 2.0, 4.0])], about, 1)
+    assert "| cspnext | n | rtmcc | 17 | 256×192 | 2.0 | 1.5 | 3 |" in measured
+    page = models.put_between_marks(f"before\n{models.MARKS[0]}\nold\n{models.MARKS[1]}\nafter\n", measured)
+    assert page == f"before\n{models.MARKS[0]}\n{measured}\n{models.MARKS[1]}\nafter\n"
+    with pytest.raises(ValueError, match="expected to have"):
+        models.put_between_marks("no marks", measured)
 
 
 # --- behaviour ----------------------------------------------------------------------------------------------
