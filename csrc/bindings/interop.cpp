@@ -54,6 +54,12 @@ bool is_lazily_negated(py::handle object) {
   return !question.is_none() && question().ptr() == Py_True;
 }
 
+// jax hands its arrays out as writable, though they never change and may share memory.
+bool is_of_jax(py::handle object) {
+  const auto module = py::str(py::getattr(py::type::handle_of(object), "__module__", py::str("")));
+  return module.cast<std::string_view>().substr(0, 3) == "jax";
+}
+
 // numpy knows bfloat16 only through extension types such as ml_dtypes'.
 DType dtype_of(const py::dtype& dtype) {
   switch (dtype.num()) {
@@ -119,7 +125,7 @@ Argument::Argument(const char* op, const char* name, py::handle object, bool wri
     from_numpy(object, writable);
   } else if ((exchange_ = exchange_of(Py_TYPE(object.ptr())))) {
     from_exchange();
-  } else if (py::hasattr(object, "__dlpack__")) {
+  } else if (py::hasattr(object, "__dlpack__") && py::hasattr(object, "__dlpack_device__")) {
     from_capsule(writable);
   } else {
     fail_type(std::string("expected a numpy array or one that speaks DLPack, got ") + Py_TYPE(object.ptr())->tp_name);
@@ -226,7 +232,7 @@ void Argument::from_capsule(bool writable) {
   } else {
     fail_type("expected __dlpack__ to return a DLPack capsule, got something else");
   }
-  if (writable && read_only) fail("expected a writable array, got a read-only one");
+  if (writable && (read_only || is_of_jax(object_))) fail("expected a writable array, got a read-only one");
 }
 
 std::string Argument::dtype_text() const {

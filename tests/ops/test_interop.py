@@ -41,6 +41,31 @@ def test_a_dlpack_version_that_changed_the_layout_is_refused():
     np.testing.assert_array_equal(loss, ops.simcc_kl_div(STUDENT, TARGET))
 
 
+def test_an_array_that_cannot_say_where_it_lies_is_refused():
+    class Tracer:
+        def __dlpack__(self):
+            raise AssertionError("is not asked")
+
+    with pytest.raises(TypeError, match="student expected a numpy array or one that speaks DLPack, got Tracer"):
+        ops.simcc_kl_div(Tracer(), TARGET)
+
+
+def test_onnxruntime_values():
+    onnxruntime = pytest.importorskip("onnxruntime")
+    student, target = (onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in (STUDENT, TARGET))
+    np.testing.assert_array_equal(ops.simcc_kl_div(student, target), ops.simcc_kl_div(STUDENT, TARGET))
+
+
+def test_jax_arrays_are_read_and_never_written():
+    jax = pytest.importorskip("jax")
+    student, target = jax.numpy.asarray(STUDENT), jax.numpy.asarray(TARGET)
+    np.testing.assert_array_equal(ops.simcc_kl_div(student, target), ops.simcc_kl_div(STUDENT, TARGET))
+    with pytest.raises(ValueError, match="loss expected a writable array, got a read-only one"):
+        ops.simcc_kl_div(student, target, loss=jax.numpy.zeros((2, 3)))
+    with pytest.raises(TypeError, match="student expected a numpy array or one that speaks DLPack, got DynamicJaxpr"):
+        jax.jit(lambda x: ops.simcc_kl_div(x, target))(student)
+
+
 torch = pytest.importorskip("torch")
 
 
