@@ -3,7 +3,7 @@
 # make lint   ruff and mypy
 # make gpu    on a machine with an NVIDIA GPU and nvcc: build for it, test, sanitize, benchmark
 # make gpu-pack DATA=…, make gpu-train TRAIN="…"   train in pieces on a GPU that is there for minutes
-# make wheel  build a wheel; make sanitize runs the kernel tests under ASan and UBSan
+# make wheel  build a manylinux wheel into dist/; make sanitize runs the kernel tests under ASan and UBSan
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
@@ -57,7 +57,7 @@ sanitize: $(VENV)/.dev
 	PYTHON=$(abspath $(BIN))/python bash tests/ops/sanitize.sh
 
 wheel: $(VENV)/.dev
-	$(PIP) wheel -q --no-deps -w dist .
+	PYTHON=$(abspath $(BIN))/python .ci/wheel dist
 
 clean:
 	rm -rf build dist output *.egg-info edgepose/*.so .pytest_cache .mypy_cache .ruff_cache

@@ -4,6 +4,7 @@ Environment:
   EDGEPOSE_CUDA=auto|on|off      auto (default): use nvcc if it is there and can link; on: fail without it
   EDGEPOSE_CUDA_ARCHS=75,90      compute capabilities instead of the whole list (`native`: the card at hand)
   EDGEPOSE_WERROR=1              warnings are errors (CI)
+  EDGEPOSE_STATIC_CXX=1          the C++ runtime comes along (wheels): older systems have an older one
   EDGEPOSE_SANITIZE=address,undefined
   CXX, NVCC                      the compilers
 """
@@ -161,14 +162,21 @@ def build_file(output: Path) -> str:
             compile_to(f"{source.stem}.cuda.o", "cuda", source, [])
         # nvcc links: it knows where its static runtime lies. The runtime's symbols stay private to this library.
         linker = [nvcc, "-ccbin", cxx[0], "-shared", "-cudart", "static", "-Xlinker", "--exclude-libs,ALL"]
+        linker += ["-Xcompiler", ",".join(static_cxx())] if static_cxx() else []
     else:
-        linker = [*cxx, "-shared", *hardening[:1]]
+        linker = [*cxx, "-shared", *hardening[:1], *static_cxx(), *(["-Wl,--exclude-libs,ALL"] if static_cxx() else [])]
         if sys.platform == "darwin":
             linker += ["-undefined", "dynamic_lookup"]
     threads = [] if sys.platform == "darwin" or nvcc else ["-pthread"]
     lines.append(f"rule link\n  command = {shlex.join([*linker, *threads])} $in -o $out\n  description = LINK $out")
     lines.append(f"build {ninja_path(output)}: link {' '.join(objects)}\ndefault {ninja_path(output)}\n")
     return "\n".join(lines)
+
+
+def static_cxx() -> list[str]:
+    """Flags that link the C++ runtime into the library; hidden, so that it never meets the one of another module."""
+    wanted = os.environ.get("EDGEPOSE_STATIC_CXX", "0") == "1" and sys.platform == "linux"
+    return ["-static-libstdc++", "-Wl,--gc-sections"] if wanted else []
 
 
 def ninja_path(path: Path) -> str:
