@@ -1,7 +1,7 @@
 """Checkpoints: one dictionary of tensors and plain values, written atomically and read without running pickle code.
 
 Keys: `model` (student), `ema` (its averaged weights or None), `config`, `skeleton`, `untrained`, `epoch`, `step`,
-and for resuming `extras` (auxiliary head, alignment), `ema_updates`, `optimizer`, `scaler`, `rng`, `best`,
+`seconds`, and for resuming `extras` (auxiliary head, alignment), `ema_updates`, `optimizer`, `scaler`, `rng`, `best`,
 `fresh_optimizer`. Slim ones have `model` and `ema` in one, as float16, and no `optimizer`, `scaler`, `rng`.
 """
 

@@ -1,4 +1,4 @@
-"""Optimiser, learning-rate schedule and averaged weights."""
+"""Optimiser, its precision, learning-rate schedule and averaged weights."""
 
 from __future__ import annotations
 
@@ -26,6 +26,18 @@ def build_optimizer(module: nn.Module, config: Config) -> torch.optim.Optimizer:
         case "rmsprop":
             return torch.optim.RMSprop(groups, lr=config.lr)
     raise EdgeposeError(f"optimizer expected adamw, adam or rmsprop, got {config.optimizer!r}")
+
+
+def amp_dtype(config: Config, device: torch.device) -> torch.dtype | None:
+    """The autocast type: bf16 where the device computes in it, else none."""
+    if config.amp == "auto":
+        if device.type == "cuda":
+            return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
+        return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else None
+    types = {"bf16": torch.bfloat16, "fp16": torch.float16, "off": None}
+    if config.amp not in types:
+        raise EdgeposeError(f"amp expected auto, bf16, fp16 or off, got {config.amp!r}")
+    return types[config.amp]
 
 
 def lr_factor(position: float, steps: int, config: Config, warm: int | None = None) -> float:

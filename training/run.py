@@ -19,11 +19,12 @@ from edgepose_training import checkpoint, validate
 from edgepose_training.config import Config
 from edgepose_training.data import Batch
 from edgepose_training.distiller import build_distiller
+from edgepose_training.effort import Effort, compare_efforts, read_effort
 from edgepose_training.feed import Feed, size_at
 from edgepose_training.journal import Journal
 from edgepose_training.losses import decay
 from edgepose_training.nets import student_and_teacher
-from edgepose_training.optim import Ema, build_optimizer, lr_factor
+from edgepose_training.optim import Ema, amp_dtype, build_optimizer, lr_factor
 from edgepose_training.pace import Pace
 from edgepose_training.parallel import ALONE, Processes, synchronise_norms
 from edgepose_training.store import CropStore
@@ -33,18 +34,6 @@ log = logging.getLogger("distill")
 
 class Stopped(Exception):
     """The run was asked to stop; everything is saved."""
-
-
-def amp_dtype(config: Config, device: torch.device) -> torch.dtype | None:
-    """The autocast type: bf16 where the device computes in it, else none."""
-    if config.amp == "auto":
-        if device.type == "cuda":
-            return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
-        return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else None
-    types = {"bf16": torch.bfloat16, "fp16": torch.float16, "off": None}
-    if config.amp not in types:
-        raise EdgeposeError(f"amp expected auto, bf16, fp16 or off, got {config.amp!r}")
-    return types[config.amp]
 
 
 class Run:
@@ -106,6 +95,9 @@ class Run:
         self.pace: Pace | None = None
         self.chosen_epochs = False
         self.after_save: Callable[[Path], None] | None = None
+        self.before_stage2 = read_effort(teacher) if teacher and config.stage == 2 else None
+        self._began: float | None = None
+        self._seconds_before = 0.0
         self._saved_at = time.monotonic()
         self.journal = Journal(out) if processes.leads else None
 
@@ -117,6 +109,7 @@ class Run:
 
     def fit(self) -> None:
         """Train from where the run stands to its last epoch."""
+        self._began = time.monotonic()
         while self.epoch < self.config.epochs:
             self.fit_epoch()
             self.epoch, self.step_in_epoch = self.epoch + 1, 0
@@ -127,6 +120,8 @@ class Run:
                 self.save()
         if self.valid_feed is None and self.processes.leads:
             checkpoint.save(self.out / "best.pt", self.state())  # nothing to choose by: the last is the best
+        if self.config.stage == 2:
+            log.info("%s", compare_efforts(Effort(self.seconds, self.step), self.before_stage2))
 
     def fit_epoch(self) -> None:
         cfg = self.config
@@ -230,6 +225,11 @@ class Run:
         self.processes.wait()
         return oks
 
+    @property
+    def seconds(self) -> float:
+        """Time spent in `fit`, over all pieces of the run."""
+        return self._seconds_before + (0.0 if self._began is None else time.monotonic() - self._began)
+
     # --- files
 
     def save(self) -> None:
@@ -252,6 +252,7 @@ class Run:
             "epoch": self.epoch,
             "step_in_epoch": self.step_in_epoch,
             "step": self.step,
+            "seconds": self.seconds,
             "best": self.best,
             "extras": {k: m.state_dict() for k, m in self._extras().items()},
             "ema_updates": 0 if ema is None else ema.updates,
@@ -277,7 +278,7 @@ class Run:
         if self.ema is not None and state["ema"] is not None:
             self.ema.load(state["ema"], state["ema_updates"])
         self.epoch, self.step_in_epoch, self.step = state["epoch"], state["step_in_epoch"], state["step"]
-        self.best = state["best"]
+        self.best, self._seconds_before = state["best"], state.get("seconds", 0.0)
         if state.get("chosen_epochs"):
             self.config = replace(self.config, epochs=state["config"]["epochs"])
             self.pace, self.chosen_epochs = None, True

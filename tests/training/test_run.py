@@ -1,5 +1,6 @@
 """The loop: it learns, it stops and goes on bit for bit, its stages train what they should."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from edgepose_training import checkpoint  # noqa: E402
 from edgepose_training.config import Config  # noqa: E402
 from edgepose_training.data import EpochSampler  # noqa: E402
 from edgepose_training.distill import main  # noqa: E402
+from edgepose_training.effort import Effort, compare_efforts, read_effort  # noqa: E402
 from edgepose_training.optim import Ema, lr_factor  # noqa: E402
 from edgepose_training.run import Run, Stopped  # noqa: E402
 
@@ -95,7 +97,7 @@ def test_stage1_leaves_the_teacher_alone_and_uses_it(store, small, tmp_path):
     assert "logit" in header
 
 
-def test_stage2_trains_the_head_only_and_runs_the_backbone_once(store, small, tmp_path):
+def test_stage2_trains_the_head_only_and_runs_the_backbone_once(store, small, tmp_path, caplog):
     Run(small, store, None, tmp_path / "one", CPU).fit()
     config = replace(small, stage=2, epochs=1, aux_heatmap=0.0, beta_logit=1.0)
     run = Run(config, store, None, tmp_path / "two", CPU, teacher=tmp_path / "one" / "last.pt")
@@ -104,12 +106,31 @@ def test_stage2_trains_the_head_only_and_runs_the_backbone_once(store, small, tm
     for name, net in (("student", run.distiller.student), ("teacher", teacher)):
         net.backbone.register_forward_hook(lambda *_, name=name: calls.append(name))
     before = weights(run)
-    run.fit()
+    with caplog.at_level("INFO"):
+        run.fit()
+    assert re.search(r"stage 2 took \d+ s for 3 steps, \d+ % of stage 1's time at \d+\.\d times its pace", caplog.text)
     assert calls == ["student"] * run.steps_per_epoch
     after = run.distiller.state_dict()
     changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
     assert changed
     assert all(name.startswith("student.head") for name in changed)
+
+
+def test_the_time_of_stage2_is_told_beside_that_of_stage1(store, small, tmp_path):
+    assert compare_efforts(Effort(30, 600), Effort(150, 1000)) == (
+        "stage 2 took 30 s for 600 steps, 20 % of stage 1's time at 3.0 times its pace"
+    )
+    assert "is not known" in compare_efforts(Effort(30, 600), None)
+    run = Run(small, store, None, tmp_path, CPU)
+    run.fit()
+    seconds, steps = read_effort(tmp_path / "last.pt")
+    assert (0 < seconds <= run.seconds, steps) == (True, run.step)
+    again = Run(small, store, None, tmp_path, CPU)
+    again.resume(tmp_path / "last.pt")
+    assert again.seconds == seconds
+    state = checkpoint.load(tmp_path / "last.pt")
+    checkpoint.save(tmp_path / "converted.pt", {key: state[key] for key in ("model", "ema", "config", "skeleton")})
+    assert read_effort(tmp_path / "converted.pt") is None
 
 
 def test_stage2_without_a_teacher_is_refused(store, small, tmp_path):
