@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from edgepose import EdgeposeError, Skeleton
 from edgepose_training.datasets import Person, load_document, load_json
 from edgepose_training.labels import Labels, Predictions
 from edgepose_training.metrics.average_precision import AveragePrecision, Truth
+from edgepose_training.metrics.bootstrap import statistic_estimate
 from edgepose_training.predictors import Predictor, frames
 from edgepose_training.results import results_of
 from edgepose_training.summary import part_slices, ranked
@@ -63,17 +65,18 @@ def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9)
 
 
-def detector_stats(
-    predictor: Predictor,
-    boxes: Boxes,
-    people: Sequence[Person],
-    skeleton: Skeleton,
-    ignored: Mapping[int, np.ndarray],
-) -> tuple[dict[str, dict[str, float]], list[dict[str, Any]]]:
-    """COCO's ten numbers by part on a detector's boxes, and the predictions as COCO-WholeBody results.
+@dataclass(frozen=True)
+class Found:
+    """What a predictor answered in a detector's boxes, N of them."""
 
-    Raises EdgeposeError when the file has no box for any of the pictures.
-    """
+    image_id: np.ndarray  # [N]
+    bbox: np.ndarray  # [N, 4] xyxy
+    bbox_scores: np.ndarray  # [N]
+    predictions: Predictions
+
+
+def predict_boxes(predictor: Predictor, boxes: Boxes, people: Sequence[Person]) -> Found:
+    """Answers in all boxes of the pictures that these people are in. Raises EdgeposeError when there is none."""
     image_ids, bboxes, bbox_scores, found = [], [], [], []
     for frame, group in frames(people):
         image = group[0].image_id
@@ -88,14 +91,40 @@ def detector_stats(
         raise EdgeposeError("The detection file has no box for any of these pictures: check its image ids.")
     keypoints, scores = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
     predictions = Predictions(predictor.name, keypoints, scores)
-    where = np.array(image_ids), np.concatenate(bboxes), np.concatenate(bbox_scores)
+    return Found(np.array(image_ids), np.concatenate(bboxes), np.concatenate(bbox_scores), predictions)
+
+
+def detector_stats(
+    predictor: Predictor,
+    boxes: Boxes,
+    people: Sequence[Person],
+    skeleton: Skeleton,
+    ignored: Mapping[int, np.ndarray],
+    *,
+    intervals: bool = True,
+) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
+    """COCO's ten numbers by part on a detector's boxes, and the predictions as COCO-WholeBody results.
+
+    With `intervals` also the 95 % bootstrap interval of AP over images. Raises EdgeposeError when the file has no box
+    for any of the pictures.
+    """
+    found = predict_boxes(predictor, boxes, people)
+    where = found.image_id, found.bbox, found.bbox_scores
     labels = Labels.of(people)
     stats = {}
     for part, points in part_slices(skeleton).items():
-        detections = [detection for _, detection in ranked(*where, predictions, skeleton, points)]
+        detections = [detection for _, detection in ranked(*where, found.predictions, skeleton, points)]
         truths = _truths(labels, points) + _ignored(ignored, labels.keypoints[0, points].shape)
-        stats[part] = AveragePrecision(truths, detections, skeleton.sigmas[points]).stats
-    return stats, results_of(*where, predictions, skeleton)
+        measured = AveragePrecision(truths, detections, skeleton.sigmas[points])
+        stats[part] = measured.stats | ({"AP_interval": ap_interval(measured)} if intervals else {})
+    return stats, results_of(*where, found.predictions, skeleton)
+
+
+def ap_interval(measured: AveragePrecision) -> tuple[float, float]:
+    """95 % bootstrap interval of AP over images."""
+    images = len(measured.images)
+    estimate = statistic_estimate(measured.stats["AP"], images, images, measured.resampled)
+    return estimate.low, estimate.high
 
 
 def _truths(labels: Labels, points: slice) -> list[Truth]:

@@ -114,8 +114,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         results = results_of(labels.image_id, labels.bbox, np.ones(len(labels)), first, skeleton)
     else:
         ignored = unlabelled_people(_files(args, args.split)[0], people)
-        detections = read_boxes(Path(args.boxes))
-        record["detector"], results = detector_stats(predictors[0], detections, people, skeleton, ignored)
+        boxes = read_boxes(Path(args.boxes))
+        record["detector"], results = detector_stats(
+            predictors[0], boxes, people, skeleton, ignored, intervals=not args.no_intervals
+        )
         labels = Labels.of(people)
     record |= {"people": len(labels), "images": len(np.unique(labels.image_id))}
     if args.results:
@@ -137,12 +139,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--annotations", type=Path, help="annotation file, where DATA does not tell")
     parser.add_argument("--images", type=Path, help="image folder, where DATA does not tell")
     parser.add_argument("--source", action="append", help="people of this source only (may be repeated)")
-    parser.add_argument("--boxes", default="gt", help="gt, or a COCO detection file (JSON): AP only")
+    parser.add_argument("--boxes", default="gt", help="gt, or a COCO detection file (JSON): AP only; CrowdPose too")
     parser.add_argument("--flip", action="store_true", help="average with the mirrored picture")
     parser.add_argument("--compare", action="append", default=[], help="another model beside it (may be repeated)")
     parser.add_argument("--teachers", type=Path, help="folder with the net that made the body labels")
     parser.add_argument("--no-baselines", action="store_true", help="leave out the mean pose, face and hands")
-    parser.add_argument("--no-intervals", action="store_true", help="AP without its bootstrap interval (faster)")
+    parser.add_argument("--no-intervals", action="store_true", help="COCO's AP without its bootstrap interval (faster)")
     parser.add_argument("--limit", type=int, help="a random sample of so many people")
     parser.add_argument(
         "--input-size", type=int, nargs=2, metavar=("W", "H"), help="of a checkpoint in half-size epochs"

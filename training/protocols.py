@@ -15,9 +15,10 @@ import numpy as np
 
 from edgepose import EdgeposeError, Skeleton
 from edgepose_training.datasets import Person
+from edgepose_training.detections import Boxes, Found, ap_interval, predict_boxes, read_boxes
 from edgepose_training.labels import Labels, Predictions
 from edgepose_training.metrics import pck
-from edgepose_training.metrics.average_precision import Truth, crowdpose_stats
+from edgepose_training.metrics.average_precision import AveragePrecision, Truth, crowdpose_stats
 from edgepose_training.predictors import Predictor, predict
 from edgepose_training.readers import read_crowding, read_crowdpose, read_lsp, read_mpii
 from edgepose_training.summary import ranked
@@ -30,11 +31,18 @@ def by_name(predictions: Predictions, model: Skeleton, wanted: Skeleton) -> tupl
     return Predictions(predictions.name, predictions.keypoints[:, index], predictions.scores[:, index]), known
 
 
-def crowdpose(people: Sequence[Person], predictor: Predictor, annotations: Path) -> dict[str, Any]:
-    """AP, AR and AP by crowding on the labels' boxes; areas are 0.53 × the box, as CrowdPose has it."""
+def crowdpose(
+    people: Sequence[Person], predictor: Predictor, annotations: Path, boxes: Boxes | None = None
+) -> dict[str, Any]:
+    """AP, AR and AP by crowding, on the labels' boxes or a detector's; areas are 0.53 × the box, as in CrowdPose."""
     wanted = Skeleton.load("crowdpose14")
-    people, (raw,) = predict(people, [predictor])
-    predictions, known = by_name(raw, predictor.skeleton, wanted)
+    if boxes is None:
+        people, (raw,) = predict(people, [predictor])
+        image_id, bbox = (np.array([getattr(person, name) for person in people]) for name in ("image_id", "bbox"))
+        found = Found(image_id, bbox, np.ones(len(people)), raw)
+    else:
+        found = predict_boxes(predictor, boxes, people)
+    predictions, known = by_name(found.predictions, predictor.skeleton, wanted)
     if not known.all():
         missing = ", ".join(np.array(wanted.keypoints)[~known])
         raise EdgeposeError(f"CrowdPose needs points that {predictor.name} does not have: {missing}.")
@@ -42,17 +50,19 @@ def crowdpose(people: Sequence[Person], predictor: Predictor, annotations: Path)
     rows = (labels.image_id, labels.bbox, labels.area, labels.keypoints, labels.visible)
     truths = [Truth(*row) for row in zip(*rows, strict=True)]
     everything = slice(0, wanted.num_keypoints)
-    found = ranked(labels.image_id, labels.bbox, np.ones(len(labels)), predictions, wanted, everything)
-    detections = [detection for _, detection in found]
-    return crowdpose_stats(truths, detections, wanted.sigmas, read_crowding(annotations))
+    candidates = ranked(found.image_id, found.bbox, found.bbox_scores, predictions, wanted, everything)
+    detections = [detection for _, detection in candidates]
+    stats = crowdpose_stats(truths, detections, wanted.sigmas, read_crowding(annotations))
+    return stats | {"AP_interval": ap_interval(AveragePrecision(truths, detections, wanted.sigmas))}
 
 
 def mpii(people: Sequence[Person], predictor: Predictor) -> dict[str, Any]:
     """PCKh@0.5 and @0.1 by column with the weighted mean, and the area under the curve."""
-    distances, missing = _distances(people, predictor, Skeleton.load("mpii16"), "head")
+    distances, image_ids, missing = _distances(people, predictor, Skeleton.load("mpii16"), "head")
     return {
         "PCKh@0.5": pck.mpii_pckh(distances, 0.5),
         "PCKh@0.1": pck.mpii_pckh(distances, 0.1),
+        "PCKh@0.5_interval": pck.mpii_interval(distances, image_ids),
         "AUC": pck.mpii_auc(distances),
         "left_out": missing,
     }
@@ -61,11 +71,12 @@ def mpii(people: Sequence[Person], predictor: Predictor) -> dict[str, Any]:
 def lsp(people: Sequence[Person], predictor: Predictor) -> dict[str, Any]:
     """PCK@0.2 of the torso by joint, their plain mean, and the area under the curve."""
     wanted = Skeleton.load("lsp14")
-    distances, missing = _distances(people, predictor, wanted, "torso")
+    distances, image_ids, missing = _distances(people, predictor, wanted, "torso")
     by_joint = dict(zip(wanted.keypoints, pck.pck(distances, 0.2).tolist(), strict=True))
     return {
         "PCK@0.2": {name: value for name, value in by_joint.items() if name not in missing},
         "mean": pck.lsp_pck(distances),
+        "mean_interval": pck.lsp_interval(distances, image_ids),
         "AUC": pck.lsp_auc(distances),
         "left_out": missing,
     }
@@ -73,8 +84,8 @@ def lsp(people: Sequence[Person], predictor: Predictor) -> dict[str, Any]:
 
 def _distances(
     people: Sequence[Person], predictor: Predictor, wanted: Skeleton, unit: str
-) -> tuple[np.ndarray, list[str]]:
-    """Distances [N, K] in heads or torsos, and the names of points that the model does not have."""
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Distances [N, K] in heads or torsos, their images [N], and the names of points that the model does not have."""
     people, (raw,) = predict(people, [predictor])
     predictions, known = by_name(raw, predictor.skeleton, wanted)
     if not known.any():
@@ -88,15 +99,20 @@ def _distances(
         length = pck.torso_length(labels.keypoints, labels.visible)
     visible = labels.visible * known
     distances = pck.normalised_distances(predictions.keypoints, labels.keypoints, visible, length)
-    return distances, [name for name, has in zip(wanted.keypoints, known, strict=True) if not has]
+    return distances, labels.image_id, [name for name, has in zip(wanted.keypoints, known, strict=True) if not has]
 
 
 def run(args: argparse.Namespace, predictor: Predictor) -> dict[str, Any]:
     """The figures of `args.protocol`, read from `args.annotations` and `args.images`."""
     if not (args.annotations and args.images):
         raise EdgeposeError(f"--protocol {args.protocol} needs --annotations and --images.")
+    if args.results:
+        raise EdgeposeError(f"--results are COCO-WholeBody's: not with --protocol {args.protocol}.")
     if args.protocol == "crowdpose":
-        return crowdpose(read_crowdpose(args.annotations, args.images), predictor, args.annotations)
+        boxes = None if args.boxes == "gt" else read_boxes(Path(args.boxes))
+        return crowdpose(read_crowdpose(args.annotations, args.images), predictor, args.annotations, boxes)
+    if args.boxes != "gt":
+        raise EdgeposeError(f"--protocol {args.protocol} is measured in the boxes of its labels: leave --boxes out.")
     if args.protocol == "mpii":
         return mpii(read_mpii(args.annotations, args.images, head_boxes=args.head_boxes), predictor)
     return lsp(read_lsp(args.annotations, args.images, split="test"), predictor)

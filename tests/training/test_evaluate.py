@@ -164,6 +164,7 @@ def test_true_boxes_from_a_file_score_one(data, model, tmp_path):
     path = detection_file(tmp_path, all_boxes())
     record = run(model, "--data", data, "--boxes", path)
     assert record["detector"]["body"]["AP"] == pytest.approx(1)
+    assert record["detector"]["body"]["AP_interval"] == (pytest.approx(1), pytest.approx(1))
     assert record["detector"]["wholebody"]["AP"] == pytest.approx(1)
 
 

@@ -225,6 +225,21 @@ def test_lsp_mean_is_plain_over_joints():
     assert pck.lsp_auc(np.full((1, 14), 0.2)) == pytest.approx(1 / 21)
 
 
+def test_intervals_of_pck_hold_their_means():
+    generator = np.random.default_rng(4)
+    images = np.arange(60)
+    distances = generator.uniform(0, 1, (60, 16))
+    low, high = pck.mpii_interval(distances, images)
+    assert low < pck.mpii_pckh(distances)["mean"] < high
+    assert high - low < 0.15
+    joints = generator.uniform(0, 0.4, (60, 14))
+    joints[:, 3] = np.nan  # never labelled
+    joints[5:, 7] = np.nan
+    low, high = pck.lsp_interval(joints, images)
+    assert low < pck.lsp_pck(joints) < high
+    assert pck.lsp_interval(np.zeros((2, 14)), images[:2]) == (1, 1)
+
+
 # --- normalised error ---------------------------------------------------------------------------------------
 
 

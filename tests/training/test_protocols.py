@@ -52,6 +52,29 @@ def test_crowdpose_tells_easy_from_hard(crowd):
     assert (stats["AP_easy"], stats["AP_medium"]) == (pytest.approx(1), pytest.approx(1))
     assert stats["AP_hard"] == 0
     assert 0.5 < stats["AP"] < 0.8
+    low, high = stats["AP_interval"]
+    assert low < stats["AP"] < high
+
+
+def test_crowdpose_takes_a_detectors_boxes(crowd):
+    """Two people found, one of them by a box that is no person's."""
+    boxes = [{"image_id": 0, "bbox": BOX, "score": 0.9, "category_id": 1},
+             {"image_id": 1, "bbox": [50, 60, 60, 60], "score": 0.8, "category_id": 1}]  # fmt: skip
+    (crowd / "boxes.json").write_text(json.dumps(boxes))
+    stats = run(model_of(crowd, "crowdpose14"), crowd, "crowdpose", "--boxes", str(crowd / "boxes.json"))
+    assert (stats["AP_easy"], stats["AP_medium"], stats["AP_hard"]) == (pytest.approx(1), 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "words", "complaint"),
+    [
+        ("lsp", ["--boxes", "b.json"], "boxes of its labels: leave --boxes out"),
+        ("crowdpose", ["--results", "r.json"], "--results are COCO-WholeBody's"),
+    ],
+)
+def test_options_that_a_protocol_has_no_use_for_are_refused(crowd, protocol, words, complaint):
+    with pytest.raises(EdgeposeError, match=complaint):
+        run(model_of(crowd, "crowdpose14"), crowd, protocol, *words)
 
 
 def test_crowdpose_needs_all_of_its_points(crowd):
@@ -82,6 +105,7 @@ def test_mpii_measures_in_heads(mpii):
     for threshold in ("PCKh@0.5", "PCKh@0.1"):  # 12 px are 0.6 heads
         assert figures[threshold]["wrist"] == 0.5
         assert figures[threshold]["mean"] == pytest.approx(13 / 14)
+    assert figures["PCKh@0.5_interval"] == (pytest.approx(13 / 14),) * 2  # one picture is all there is to draw
     assert figures["left_out"] == []
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgepose_training.metrics.bootstrap import ratio_estimate, statistic_estimate
+
 MPII_HEAD_FACTOR = 0.6
 MPII_COLUMNS = {
     "head": (9,), "shoulder": (12, 13), "elbow": (11, 14), "wrist": (10, 15),
@@ -75,6 +77,14 @@ def mpii_pckh(distances: np.ndarray, threshold: float = 0.5) -> dict[str, float]
     return table | {"mean": float(correct.sum() / max(labelled.sum(), 1))}
 
 
+def mpii_interval(distances: np.ndarray, image_ids: np.ndarray, threshold: float = 0.5) -> tuple[float, float]:
+    """95 % bootstrap interval over images of MPII's mean PCKh."""
+    counted = np.setdiff1d(np.arange(distances.shape[1]), MPII_LEFT_OUT)
+    correct = (np.nan_to_num(distances[:, counted], nan=np.inf) <= threshold).sum(1)
+    estimate = ratio_estimate(correct, np.isfinite(distances[:, counted]).sum(1), image_ids)
+    return estimate.low, estimate.high
+
+
 def mpii_auc(distances: np.ndarray) -> float:
     """Mean over the sweep 0 … 0.5 of MPII's mean PCKh."""
     return float(np.mean([mpii_pckh(distances, threshold)["mean"] for threshold in MPII_SWEEP]))
@@ -88,3 +98,19 @@ def lsp_pck(distances: np.ndarray, threshold: float = 0.2) -> float:
 def lsp_auc(distances: np.ndarray) -> float:
     """Mean over the sweep 0 … 0.2 of LSP's mean PCK."""
     return float(np.mean([lsp_pck(distances, threshold) for threshold in LSP_SWEEP]))
+
+
+def lsp_interval(distances: np.ndarray, image_ids: np.ndarray, threshold: float = 0.2) -> tuple[float, float]:
+    """95 % bootstrap interval over images of LSP's mean PCK."""
+    images, image = np.unique(image_ids, return_inverse=True)
+    labelled = np.isfinite(distances)
+    correct = np.nan_to_num(distances, nan=np.inf) <= threshold
+
+    def resampled(draw: np.ndarray) -> float:
+        weights = draw[image]
+        counts = weights @ labelled
+        shares = np.divide(weights @ correct, counts, out=np.full(len(counts), np.nan), where=counts > 0)
+        return float(np.nanmean(shares)) if (counts > 0).any() else float("nan")
+
+    estimate = statistic_estimate(lsp_pck(distances, threshold), len(distances), len(images), resampled)
+    return estimate.low, estimate.high
