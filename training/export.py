@@ -1,8 +1,7 @@
 """Export a checkpoint: `python training/export.py runs/t/best.pt -o edgepose-t.onnx`.
 
 The file carries its model card and is written only if onnxruntime and torch agree on it, for one person and
-for three. `torch.onnx.export` is asked for its tracing exporter: the newer one needs onnxscript, and gains
-nothing for nets without control flow.
+for three.
 """
 
 from __future__ import annotations
@@ -10,12 +9,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
-import io
-import json
 import logging
 import sys
-import tomllib
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +21,7 @@ import torch
 from torch import nn
 
 from edgepose import EdgeposeError, ModelCard, Skeleton
-from edgepose_training import onnx_graph
+from edgepose_training import onnx_file, onnx_graph
 from edgepose_training.checkpoint import load_net
 from edgepose_training.config import Config
 from edgepose_training.data import MEAN, STD
@@ -35,12 +30,7 @@ from edgepose_training.people import find_files
 
 log = logging.getLogger("export")
 
-OPSET = 17  # TensorRT ≥ 8.6 and OpenVINO ≥ 2023 take it whole
-BATCHES = (1, 3)
-# Largest difference as a share of the largest logit. Two float32 implementations differ by some 1e-6; weights
-# stored as float16 by their rounding, 2⁻¹¹ each.
-TOLERANCE = 1e-4
-HALF_TOLERANCE = 2e-2
+BATCHES = (1, 3)  # people on whom torch and onnxruntime are compared
 HELD_OUT = 500  # validation people on whom int8 is measured beside float32
 
 
@@ -76,72 +66,15 @@ def card_of(path: str | Path, config: Config, skeleton: Skeleton, state: dict[st
     )
 
 
-def with_entries(card: ModelCard, entries: dict[str, Any]) -> ModelCard:
-    """The card with entries replaced. Raises EdgeposeError for an entry that a card does not have."""
-    known = {field.name for field in dataclasses.fields(ModelCard)} - {"skeleton"}
-    if unknown := sorted(set(entries) - known):
-        raise EdgeposeError(f"A model card has no entry {unknown[0]!r}; known are {', '.join(sorted(known))}.")
-    try:
-        return dataclasses.replace(card, **entries)
-    except (ValueError, TypeError) as error:
-        raise EdgeposeError(f"The card's entries make no sense: {error}.") from error
-
-
 def to_onnx(net: nn.Module, card: ModelCard) -> onnx.ModelProto:
-    """Trace the net into ONNX with a dynamic batch; outputs `simcc_x`, `simcc_y` are raw logits."""
+    """The net as ONNX with a dynamic batch; outputs `simcc_x`, `simcc_y` are raw logits."""
     width, height = card.input_size
-    names = ("input", "simcc_x", "simcc_y")
-    buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        # Tracing warns of its own deprecation, and of shape checks that hold for every input of this size.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            net.cpu().eval(),
-            (torch.zeros(2, 3, height, width),),
-            buffer,
-            input_names=list(names[:1]),
-            output_names=list(names[1:]),
-            dynamic_axes={name: {0: "N"} for name in names},
-            opset_version=OPSET,
-            dynamo=False,
-        )
-    model = onnx.load_from_string(buffer.getvalue())
-    onnx_graph.simplify(model)
-    onnx_graph.drop_unused_initialisers(model)
-    count, (bins_x, bins_y) = card.skeleton.num_keypoints, card.bins
-    onnx_graph.set_output_shapes(model, {"simcc_x": ("N", count, bins_x), "simcc_y": ("N", count, bins_y)})
+    outputs = ("simcc_x", "simcc_y")
+    axes = {name: {0: "N"} for name in ("input", *outputs)}
+    model = onnx_file.trace(net, torch.zeros(2, 3, height, width), outputs, axes)
+    count, bins = card.skeleton.num_keypoints, card.bins
+    onnx_graph.set_output_shapes(model, {name: ("N", count, n) for name, n in zip(outputs, bins, strict=True)})
     return model
-
-
-def run_onnx(model: onnx.ModelProto, batch: np.ndarray) -> list[np.ndarray]:
-    """Outputs of a model in memory, by onnxruntime on the CPU."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # initialisers that it folds away are no news
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(None, {session.get_inputs()[0].name: batch})
-
-
-def check_parity(net: nn.Module, model: onnx.ModelProto, card: ModelCard, tolerance: float) -> float:
-    """Largest relative difference of torch and onnxruntime on random crops. Raises EdgeposeError beyond."""
-    width, height = card.input_size
-    generator = np.random.default_rng(0)
-    worst = 0.0
-    for count in BATCHES:
-        batch = generator.standard_normal((count, 3, height, width), np.float32)
-        with torch.inference_mode():
-            expected = [output.numpy() for output in net(torch.from_numpy(batch))]
-        for ours, theirs in zip(expected, run_onnx(model, batch), strict=True):
-            if ours.shape != theirs.shape:
-                raise EdgeposeError(f"Not written: shapes {theirs.shape} of onnxruntime, {ours.shape} of torch.")
-            difference = float(np.abs(ours - theirs).max() / max(float(np.abs(ours).max()), 1e-12))
-            worst = max(worst, difference) if np.isfinite(difference) else np.inf
-    if worst > tolerance:
-        raise EdgeposeError(
-            f"Not written: torch and onnxruntime differ by {worst:.2g} of the largest logit (≤ {tolerance:g})."
-        )
-    return worst
 
 
 def export(
@@ -160,12 +93,11 @@ def export(
     `accuracy["int8"]`.
     """
     net, card = load_for_export(checkpoint)
-    card = with_entries(card, entries or {})
+    card = onnx_file.with_entries(card, entries or {})
     model = to_onnx(net, card)
-    difference = check_parity(net, model, card, TOLERANCE)
-    if half_weights:
-        onnx_graph.store_half(model)
-        difference = check_parity(net, model, card, HALF_TOLERANCE)
+    width, height = card.input_size
+    shapes = [(count, height, width) for count in BATCHES]
+    difference = onnx_file.check_and_halve(net, model, shapes, half_weights)
     if int8_people is not None:
         from edgepose_training.quantise import accuracy, calibration_crops, quantise
 
@@ -173,32 +105,11 @@ def export(
         if held_out:
             measured = accuracy({"int8": model, "float32": full}, card, held_out)
             card = dataclasses.replace(card, accuracy=card.accuracy | {"int8": measured})
-        difference = check_parity(net, model, card, np.inf)
+        difference = onnx_file.check_parity(net, model, shapes, np.inf)
     if with_decode:
         onnx_graph.append_decode(model, card)
-    onnx_graph.write_card(model, card)
-    onnx.checker.check_model(model, full_check=True)
+    onnx_file.sign(model, card)
     return model, card, difference
-
-
-def write(model: onnx.ModelProto, path: Path) -> None:
-    """Write beside, then rename: a crash leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(model.SerializeToString())
-    temporary.replace(path)
-
-
-def read_entries(path: Path) -> dict[str, Any]:
-    """Card entries of a TOML or JSON file. Raises EdgeposeError."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        entries = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except (OSError, ValueError) as error:
-        raise EdgeposeError(f"{path}: cannot read the card's entries ({error}).") from error
-    if not isinstance(entries, dict):
-        raise EdgeposeError(f"{path}: expected entries by name.")
-    return entries
 
 
 def _int8_people(checkpoint: Path, data: Path) -> tuple[list[Person], list[Person]]:
@@ -222,45 +133,27 @@ def _beside(measured: dict[str, Any]) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("-o", "--output", type=Path, required=True, help="the .onnx file")
-    parser.add_argument("--name", help="name in the card (default: the output's)")
-    parser.add_argument(
-        "--card", type=Path, action="append", default=[],
-        help="TOML or JSON with entries of the card: licence, data, accuracy, …; may be given several times",
-    )  # fmt: skip
-    parser.add_argument("--half-weights", action="store_true", help="store weights as float16 (compute stays float32)")
+    onnx_file.add_arguments(parser)
     parser.add_argument("--int8", action="store_true", help="quantise the convolutions, calibrated on people of --data")
     parser.add_argument(
         "--data", type=Path, help="folder of COCO-WholeBody, or with annotations/ and images/, for --int8"
     )
     parser.add_argument("--with-decode", action="store_true", help="end in keypoints and scores, for other runtimes")
     args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
+
+    def exported(entries: dict[str, Any]) -> tuple[onnx.ModelProto, ModelCard, float]:
         if args.int8 and (args.half_weights or not args.data):
             raise EdgeposeError("--int8 needs --data with people to calibrate on, and stores its weights its own way.")
-        entries = {"name": args.name or args.output.stem}
-        for path in args.card:
-            entries |= read_entries(path)
         people, held_out = _int8_people(args.checkpoint, args.data) if args.int8 else (None, [])
-        model, card, difference = export(
-            args.checkpoint,
-            entries=entries,
-            half_weights=args.half_weights,
-            int8_people=people,
-            held_out=held_out,
+        return export(
+            args.checkpoint, entries=entries, half_weights=args.half_weights, int8_people=people, held_out=held_out,
             with_decode=args.with_decode,
-        )
-        write(model, args.output)
-    except EdgeposeError as error:
-        print(error, file=sys.stderr)
-        return 2
-    size = args.output.stat().st_size / 2**20
-    print(f"{args.output}: {card.name}, {size:.1f} MiB, {difference:.1g} of the largest logit from torch")
-    if held_out:
+        )  # fmt: skip
+
+    card = onnx_file.run(args, exported)
+    if card is not None and args.int8 and "int8" in card.accuracy:
         print(_beside(card.accuracy["int8"]))
-    return 0
+    return 2 if card is None else 0
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import torch
 
-from edgepose_training import export
+from edgepose_training import export, onnx_file
 from edgepose_training.config import Config
 from edgepose_training.drawn import draw_person
 from edgepose_training.run import Run
@@ -82,7 +82,7 @@ def main(out: Path, budget: Budget = Budget()) -> Path:
     model = out / "student.onnx"
     entries = {"name": "quickstart", "licence": "Apache-2.0", "data": "people drawn by training/drawn.py"}
     graph, _, _ = export.export(student, entries=entries)
-    export.write(graph, model)
+    onnx_file.write(graph, model)
     log.info(
         "%s after %.0f s. See it run:\n  edgepose-app --source %s --sequence --model %s",
         model,

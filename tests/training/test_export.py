@@ -10,7 +10,7 @@ from onnx import TensorProto, numpy_helper
 
 from edgepose import EdgeposeError, ModelCard, Skeleton, TopdownEstimator
 from edgepose.ops import simcc_decode
-from edgepose_training import checkpoint, evaluate, export, onnx_graph, quantise
+from edgepose_training import checkpoint, evaluate, export, onnx_file, onnx_graph, quantise
 from edgepose_training.config import Config
 from edgepose_training.datasets import read_coco_wholebody
 from edgepose_training.models import build_pose_net
@@ -57,7 +57,7 @@ def test_onnxruntime_gives_torchs_logits_for_any_number_of_people(trained, expor
     net, _ = export.load_for_export(trained)
     with torch.inference_mode():
         expected = [output.numpy() for output in net(torch.from_numpy(crops(count)))]
-    for ours, theirs in zip(expected, export.run_onnx(exported[0], crops(count)), strict=True):
+    for ours, theirs in zip(expected, onnx_file.run_onnx(exported[0], crops(count)), strict=True):
         assert theirs.shape == ours.shape
         np.testing.assert_allclose(theirs, ours, atol=1e-4 * np.abs(ours).max())
 
@@ -94,7 +94,7 @@ def test_a_file_that_disagrees_with_torch_is_not_written(trained, tmp_path, monk
 
 def test_the_graph_is_plain_and_dynamic_in_people_only(exported):
     model, card, _ = exported
-    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", export.OPSET)]
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", onnx_file.OPSET)]
     assert not {"Constant", "Identity", "BatchNormalization"} & {node.op_type for node in model.graph.node}
     shapes = {
         value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
@@ -110,12 +110,12 @@ def test_the_graph_is_plain_and_dynamic_in_people_only(exported):
 
 def test_half_weights_halve_the_file_and_compute_in_float32(trained, exported):
     model, _, difference = export.export(trained, half_weights=True)
-    assert difference < export.HALF_TOLERANCE
+    assert difference < onnx_file.HALF_TOLERANCE
     assert len(model.SerializeToString()) < 0.53 * len(exported[0].SerializeToString())
     large = [t for t in model.graph.initializer if np.prod(t.dims) >= 32 and t.data_type != TensorProto.INT64]
     assert large
     assert {tensor.data_type for tensor in large} == {TensorProto.FLOAT16}
-    assert {output.dtype for output in export.run_onnx(model, crops(2))} == {np.dtype(np.float32)}
+    assert {output.dtype for output in onnx_file.run_onnx(model, crops(2))} == {np.dtype(np.float32)}
 
 
 def test_weights_beyond_halfs_range_stay_float32(exported):
@@ -173,7 +173,7 @@ def test_a_file_that_is_no_checkpoint_is_one_sentence(tmp_path, capsys):
 @pytest.mark.parametrize("flip", [False, True])
 def test_checkpoint_and_file_predict_the_same(trained, exported, tmp_path, flip):
     path = tmp_path / "net.onnx"
-    export.write(exported[0], path)
+    onnx_file.write(exported[0], path)
     frame = np.random.default_rng(5).integers(0, 255, (120, 100, 3), np.uint8)
     bboxes = np.array([[10, 10, 60, 100], [30, 5, 90, 70]], np.float32)
     first, second = (make_predictor(str(model), flip=flip)(frame, bboxes) for model in (trained, path))
@@ -207,7 +207,7 @@ def decoded(card: ModelCard, simcc_x: np.ndarray, simcc_y: np.ndarray) -> tuple[
         for name, array in zip(names, (simcc_x, simcc_y), strict=True)
     ]
     graph = onnx.helper.make_graph([], "decoder", values, values)
-    opset = [onnx.helper.make_opsetid("", export.OPSET)]
+    opset = [onnx.helper.make_opsetid("", onnx_file.OPSET)]
     model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8)
     onnx_graph.append_decode(model, card)
     onnx.checker.check_model(model, full_check=True)
@@ -263,7 +263,7 @@ def test_the_graphs_decoder_follows_calibration_and_untrained_points():
 def test_export_with_decode_ends_in_keypoints_and_scores(trained):
     model, _, _ = export.export(trained, with_decode=True)
     assert [output.name for output in model.graph.output] == ["keypoints", "scores"]
-    keypoints, scores = export.run_onnx(model, crops(3))
+    keypoints, scores = onnx_file.run_onnx(model, crops(3))
     assert keypoints.shape == (3, 17, 2)
     assert scores.shape == (3, 17)
     assert (scores[:, 3] == 0).all()
@@ -286,7 +286,7 @@ def test_int8_keeps_the_logits_close_in_a_quarter_of_the_size(trained, exported,
     weights = [tensor for tensor in small.graph.initializer if len(tensor.dims) == 4]
     assert {tensor.data_type for tensor in weights} == {TensorProto.INT8}
     assert len(small.SerializeToString()) < 0.4 * len(exported[0].SerializeToString())
-    expected, found = (export.run_onnx(model, sample[0])[0] for model in (exported[0], small))
+    expected, found = (onnx_file.run_onnx(model, sample[0])[0] for model in (exported[0], small))
     assert np.corrcoef(expected.ravel(), found.ravel())[0, 1] > 0.98
 
 
@@ -324,5 +324,5 @@ def test_int8_without_people_is_refused(exported):
 def test_entries_of_json_reach_the_card(trained, tmp_path):
     accuracy = tmp_path / "card.json"
     accuracy.write_text(json.dumps({"accuracy": {"body": 0.5}}))
-    card = export.with_entries(export.load_for_export(trained)[1], export.read_entries(accuracy))
+    card = onnx_file.with_entries(export.load_for_export(trained)[1], onnx_file.read_entries(accuracy))
     assert card.accuracy == {"body": 0.5}

@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edgepose import EdgeposeError, Skeleton  # noqa: E402
-from edgepose_training import checkpoint, export  # noqa: E402
+from edgepose_training import checkpoint, export, onnx_file  # noqa: E402
 from edgepose_training.config import Config  # noqa: E402
 from edgepose_training.models import build_pose_net  # noqa: E402
 from edgepose_training.models.macs import count_macs, count_macs_hrnet, count_parameters  # noqa: E402
@@ -270,7 +270,7 @@ def test_nets_of_other_heads_export_with_a_card_that_decodes_them(tmp_path, head
     """`export` itself compares onnxruntime with torch."""
     written(Config(size="n", head=head, skeleton="coco17", input_size=(64, 64), split_ratio=1.5), tmp_path / "net.pt")
     _, card, difference = export.export(tmp_path / "net.pt")
-    assert difference <= export.TOLERANCE
+    assert difference <= onnx_file.TOLERANCE
     assert card.bins == (96, 96)
     assert card.score == ("min" if head == "heatmap1d" else "calibrated")
     assert card.recipe.startswith(f"cspnext-n {head}, ")
