@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgepose_training.models.vector_head import VectorHead
+
 
 class ScaleNorm(nn.Module):
     """x ÷ its root mean square over the last axis, times one learned scalar."""
@@ -60,12 +62,10 @@ class GatedAttentionUnit(nn.Module):
         return self.res_scale(x) + self.o(u * (attention @ v))
 
 
-class RTMCCHead(nn.Module):
-    """Features [N, C, h, w] → logits simcc_x [N, K, Wx] and simcc_y [N, K, Wy].
+class RTMCCHead(VectorHead):
+    """Features [N, C, h, w] → logits simcc_x [N, K, Wx] and simcc_y [N, K, Wy]."""
 
-    A map of another size (training on smaller inputs) is resampled to the size that the head was made for,
-    so that low-resolution training continues at full size with the same weights.
-    """
+    names = ("cls_x", "cls_y")
 
     def __init__(
         self,
@@ -87,10 +87,6 @@ class RTMCCHead(nn.Module):
         self.cls_y = nn.Linear(hidden, int(height * split_ratio), bias=False)
         self.reset_parameters()
 
-    @property
-    def classifiers(self) -> tuple[nn.Linear, nn.Linear]:
-        return self.cls_x, self.cls_y
-
     def reset_parameters(self) -> None:
         """Published initialisation: conv N(0, 0.001), linear N(0, 0.01)."""
         for module in self.modules():
@@ -101,7 +97,4 @@ class RTMCCHead(nn.Module):
                 nn.init.normal_(module.weight, std=0.01)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        if features.shape[-2:] != self.map_size:
-            features = F.interpolate(features, self.map_size, mode="bilinear", align_corners=False)
-        tokens = self.gau(self.mlp(self.final_layer(features).flatten(2)))
-        return self.cls_x(tokens), self.cls_y(tokens)
+        return self.classified(self.gau(self.mlp(self.final_layer(self.resampled(features)).flatten(2))))

@@ -6,9 +6,9 @@ Names follow mmpose's `SimCCHead`, so that its state dicts load strictly.
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from edgepose_training.models.heatmap import HeatmapHead
+from edgepose_training.models.vector_head import VectorHead
 
 
 def channels_per_joint(input_size: tuple[int, int], stride: int) -> int:
@@ -18,12 +18,11 @@ def channels_per_joint(input_size: tuple[int, int], stride: int) -> int:
     return 28 if max(input_size) >= 256 else 32
 
 
-class SimCCHead(nn.Module):
+class SimCCHead(VectorHead):
     """Features [N, C, h, w] → logits simcc_x [N, K, Wx] and simcc_y [N, K, Wy].
 
     With `deconvs` the map is first upsampled as SimpleBaseline does; without them each keypoint gets several
-    channels of the coarse map instead, side by side in one vector. A map of another size (training on smaller
-    inputs) is resampled to the size that the head was made for.
+    channels of the coarse map instead, side by side in one vector.
     """
 
     def __init__(
@@ -49,13 +48,8 @@ class SimCCHead(nn.Module):
         self.mlp_head_x = nn.Linear(cells, int(width * split_ratio))
         self.mlp_head_y = nn.Linear(cells, int(height * split_ratio))
 
-    @property
-    def classifiers(self) -> tuple[nn.Linear, nn.Linear]:
-        return self.mlp_head_x, self.mlp_head_y
-
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        if features.shape[-2:] != self.map_size:
-            features = F.interpolate(features, self.map_size, mode="bilinear", align_corners=False)
+        features = self.resampled(features)
         maps = self.deconv_head(features) if hasattr(self, "deconv_head") else self.final_layer(features)
         vectors = maps.unflatten(1, (self.num_keypoints, -1)).flatten(2)  # [N, K, t·h·w]
-        return self.mlp_head_x(vectors), self.mlp_head_y(vectors)
+        return self.classified(vectors)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgepose_training.models.vector_head import VectorHead
+
 GRID = 16  # patches along each side
 
 
@@ -54,7 +56,7 @@ class Block(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
-class TokenPoseHead(nn.Module):
+class TokenPoseHead(VectorHead):
     """Features [N, C, h, w] → logits simcc_x [N, K, Wx] and simcc_y [N, K, Wy]."""
 
     def __init__(
@@ -85,23 +87,16 @@ class TokenPoseHead(nn.Module):
         self.mlp_head_x = nn.Linear(dim, int(width * split_ratio))
         self.mlp_head_y = nn.Linear(dim, int(height * split_ratio))
 
-    @property
-    def classifiers(self) -> tuple[nn.Linear, nn.Linear]:
-        return self.mlp_head_x, self.mlp_head_y
-
     def patches(self, features: Tensor) -> Tensor:  # → [N, rows·columns, patch cells·C]
         (ph, pw), (h, w) = self.patch, self.map_size
         cut = features.unflatten(3, (w // pw, pw)).unflatten(2, (h // ph, ph))  # [N, C, rows, ph, columns, pw]
         return cut.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        if features.shape[-2:] != self.map_size:
-            features = F.interpolate(features, self.map_size, mode="bilinear", align_corners=False)
         keypoints = self.tokens.expand(features.shape[0], -1, -1)
-        patches = self.patch_embedding(self.patches(features))
+        patches = self.patch_embedding(self.patches(self.resampled(features)))
         for block in self.blocks:
             # The position is added anew before every layer, to patches only ("sine-full").
             mixed = block(torch.cat((keypoints, patches + self.position), dim=1))
             keypoints, patches = mixed.split((keypoints.shape[1], patches.shape[1]), dim=1)
-        keypoints = self.norm(keypoints)
-        return self.mlp_head_x(keypoints), self.mlp_head_y(keypoints)
+        return self.classified(self.norm(keypoints))
