@@ -23,10 +23,11 @@ import numpy as np
 from edgepose import EdgeposeError
 from edgepose.runtime import Session
 from edgepose.skeletons import Skeleton
+from edgepose_training.checkpoint_predictors import CheckpointSession
 from edgepose_training.datasets import load_json, read_coco_wholebody
 from edgepose_training.evaluate import chosen
 from edgepose_training.labels import Labels
-from edgepose_training.predictors import CheckpointSession, CropPredictor, predict
+from edgepose_training.predictors import CropPredictor, predict
 
 log = logging.getLogger("calibrate")
 

@@ -34,8 +34,11 @@ class CheckpointSession:
         self,
         path: str | Path,
         device: str = "cpu",
+        threads: int | None = None,
         input_size: tuple[int, int] | None = None,  # W, H; None: the net's own
     ) -> None:
+        if threads:
+            torch.set_num_threads(threads)
         self.path, self.device = Path(path), pick_device(device)
         net, config, skeleton, state = load_net(self.path)
         self.card = card_of(self.path, config, skeleton, state)
@@ -59,8 +62,16 @@ class HeatmapPredictor:
     """A checkpoint of heat maps, which the app has no decoder for; its scores are the maps' peaks."""
 
     def __init__(
-        self, path: str | Path, device: str = "cpu", input_size: tuple[int, int] | None = None, *, flip: bool = False
+        self,
+        path: str | Path,
+        device: str = "cpu",
+        threads: int | None = None,
+        input_size: tuple[int, int] | None = None,  # W, H; None: the net's own
+        *,
+        flip: bool = False,
     ) -> None:
+        if threads:
+            torch.set_num_threads(threads)
         self.name, self.device, self._flip = Path(path).stem, pick_device(device), flip
         net, config, self.skeleton, state = load_net(path)
         self._net = net.to(self.device)

@@ -88,6 +88,8 @@ def read_mmpose(path: str | Path, stage: int | None = None) -> Foreign:
     """
     content = read(path)
     weights = _tensors(content.get("state_dict", content))
+    if all(name.startswith("module.") for name in weights):  # a net saved inside its wrapper for several GPUs
+        weights = _under("module.", weights)
     if not weights:
         raise EdgeposeError(f"{path}: no weights inside")
     # mmengine's EMA hook swaps the two on saving: `state_dict` holds the averages, `ema_state_dict` the rest.

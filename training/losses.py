@@ -186,7 +186,9 @@ def fpd_loss(
     """
     unlabelled = (weight == 0).all(1)
     share = torch.where(unlabelled, 1.0, alpha if teacher is not None else 0.0)[:, None].expand_as(weight)
-    terms = {"label": (target, (1 - share) * weight)} | ({} if teacher is None else {"teacher": (teacher, share)})
+    terms = {"label": (target, (1 - share) * weight)}
+    if teacher is not None:
+        terms["teacher"] = (teacher.contiguous(), share)
     cells = target.shape[-2] * target.shape[-1]
     known = torch.ones_like(weight) if trained is None else trained
     return {

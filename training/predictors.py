@@ -110,15 +110,11 @@ def _of_checkpoint(
     path: str, flip: bool, device: str, threads: int | None, input_size: tuple[int, int] | None
 ) -> Predictor:
     # Late: measuring an ONNX file should not need torch.
-    import torch
-
     from edgepose_training.checkpoint_predictors import CheckpointSession, HeatmapPredictor, answers_with_maps
 
-    if threads:
-        torch.set_num_threads(threads)
     if answers_with_maps(path):
-        return HeatmapPredictor(path, device, input_size, flip=flip)
-    return CropPredictor(Path(path).stem, CheckpointSession(path, device, input_size), flip=flip)
+        return HeatmapPredictor(path, device, threads, input_size, flip=flip)
+    return CropPredictor(Path(path).stem, CheckpointSession(path, device, threads, input_size), flip=flip)
 
 
 def frames(people: Sequence[Person]) -> Iterator[tuple[np.ndarray, list[Person]]]:

@@ -134,7 +134,8 @@ def read_shard(path: str | Path) -> Iterator[Crop]:
                 yield _crop(image, json.loads(data))
                 image = None
     except (OSError, EOFError, zlib.error, tarfile.TarError, json.JSONDecodeError, KeyError) as error:
-        raise EdgeposeError(f"{path}: not a readable crop shard ({error})") from error
+        reason = str(error).partition("\n")[0]  # tarfile lists every format that it is not
+        raise EdgeposeError(f"{path}: not a readable crop shard ({reason})") from error
 
 
 def _crop(image: np.ndarray, label: dict) -> Crop:

@@ -3,6 +3,7 @@
 Only folders and sizes are changed: where files lie, the camera that is not here, and a schedule of seconds.
 """
 
+import importlib
 import json
 import os
 import re
@@ -228,6 +229,12 @@ def test_a_made_up_skeleton_is_packed_trained_exported_run_and_drawn(tmp_path):
     shapes = [(points - points.mean(0)) / points.std(0) for points in (found[:, :2], DOTS)]
     np.testing.assert_allclose(*shapes, atol=0.15)
     assert found[:, 2].min() > 0.2
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "training").rglob("*.py")), ids=lambda path: path.stem)
+def test_every_module_of_the_training_imports(path):
+    module = ".".join(["edgepose_training", *path.relative_to(ROOT / "training").with_suffix("").parts])
+    importlib.import_module(module.removesuffix(".__init__"))
 
 
 def test_pack_finds_the_usual_layouts_and_says_what_it_sought(tmp_path, capsys):

@@ -1,5 +1,6 @@
 """Every recipe that ships loads, says what the paper says, and runs."""
 
+import csv
 import functools
 from dataclasses import replace
 from pathlib import Path
@@ -102,6 +103,29 @@ def test_every_recipe_takes_two_steps(name, stores, tmp_path):
     if needs_teacher(name) and recipe.stage == 1:
         expected |= {"teacher"} if recipe.head == "heatmap" else {"feature", "logit"}
     assert terms == expected
+
+
+def test_fpd_learns_from_people_without_labels(stores, tmp_path):
+    """Shards with nobody labelled at all: the teacher's term alone, and the student still moves."""
+    recipe = replace(load("fpd"), size="2x32", input_size=(64, 64), batch=2, epochs=1, workers=0, amp="off",
+                     log_every=1)  # fmt: skip
+    skeleton = Skeleton.load(recipe.skeleton)
+    torch.manual_seed(0)
+    state = {"model": checkpoint.build_net(recipe, skeleton).state_dict(), "ema": None, "config": recipe.to_dict()}
+    checkpoint.save(tmp_path / "teacher.pt", state | {"skeleton": skeleton.to_dict()})
+    store = stores(16)
+    weights, visible = store.weights, store.visible
+    store.weights, store.visible = weights.copy(), visible.copy()
+    store.weights[1:], store.visible[1:] = 0, 0  # one of four has labels
+    try:
+        run = Run(recipe, store, None, tmp_path / "run", torch.device("cpu"), tmp_path / "teacher.pt")
+        run.fit_epoch()
+    finally:
+        store.weights, store.visible = weights, visible
+    with (tmp_path / "run" / "train.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert sum(float(row["label"]) == 0 for row in rows) == 1  # the step of two people without labels
+    assert all(float(row["teacher"]) > 0 for row in rows)
 
 
 @pytest.mark.parametrize("head", ["heatmap", "heatmap1d", "simcc"])

@@ -1,5 +1,6 @@
 """mmpose's checkpoints: their answers, their averages, their way into the app, and hostile files."""
 
+import dataclasses
 import json
 import pickle
 import zipfile
@@ -14,7 +15,12 @@ torch = pytest.importorskip("torch")
 
 from edgepose import EdgeposeError, Skeleton, TopdownEstimator  # noqa: E402
 from edgepose_training import checkpoint, convert, export, foreign  # noqa: E402
+from edgepose_training.config import Config  # noqa: E402
+from edgepose_training.drawn import draw_person  # noqa: E402
 from edgepose_training.models import build_pose_net  # noqa: E402
+from edgepose_training.run import Run  # noqa: E402
+from edgepose_training.shards import ShardWriter  # noqa: E402
+from edgepose_training.store import CropStore  # noqa: E402
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RECORDED = np.load(FIXTURES / "mmpose_parity.npz")
@@ -173,6 +179,32 @@ def test_stage_2_of_dwpose_puts_the_students_head_on_the_teachers_backbone(tmp_p
     assert torch.equal(
         by_hand["backbone.stem.0.conv.weight"], mmpose_weights("rtmpose-t-17")["backbone.stem.0.conv.weight"]
     )
+
+
+def test_a_net_saved_inside_its_wrapper_is_unwrapped(tmp_path):
+    weights = mmpose_weights("rtmpose-t-17")
+    torch.save({"state_dict": {f"module.{name}": value for name, value in weights.items()}}, tmp_path / "net.pth")
+    assert list(foreign.read_mmpose(tmp_path / "net.pth").weights) == list(weights)
+
+
+def test_stage_2_runs_alone_on_a_converted_checkpoint(tmp_path):
+    """Plug-in use (DWPose): a net that was trained elsewhere gets a new head on its frozen backbone."""
+    torch.save({"state_dict": mmpose_weights("rtmpose-t-17")}, tmp_path / "theirs.pth")
+    assert convert.main([str(tmp_path / "theirs.pth"), "-o", str(tmp_path / "theirs.pt")]) == 0
+    rng = np.random.default_rng(1)
+    with ShardWriter(tmp_path / "shards") as writer:
+        for _ in range(2):
+            person = draw_person(rng)
+            fields = {field: getattr(person, field)[:17] for field in ("keypoints", "visible", "weights")}
+            writer.write(dataclasses.replace(person, **fields))
+    recipe = Config.load(Path(convert.__file__).parent / "configs" / "dwpose_stage2_t.toml")
+    recipe = dataclasses.replace(recipe, skeleton="coco17", batch=2, epochs=1, workers=0, amp="off", log_every=1)
+    run = Run(recipe, CropStore(writer.paths), None, tmp_path / "run", torch.device("cpu"), tmp_path / "theirs.pt")
+    run.fit()
+    net = checkpoint.load_net(tmp_path / "run" / "best.pt")[0].state_dict()
+    theirs = mmpose_weights("rtmpose-t-17")
+    assert all(torch.equal(net[name], value) for name, value in theirs.items() if name.startswith("backbone."))
+    assert not torch.equal(net["head.cls_x.weight"], theirs["head.cls_x.weight"])
 
 
 @pytest.mark.parametrize("wrapped", [True, False])

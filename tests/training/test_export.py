@@ -11,6 +11,7 @@ from onnx import TensorProto, numpy_helper
 from edgepose import EdgeposeError, ModelCard, Skeleton, TopdownEstimator
 from edgepose.ops import simcc_decode
 from edgepose_training import checkpoint, evaluate, export, onnx_file, onnx_graph, quantise
+from edgepose_training.checkpoint_predictors import CheckpointSession
 from edgepose_training.config import Config
 from edgepose_training.datasets import read_coco_wholebody
 from edgepose_training.models import build_pose_net
@@ -182,6 +183,13 @@ def test_checkpoint_and_file_predict_the_same(trained, exported, tmp_path, flip)
     assert np.mean(np.abs(first[0] - second[0]).max(-1) > 1e-3) < (0.15 if flip else 0.05)
     np.testing.assert_allclose(first[1], second[1], atol=1e-3)
     assert (first[1][:, 3] == 0).all()
+
+
+def test_a_checkpoint_is_opened_like_an_onnx_file(trained):
+    """calibrate.py opens either by the same words: path, device, threads."""
+    session = CheckpointSession(trained, "cpu", 1)
+    assert session.card.input_size == INPUT_SIZE
+    assert session.input_shape == ("N", 3, *INPUT_SIZE[::-1])
 
 
 def test_a_checkpoint_can_be_looked_at_on_smaller_pictures(trained):

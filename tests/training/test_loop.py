@@ -94,6 +94,39 @@ def test_an_overflow_skips_the_step_and_halves_the_scale(store, small, tmp_path)
     assert all(torch.equal(value, before[name]) for name, value in run.distiller.named_parameters())
 
 
+def test_plain_torch_follows_the_kernels(store, small, tmp_path):
+    """`--no-kernels`: the same curve, in the SimCC nets and in those of heat maps."""
+    maps = replace(small, backbone="hourglass", size="1x32", head="heatmap", aux_heatmap=0.0, classifier_gain=1.0)
+    for name, config in (("simcc", replace(small, epochs=1, lr=1e-4)), ("maps", replace(maps, epochs=1, lr=1e-4))):
+        curves = []
+        for kernels in (True, False):
+            folder = tmp_path / f"{name}{kernels}"
+            fit(replace(config, kernels=kernels), store, folder)
+            with (folder / "train.csv").open() as file:
+                curves.append([float(row["label"]) for row in csv.DictReader(file)])
+        np.testing.assert_allclose(*curves, rtol=1e-4)
+
+
+def test_what_nobody_labelled_is_not_looked_at(store, small, tmp_path):
+    """v = 0: wherever such a point lies, the loss is the same; absent points (labelled, outside) do count."""
+    run = Run(small, store, None, tmp_path, CPU)
+    batch = next(iter(run.feed.epoch(run.config, 0)))
+    batch.weights[:, 5:40] = 0
+    batch.inside[:, 5:40] = False
+    run.distiller.eval()
+
+    def terms_now() -> dict[str, float]:
+        with torch.no_grad():
+            return {name: float(value) for name, value in run.distiller(batch, 1.0).items()}
+
+    before = terms_now()
+    batch.keypoints[:, 5:40] += 17
+    assert terms_now() == before
+    batch.inside[:, 0] = ~batch.inside[:, 0]
+    batch.weights[:, 0] = 1
+    assert terms_now()["label"] != before["label"]
+
+
 def test_the_step_can_be_traced_whole(store, small, tmp_path, monkeypatch):
     """torch.compile of the distiller without a graph break, kernels included; the same curve."""
     config = replace(small, epochs=1)

@@ -198,9 +198,10 @@ def test_the_fused_kernels_give_the_twins_losses_and_gradients():
     for ours, theirs in zip(*labels, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
     maps, target, teacher = (torch.randn(N, K, 6, 5) for _ in range(3))
+    teacher = teacher.to(memory_format=torch.channels_last)  # as convolutions hand them over
     results = []
     for ops in (OPS, fused):
-        leaf = maps.clone(memory_format=torch.channels_last).requires_grad_()  # as convolutions hand them over
+        leaf = maps.clone(memory_format=torch.channels_last).requires_grad_()
         terms = losses.fpd_loss(ops, [leaf], target, teacher, WEIGHT)
         sum(terms.values()).backward()
         results.append((terms["label"].detach(), terms["teacher"].detach(), leaf.grad))
