@@ -27,6 +27,7 @@ from edgepose_training.checkpoint_predictors import CheckpointSession
 from edgepose_training.datasets import load_json, read_coco_wholebody
 from edgepose_training.evaluate import chosen
 from edgepose_training.labels import Labels
+from edgepose_training.people import find_files
 from edgepose_training.predictors import CropPredictor, predict
 
 log = logging.getLogger("calibrate")
@@ -102,7 +103,7 @@ def plot(rows: Mapping[str, Sequence[tuple[float, float, int]]], path: Path) -> 
 def _observations(args: argparse.Namespace, split: str, predictor: CropPredictor) -> tuple[np.ndarray, ...]:
     """Bare scores, right and counted, each [N, K], of a split's people and empty pictures."""
     skeleton = predictor.skeleton
-    people = read_coco_wholebody(args.data / "annotations" / f"{split}.json", args.data / "images", skeleton)
+    people = read_coco_wholebody(*find_files(args.data, split), skeleton)
     people, (found,) = predict(chosen(people, None, args.people), [predictor])
     labels = Labels.of(people)
     distance = np.linalg.norm(found.keypoints - labels.keypoints, axis=2)

@@ -23,6 +23,7 @@ from edgepose.transforms import apply_affine, bbox_to_center_scale, crop_affine
 from edgepose_training.datasets import Person, read_coco_wholebody
 from edgepose_training.evaluate import chosen
 from edgepose_training.labels import Labels, Predictions
+from edgepose_training.people import find_files
 from edgepose_training.predictors import make_predictor, predict
 from edgepose_training.summary import part_oks, part_slices
 
@@ -154,8 +155,7 @@ def _sheet_of(args: argparse.Namespace, predictor) -> np.ndarray:
     skeleton = predictor.skeleton
     if args.part not in part_slices(skeleton):
         raise EdgeposeError(f"There is no part {args.part!r}: name one of {', '.join(part_slices(skeleton))}.")
-    path = args.data / "annotations" / f"{args.split}.json"
-    people = read_coco_wholebody(path, args.data / "images", skeleton, split=args.split)
+    people = read_coco_wholebody(*find_files(args.data, args.split), skeleton, split=args.split)
     people, (predictions,) = predict(chosen(people, args.source, args.limit), [predictor])
     labels = Labels.of(people)
     oks = part_oks(labels, predictions, skeleton, part_slices(skeleton)[args.part], labels.visible)

@@ -88,7 +88,8 @@ def read_coco_wholebody(
 ) -> list[Person]:
     """Read a COCO-WholeBody file, or a plain COCO keypoint file, in the order of its annotations.
 
-    The skeleton's parts say which fields are read; a part that the file lacks is unlabelled. Where an
+    The skeleton's parts say which fields are read; a part that the file lacks is unlabelled. A `keypoints` list of all
+    the skeleton's points, as other COCO-like files have it, is read as that. Where an
     annotation carries `*_score` lists, v = 1 is a teacher's label weighted by its score; elsewhere every v >
     0 is ground truth, as COCO's v = 1 means "labelled but hidden".
 
@@ -253,8 +254,7 @@ def _labels(entry: dict[str, Any], skeleton: Skeleton) -> PointLabels:
     points = np.zeros((skeleton.num_keypoints, 3), np.float32)
     visible = np.zeros(skeleton.num_keypoints, np.uint8)
     weights = np.zeros(skeleton.num_keypoints, np.float32)
-    for part, (start, stop) in skeleton.parts.items():
-        points_field, score_field = PART_FIELDS.get(part, (part, f"{part}_score"))
+    for points_field, score_field, start, stop in _fields(entry, skeleton):
         if not entry.get(points_field):
             continue
         points[start:stop] = numbers(entry[points_field], (stop - start, 3), points_field)
@@ -269,6 +269,15 @@ def _labels(entry: dict[str, Any], skeleton: Skeleton) -> PointLabels:
         weights[start:stop] = labelled * scores
     points[visible == UNLABELLED] = 0
     return np.ascontiguousarray(points[:, :2]), visible, weights
+
+
+def _fields(entry: dict[str, Any], skeleton: Skeleton) -> list[tuple[str, str, int, int]]:
+    """Fields of points and of scores, and the points [start, stop) that they hold: one for all, or one a part."""
+    values = entry.get("keypoints")
+    if isinstance(values, list) and len(values) == 3 * skeleton.num_keypoints:
+        return [("keypoints", "keypoints_score", 0, skeleton.num_keypoints)]
+    parts = skeleton.parts.items()
+    return [(*PART_FIELDS.get(part, (part, f"{part}_score")), *points) for part, points in parts]
 
 
 def numbers(values: Any, shape: tuple[int, ...], name: str) -> np.ndarray:

@@ -69,6 +69,17 @@ def test_hidden_points_of_plain_coco_are_ground_truth_and_missing_parts_unlabell
     assert not read.weights[17:].any()
 
 
+@pytest.mark.parametrize("name", ["hand21", "ap10k", "halpe26"])
+def test_one_list_of_all_points_is_read_whatever_the_parts_are(tmp_path, name):
+    """As files of hands, animals and other sets have it; halpe26 has two parts, hand21 one that is no body."""
+    skeleton = Skeleton.load(name)
+    points = [value for i in range(skeleton.num_keypoints) for value in (i, 10, 2)]
+    person = {"id": 1, "image_id": 1, "bbox": [4, 5, 40, 30], "keypoints": points}
+    (read,) = read_coco_wholebody(write(tmp_path, [person]), tmp_path, skeleton)
+    np.testing.assert_array_equal(read.keypoints[:, 0], np.arange(skeleton.num_keypoints))
+    assert (read.visible == TRUTH).all()
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
