@@ -45,6 +45,17 @@ def carries_tangent(value: Any) -> bool:
     return isinstance(value, Tensor) and forward_ad.unpack_dual(value).tangent is not None  # type: ignore[no-untyped-call]
 
 
+def extent(size: float) -> int:
+    """A length for an output. Of sizes that no array has the kernel complains, in its own words."""
+    return int(size) if 0 <= size <= 2**30 else 0
+
+
+def pair(op: str, name: str, values: Any) -> Any:
+    if len(values) != 2:
+        raise TypeError(f"{op}: {name} expected two numbers (x, y), got {values}")
+    return values
+
+
 def plain(tensor: Tensor | None) -> Tensor | None:
     """Kernels refuse tensors that record gradients; below autograd, where operators run, that mark means nothing."""
     return tensor.detach() if tensor is not None and tensor.requires_grad else tensor

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from .. import _C
-from ._library import LIB, chain, define, no_gradient, plain
+from ._library import LIB, chain, define, extent, no_gradient, pair, plain
 
 
 def _encode_outputs(keypoints: Tensor, heatmap_size: list[int]) -> tuple[Tensor, Tensor]:
     n, k = keypoints.shape[:2]
-    maps = keypoints.new_empty((n, k, heatmap_size[1], heatmap_size[0]), dtype=torch.float32)
+    w, h = map(extent, pair("heatmap_encode", "heatmap_size", heatmap_size))
+    maps = keypoints.new_empty((n, k, h, w), dtype=torch.float32)
     return maps, keypoints.new_empty((n, k), dtype=torch.float32)
 
 

@@ -9,16 +9,19 @@ import torch
 from torch import Tensor
 
 from .. import _C
-from ._library import LIB, define, no_gradient, plain
+from ._library import LIB, define, extent, no_gradient, pair, plain
 
 
 def _crop_outputs(frame: Tensor, affine: Tensor, input_size: list[int], *_: Any) -> Tensor:
-    return frame.new_empty((affine.shape[0], 3, input_size[1], input_size[0]), dtype=torch.float32)
+    w, h = map(extent, pair("crop_normalize", "input_size", input_size))
+    return frame.new_empty((affine.shape[0], 3, h, w), dtype=torch.float32)
 
 
 def _crop(
     frame: Tensor, affine: Tensor, input_size: list[int], mean: list[float], std: list[float], channel_order: str
 ) -> Tensor:
+    if affine.ndim != 3:
+        raise ValueError(f"crop_normalize: affine expected shape [N, 2, 3], got {list(affine.shape)}")
     out = _crop_outputs(frame, affine, input_size)
     _C.crop_normalize(frame, plain(affine), input_size, mean, std, channel_order, out)
     return out
@@ -118,12 +121,20 @@ def simcc_decode(
 ) -> tuple[Tensor, Tensor]:
     """Keypoints [N, K, 2] and scores [N, K], float32, from SimCC logits: see `edgepose.ops.simcc_decode`.
 
-    Not differentiable: a backward pass that reaches it raises RuntimeError.
+    Not differentiable: a backward pass that reaches it raises RuntimeError, and so does `out` beside logits that ask for one.
     """
+    if flipped is not None and len(flipped) != 3:
+        raise TypeError(f"simcc_decode: flipped expected (flipped_x, flipped_y, swap), got {len(flipped)} of them")
     mirrored = (None, None, None) if flipped is None else flipped
     args = (simcc_x, simcc_y, affine, split_ratio, score, beta, sigma, refine, *mirrored, flip_shift)
     if out is None:
         keypoints, scores = _simcc_decode(*args)
         return keypoints, scores
+    if len(out) != 2:
+        raise TypeError(f"simcc_decode: out expected (keypoints, scores), got {len(out)} of them")
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (simcc_x, simcc_y, *out)):
+        raise RuntimeError(
+            "simcc_decode: out= records no gradient; call it on detached logits or under torch.no_grad()"
+        )
     _simcc_decode_out(*args, *out)
     return out

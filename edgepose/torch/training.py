@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from .. import _C
-from ._library import LIB, chain, define, no_gradient, plain
+from ._library import LIB, chain, define, extent, no_gradient, pair, plain
 
 
 def _encode_outputs(
     keypoints: Tensor, _visible: Tensor, input_size: list[float], split_ratio: float, *_: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     n, k = keypoints.shape[:2]
-    wx, wy = (int(size * split_ratio) for size in input_size)
+    wx, wy = (extent(size * split_ratio) for size in pair("simcc_encode", "input_size", input_size))
     shapes = (n, k, wx), (n, k, wy), (n, k)
     x, y, weight = (keypoints.new_empty(shape, dtype=torch.float32) for shape in shapes)
     return x, y, weight

@@ -70,6 +70,18 @@ class TestLiterals:
         if inside:
             assert labels[0].any()
 
+    @pytest.mark.parametrize(
+        ("bin_", "center", "inside"),
+        # sigma 37/6: three of them are 18.5 bins, so that −19.5 still touches; rounded, half to even, it is −20
+        [(-19.5, "exact", True), (-19.6, "exact", False), (-19.5, "round", False), (-18.5, "round", True)],
+    )
+    def test_the_last_centre_in_range(self, encode, bin_, center, inside):
+        size = {"input_size": (96, 128), "sigma": (37 / 6, 37 / 6), "center": center}
+        for point_ in (point(bin_ / 2, 5), point(5, bin_ / 2)):  # either axis
+            *labels, weight = encode(*point_, **size)
+            assert weight[0, 0] == inside
+            assert all(label.any() == inside for label in labels)
+
     def test_one_hot_range_is_the_bins(self, encode):
         for x, inside in ((-0.25, True), (-0.26, False), (5.74, True), (5.75, False)):  # −0.5 → bin 0; 11.5 → bin 12
             assert encode(*point(x, 2), input_size=(6, 4), kind="onehot")[2][0, 0] == inside

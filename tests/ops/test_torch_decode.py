@@ -73,8 +73,12 @@ def test_gradients_are_never_dropped_in_silence(logits):
     _, scores = et.simcc_decode(wanted, y)
     with pytest.raises(RuntimeError, match="simcc_decode: an argmax has no gradient"):
         scores.sum().backward()
+    out = torch.empty(3, 17, 2, device=x.device), torch.empty(3, 17, device=x.device)
+    with pytest.raises(RuntimeError, match="simcc_decode: out= records no gradient"):
+        et.simcc_decode(wanted, y, out=out)
     with torch.no_grad():
         close(et.simcc_decode(wanted, y), reference.simcc_decode(x.cpu(), y.cpu()))
+        close(et.simcc_decode(wanted, y, out=out), reference.simcc_decode(x.cpu(), y.cpu()))
 
 
 def test_bad_input_is_named(logits):
@@ -83,6 +87,20 @@ def test_bad_input_is_named(logits):
         et.simcc_decode(x, y[:, :3])
     with pytest.raises(ValueError, match=r"simcc_decode: simcc_x expected shape \[N, K, Wx\], got \[17, 384\]"):
         et.simcc_decode(x[0], y)
+    with pytest.raises(
+        TypeError, match=r"simcc_decode: flipped expected \(flipped_x, flipped_y, swap\), got 2 of them"
+    ):
+        et.simcc_decode(x, y, flipped=(x, y))
+    with pytest.raises(TypeError, match=r"simcc_decode: out expected \(keypoints, scores\), got 1 of them"):
+        et.simcc_decode(x, y, out=(x,))
+    frame, affine = torch.zeros(4, 5, 3, dtype=torch.uint8), torch.eye(2, 3)
+    options = {"input_size": (4, 4), "mean": (0, 0, 0), "std": (1, 1, 1)}
+    with pytest.raises(ValueError, match=r"crop_normalize: affine expected shape \[N, 2, 3\], got \[\]"):
+        et.crop_normalize(frame, torch.tensor(1.0), **options)
+    with pytest.raises(TypeError, match=r"crop_normalize: input_size expected two numbers \(x, y\), got \[4\]"):
+        et.crop_normalize(frame, affine[None], **{**options, "input_size": (4,)})
+    with pytest.raises(ValueError, match=r"crop_normalize: input_size\[0\] expected a positive number, got -4"):
+        et.crop_normalize(frame, affine[None], **{**options, "input_size": (-4, 4)})
 
 
 def test_crop_normalize(logits):

@@ -148,8 +148,8 @@ def test_compiles_without_graph_breaks(device):
     torch.testing.assert_close(*(torch.autograd.grad(loss, student)[0] for loss in (got, expected)))
 
 
-def forward_mode_calls():
-    """Every op on one tensor that may carry a tangent."""
+def calls():
+    """Every op as a function of one floating tensor, and that tensor."""
     logits, maps, weight = torch.randn(2, 3, 8), torch.rand(2, 3, 6, 8), torch.rand(2, 3)
     points = 4 * torch.rand(2, 3, 2)
     size, crop = {"input_size": (4, 4)}, {"input_size": (4, 4), "mean": (0, 0, 0), "std": (1, 1, 1)}
@@ -177,7 +177,7 @@ def test_forward_mode_is_refused_and_never_a_silent_zero(op):
     """A tangent reaches an op through torch.func, through dual tensors, and out of a compiled function."""
     from torch.autograd import forward_ad
 
-    call, x = forward_mode_calls()[op]
+    call, x = calls()[op]
     message = f"{op}: has no forward-mode derivative"
     with pytest.raises(NotImplementedError, match=message):
         torch.func.jvp(call, (x,), (torch.ones_like(x),))
@@ -194,7 +194,24 @@ def test_forward_mode_is_refused_and_never_a_silent_zero(op):
 
 @torch_says
 def test_forward_mode_inside_a_compiled_function_is_refused():
-    call, x = forward_mode_calls()["simcc_kl_div"]
+    call, x = calls()["simcc_kl_div"]
     step = torch.compile(lambda: torch.func.jvp(call, (x,), (torch.ones_like(x),)), backend="aot_eager")
     with pytest.raises(Exception, match=r"forward-mode|Observed exception"):
         step()
+
+
+@pytest.mark.parametrize("op", sorted(et.__all__))
+def test_every_op_compiles_without_graph_breaks(op):
+    torch.compiler.reset()  # what the tests above made it give up on
+    call, x = calls()[op]
+    torch.testing.assert_close(torch.compile(call, fullgraph=True, backend="aot_eager")(x), call(x))
+
+
+@pytest.mark.parametrize("ratio", [1e20, 0.0, float("nan")])
+def test_sizes_that_no_label_has_are_named(ratio):
+    with pytest.raises(ValueError, match=r"^simcc_encode: (split_ratio|input_size) expected"):
+        et.simcc_encode(torch.zeros(1, 1, 2), torch.ones(1, 1), input_size=(6, 8), split_ratio=ratio, sigma=(1, 1))
+    with pytest.raises(ValueError, match=r"^heatmap_encode: heatmap_size\[0\] expected a positive number, got -1"):
+        et.heatmap_encode(torch.zeros(1, 1, 2), torch.ones(1, 1), input_size=(6, 8), heatmap_size=(-1, 4))
+    with pytest.raises(TypeError, match=r"^simcc_encode: input_size expected two numbers \(x, y\), got \[6.0\]"):
+        et.simcc_encode(torch.zeros(1, 1, 2), torch.ones(1, 1), input_size=(6,), sigma=(1, 1))
