@@ -1,7 +1,8 @@
 """How kernels are timed: peer and ours in turns, medians and quartiles, in one process on one thread.
 
 The rules stand in README.md beside this file. Every script here is `python benchmarks/ops/<op>.py [--device cuda]
-[--rounds N] [--write]` and prints one table; `--write` keeps it under benchmarks/results/, losses included.
+[--rounds N] [--quick] [--write]` and prints one table; `--write` keeps it under benchmarks/results/, losses included.
+`everything.py` runs all of them into one table and holds it to the goals.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ RESULTS = Path(__file__).parents[1] / "results"
 BUSY = 0.5  # load average per core from which numbers mean nothing
 SIZES = {"256x192": (384, 512), "384x288": (576, 768)}  # bins of the two usual whole-body inputs
 K = 133
+SECONDS = 6.0  # that one case may take
 Work = Callable[[], Any]
+LOAD = round(os.getloadavg()[0] / (os.cpu_count() or 1), 2)  # before the run: the run itself is load
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,11 @@ def options(description: str) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--level", choices=_C.simd_levels(), help="SIMD level instead of the best")
     parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--quick", action="store_true", help="few and short rounds of one size: does it run?")
     parser.add_argument("--write", action="store_true", help="keep the table under benchmarks/results/")
     args = parser.parse_args()
+    if args.quick and args.write:
+        parser.error("--quick measures nothing worth keeping: leave out --write")
     _C.set_num_threads(args.threads)
     if args.level:
         _C.set_simd_level(args.level)
@@ -59,6 +65,11 @@ def options(description: str) -> argparse.Namespace:
         return args
     torch.set_num_threads(args.threads)
     return args
+
+
+def sizes(args: argparse.Namespace, known: dict[str, Any] = SIZES) -> dict[str, Any]:
+    """Those that a run goes through: with --quick the first alone."""
+    return dict(list(known.items())[:1]) if args.quick else known
 
 
 def once(work: Work, calls: int, device: str) -> float:
@@ -80,9 +91,14 @@ def once(work: Work, calls: int, device: str) -> float:
 
 def compare(case: str, variants: dict[str, Work], args: argparse.Namespace) -> list[Row]:
     """Times the variants in turns. The last one is ours; the others are peers."""
-    calls = {name: max(1, int(5 / max(once(work, 2, args.device), 1e-4))) for name, work in variants.items()}  # 5 ms
+    for work in variants.values():
+        work()  # first calls make threads, tables and compiled code
+    single = {name: once(work, 1, args.device) for name, work in variants.items()}
+    calls = {name: 1 if args.quick else max(1, int(5 / max(cost, 1e-4))) for name, cost in single.items()}  # 5 ms
+    turn = sum(cost * calls[name] for name, cost in single.items()) / 1e3
+    rounds = 2 if args.quick else max(7, min(args.rounds, int(SECONDS / turn)))
     times: dict[str, list[float]] = {name: [] for name in variants}
-    for _ in range(args.rounds):
+    for _ in range(rounds):
         for name, work in variants.items():
             times[name].append(once(work, calls[name], args.device))
     medians = {name: statistics.median(values) for name, values in times.items()}
@@ -95,7 +111,8 @@ def compare(case: str, variants: dict[str, Work], args: argparse.Namespace) -> l
     return rows
 
 
-def report(name: str, rows: list[Row], args: argparse.Namespace) -> None:
+def report(name: str, rows: list[Row], args: argparse.Namespace, notes: tuple[str, ...] = (), **more: Any) -> None:
+    """Prints the table, and keeps it with --write. `notes` end the page, `more` goes into the data."""
     machine = describe(args)
     lines = [f"# {name}", "", *(f"* {key}: {value}" for key, value in machine.items()), ""]
     lines += ["| case | variant | median ms | quartiles ms | ours is faster by |", "| --- | --- | --- | --- | --- |"]
@@ -103,16 +120,23 @@ def report(name: str, rows: list[Row], args: argparse.Namespace) -> None:
         ratios = ", ".join(f"{ratio:.2f}× {peer}" for peer, ratio in row.against.items())
         low, high = row.quartiles
         lines.append(f"| {row.case} | {row.variant} | {row.median:.4g} | {low:.4g} – {high:.4g} | {ratios} |")
-    text = "\n".join(lines) + "\n"
+    slower = [
+        f"{row.case}: {peer} takes {ratio:.2f} of the time of {row.variant}"
+        for row in rows
+        for peer, ratio in row.against.items()
+        if ratio < 1
+    ]
+    lines += ["", "Where ours is slower:" if slower else "Ours is slower nowhere.", *(f"* {each}" for each in slower)]
+    text = "\n".join([*lines, *notes]) + "\n"
     print(text)
     if not args.write:
         return
     if machine["load per core"] > BUSY:
         sys.exit(f"not written: the machine is busy (load per core {machine['load per core']}).")
-    stem = f"ops_{name}_{args.device}"
+    stem = f"ops-{args.device}" if name == "ops" else f"ops_{name}_{args.device}"
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{stem}.md").write_text(text, "utf-8")
-    data = {"machine": machine, "rows": [vars(row) for row in rows]}
+    data = {"machine": machine, "rows": [vars(row) for row in rows], "slower": slower, **more}
     (RESULTS / f"{stem}.json").write_text(json.dumps(data, indent=1) + "\n", "utf-8")
 
 
@@ -123,10 +147,13 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
         cpu = names[0].partition(":")[2].strip() if names else cpu
     machine: dict[str, Any] = {
         "date": datetime.date.today().isoformat(),
+        "command": f"python {Path(sys.argv[0]).resolve().relative_to(Path(__file__).parents[2])} "
+        + " ".join(sys.argv[1:]),
+        "system": f"{platform.system()} {platform.machine()}",
         "cpu": f"{cpu}, {os.cpu_count()} cores",
         "threads": args.threads,
         "simd": _C.simd_level(),
-        "load per core": round(os.getloadavg()[0] / (os.cpu_count() or 1), 2),
+        "load per core": LOAD,
         "python": platform.python_version(),
         "numpy": np.__version__,
     }

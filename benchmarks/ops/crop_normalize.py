@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from common import Row, compare, options, report
+from common import Row, compare, options, report, sizes
 
 from edgepose import ops
 
@@ -20,15 +20,19 @@ def affine(size: tuple[int, int], degrees: float) -> np.ndarray:
     return np.hstack([linear, shift[:, None]])
 
 
-def main() -> None:
-    args = options(__doc__ or "")
+def all_rows(args) -> list[Row]:
     cv2.setNumThreads(args.threads)
     frame = np.random.default_rng(0).integers(0, 256, (720, 1280, 3)).astype(np.uint8)
     rows: list[Row] = []
-    for name, size in INPUTS.items():
+    for name, size in sizes(args, INPUTS).items():
         for degrees in (0, 20):
             rows += one(f"{name} at {degrees}°", frame, size, degrees, args)
-    report("crop_normalize", rows, args)
+    return rows
+
+
+def main() -> None:
+    args = options(__doc__ or "")
+    report("crop_normalize", all_rows(args), args)
 
 
 def one(case: str, frame: np.ndarray, size: tuple[int, int], degrees: float, args) -> list[Row]:

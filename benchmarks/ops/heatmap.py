@@ -11,8 +11,7 @@ K, WIDTH, HEIGHT = 17, 48, 64
 INPUT = (192, 256)
 
 
-def main() -> None:
-    args = options(__doc__ or "")
+def all_rows(args) -> list[Row]:
     torch.manual_seed(0)
     rows: list[Row] = []
     xs, ys = (torch.arange(cells, device=args.device) for cells in (WIDTH, HEIGHT))
@@ -49,7 +48,12 @@ def main() -> None:
         torch.testing.assert_close(ours["decode"]()[0], decode()[0])
         for (name, work), peer in zip(ours.items(), (encode, decode, mse), strict=True):
             rows += compare(f"{name} N={n}", {"torch": peer, "edgepose": work}, args)
-    report("heatmap", rows, args)
+    return rows
+
+
+def main() -> None:
+    args = options(__doc__ or "")
+    report("heatmap", all_rows(args), args)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
-from common import SIZES, Row, Work, compare, logits, options, report
+from common import SIZES, Row, Work, compare, logits, options, report, sizes
+from plain_maximum import plain_maximum
 
 from edgepose import ops
 
@@ -65,15 +66,15 @@ def mmpose_dark(x: np.ndarray, y: np.ndarray, taps: tuple[int, int]) -> list[np.
     return refined
 
 
+def all_rows(args) -> list[Row]:
+    if args.device == "cuda":
+        return on_gpu(args)
+    return [row for size, n in product(sizes(args), (1, 8, 32)) for row in on_cpu(size, n, args)]
+
+
 def main() -> None:
     args = options(__doc__ or "")
-    rows: list[Row] = []
-    if args.device == "cuda":
-        rows = on_gpu(args)
-    else:
-        for size, n in product(SIZES, (1, 8, 32)):
-            rows += on_cpu(size, n, args)
-    report("simcc_decode", rows, args)
+    report("simcc_decode", all_rows(args), args)
 
 
 def on_cpu(size: str, n: int, args) -> list[Row]:
@@ -86,6 +87,7 @@ def on_cpu(size: str, n: int, args) -> list[Row]:
             "numpy per person": lambda: person_by_person(x, y),
             "numpy vectorised": lambda: vectorised(x, y),
             **torch_decode(x, y),
+            **plain_maximum(x, y),
             "edgepose": lambda: ops.simcc_decode(x, y, out=out),
         },
         args,

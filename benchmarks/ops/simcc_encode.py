@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from common import SIZES, K, Row, compare, options, report
+from common import K, Row, compare, options, report, sizes
 
 from edgepose import ops
 
@@ -38,16 +38,20 @@ def vectorised(points: np.ndarray, visible: np.ndarray, bins: tuple[int, int], s
     return *rows, visible
 
 
-def main() -> None:
-    args = options(__doc__ or "")
+def all_rows(args) -> list[Row]:
     rows: list[Row] = []
     rng = np.random.default_rng(0)
-    for size, bins in SIZES.items():
+    for size, bins in sizes(args).items():
         for n in (1, 64):
             points = (rng.random((n, K, 2)) * np.array(bins) / 2).astype(np.float32)
             visible = np.ones((n, K), np.float32)
             rows += one(f"labels {size} N={n}", points, visible, bins, SIGMA[size], args)
-    report("simcc_encode", rows, args)
+    return rows
+
+
+def main() -> None:
+    args = options(__doc__ or "")
+    report("simcc_encode", all_rows(args), args)
 
 
 def one(case: str, points: np.ndarray, visible: np.ndarray, bins, sigma, args) -> list[Row]:

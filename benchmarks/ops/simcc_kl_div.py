@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from common import SIZES, K, Row, compare, options, report
+from common import K, Row, compare, options, report, sizes
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,14 +22,15 @@ def joint_by_joint(student: Tensor, target: Tensor) -> Tensor:
     return torch.stack([eager(student[:, k], target[:, k]) for k in range(student.shape[1])], 1)
 
 
+def all_rows(args) -> list[Row]:
+    torch.manual_seed(0)
+    n = 64 if args.device == "cpu" else 512
+    return [row for size, bins in sizes(args).items() for row in one(f"{size} N={n}", n, bins, args)]
+
+
 def main() -> None:
     args = options(__doc__ or "")
-    torch.manual_seed(0)
-    rows: list[Row] = []
-    n = 64 if args.device == "cpu" else 512
-    for size, bins in SIZES.items():
-        rows += one(f"{size} N={n}", n, bins, args)
-    report("simcc_kl_div", rows, args)
+    report("simcc_kl_div", all_rows(args), args)
 
 
 def one(case: str, n: int, bins: tuple[int, int], args) -> list[Row]:
@@ -59,7 +60,7 @@ def one(case: str, n: int, bins: tuple[int, int], args) -> list[Row]:
     variants = {
         "torch joint by joint": both(joint_by_joint),
         "torch eager": both(eager),
-        "torch.compile": both(torch.compile(eager)),
+        **({} if args.quick else {"torch.compile": both(torch.compile(eager))}),  # a minute of compiling
         "edgepose": both(ours),
     }
     rows = compare(f"KL {case}", variants, args)

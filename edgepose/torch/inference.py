@@ -121,7 +121,7 @@ def simcc_decode(
 ) -> tuple[Tensor, Tensor]:
     """Keypoints [N, K, 2] and scores [N, K], float32, from SimCC logits: see `edgepose.ops.simcc_decode`.
 
-    Not differentiable: a backward pass that reaches it raises RuntimeError, and so does `out` beside logits that ask for one.
+    Not differentiable: a backward pass that reaches it raises RuntimeError, and so does `out` where one is asked for.
     """
     if flipped is not None and len(flipped) != 3:
         raise TypeError(f"simcc_decode: flipped expected (flipped_x, flipped_y, swap), got {len(flipped)} of them")

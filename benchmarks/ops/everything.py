@@ -1,0 +1,132 @@
+"""All kernels in one table, and the goals beside what was reached; --write: benchmarks/results/ops-cpu.{md,json}."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+import crop_normalize
+import heatmap
+import numpy as np
+import simcc_decode
+import simcc_encode
+import simcc_kl_div
+from common import K, Row, compare, logits, options, report, sizes
+
+from edgepose import _C, ops
+
+
+@dataclass(frozen=True)
+class Goal:
+    """At least `times` as fast as the peer, in every case whose name starts so."""
+
+    case: str
+    peer: str
+    times: float
+
+
+# At the best level of a processor with AVX-512; where AVX2 has a goal of its own it follows.
+GOALS = [
+    Goal("decode 256x192 N=1", "numpy per person", 7),
+    Goal("decode 256x192 N=32", "numpy per person", 6),
+    Goal("decode 256x192", "plain SIMD maximum", 0.6),
+    Goal("calibrated scores 256x192 N=1", "numpy", 80),
+    Goal("float16 256x192 N=1", "numpy", 60),
+    Goal("DARK 256x192 N=1", "mmpose's way", 50),
+    Goal("labels 256x192 N=64", "numpy per keypoint", 90),
+    Goal("labels 256x192 N=64", "numpy vectorised", 4),
+    Goal("KL 256x192 N=64", "torch eager", 12),
+    Goal("KL 256x192 N=64", "torch.compile", 2.7),
+    Goal("KL 256x192 N=64", "torch joint by joint", 40),
+    Goal("Gaussian KL 256x192 N=64", "simcc_kl_div", 1.3),
+    Goal("192x256 at 0°", "warpAffine, normalise, transpose", 4),
+    Goal("192x256 at 0°", "warpAffine, blobFromImage", 2),
+]
+GOALS_AVX2 = [
+    Goal("avx2: decode 256x192 N=1", "numpy per person", 4),
+    Goal("avx2: decode 256x192 N=32", "numpy per person", 4),
+    Goal("avx2: decode 256x192", "plain SIMD maximum", 0.6),
+    Goal("avx2: KL 256x192 N=64", "torch eager", 8),
+]
+
+
+def at_avx2(args: argparse.Namespace) -> list[Row]:
+    """What has a goal of its own at AVX2, on a machine that has more."""
+    first = dict(list(sizes(args).items())[:1])
+    _C.set_simd_level("avx2")
+    try:
+        rows = [row for n in (1, 32) for row in simcc_decode.on_cpu(next(iter(first)), n, args)]
+        rows += [row for name, bins in first.items() for row in simcc_kl_div.one(f"{name} N=64", 64, bins, args)]
+    finally:
+        _C.set_simd_level("avx512")
+    return [Row(f"avx2: {r.case}", r.variant, r.median, r.quartiles, r.against) for r in rows]
+
+
+def with_two_threads(args: argparse.Namespace) -> list[Row]:
+    """Two threads against one, from a single person to a training batch."""
+    rows: list[Row] = []
+    size = next(iter(sizes(args)))
+    for n in (1, 8, 32, 64):
+        x, y = logits(n, size)
+        loss, grad = np.empty((n, K), np.float32), np.empty_like(x)
+        points, shown = 190 * np.random.default_rng(0).random((n, K, 2)), np.ones((n, K), np.float32)
+        labels = np.empty_like(x), np.empty_like(y), np.empty_like(shown)
+        box = {"input_size": (x.shape[2] / 2, y.shape[2] / 2), "sigma": (4.9, 5.66)}
+        works = {
+            "decode": lambda x=x, y=y: ops.simcc_decode(x, y),
+            "labels": lambda p=points, s=shown, box=box, out=labels: ops.simcc_encode(p, s, **box, out=out),
+            "KL": lambda x=x, loss=loss, grad=grad: ops.simcc_kl_div(x, x, target_beta=1, loss=loss, grad=grad),
+        }
+        for name, work in works.items():
+
+            def threaded(count: int, work=work) -> None:
+                _C.set_num_threads(count)
+                work()
+
+            variants = {"one thread": lambda go=threaded: go(1), "two threads": lambda go=threaded: go(2)}
+            rows += compare(f"threads: {name} N={n}", variants, args)
+    _C.set_num_threads(args.threads)
+    return rows
+
+
+def held_to(goals: list[Goal], rows: list[Row]) -> list[dict[str, object]]:
+    """Each goal with the worst of what its cases reached."""
+    result = []
+    for goal in goals:
+        reached = [
+            row.against[goal.peer] for row in rows
+            if (row.case == goal.case or row.case.startswith(goal.case + " ")) and goal.peer in row.against
+        ]  # fmt: skip
+        if reached:
+            worst = min(reached)
+            result.append({**vars(goal), "reached": round(worst, 2), "met": worst >= goal.times})
+    return result
+
+
+def main() -> None:
+    args = options(__doc__ or "")
+    if args.device != "cpu":
+        raise SystemExit("everything.py is for the CPU; benchmarks/ops/gpu.sh runs the scripts on a GPU.")
+    rows = simcc_decode.all_rows(args) + simcc_encode.all_rows(args) + simcc_kl_div.all_rows(args)
+    rows += crop_normalize.all_rows(args) + heatmap.all_rows(args) + with_two_threads(args)
+    goals = GOALS if _C.simd_level() == "avx512" else []
+    if _C.simd_level() == "avx512":
+        rows += at_avx2(args)
+        goals = GOALS + GOALS_AVX2
+    elif _C.simd_level() == "avx2":
+        goals = [Goal(g.case.removeprefix("avx2: "), g.peer, g.times) for g in GOALS_AVX2]
+        own = {(goal.case, goal.peer) for goal in goals}
+        goals += [goal for goal in GOALS if (goal.case, goal.peer) not in own]
+    if args.quick:
+        report("ops", rows, args, ("", "A quick run shows that the benchmarks run; its numbers mean nothing."))
+        return
+    held = held_to(goals, rows)
+    notes = ["", "| goal | against | at least | reached | |", "| --- | --- | --- | --- | --- |"]
+    for each in held:
+        verdict = "met" if each["met"] else "**missed**"
+        notes.append(f"| {each['case']} | {each['peer']} | {each['times']}× | {each['reached']}× | {verdict} |")
+    report("ops", rows, args, tuple(notes), goals=held)
+
+
+if __name__ == "__main__":
+    main()
