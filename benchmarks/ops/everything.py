@@ -109,14 +109,13 @@ def main() -> None:
         raise SystemExit("everything.py is for the CPU; benchmarks/ops/gpu.sh runs the scripts on a GPU.")
     rows = simcc_decode.all_rows(args) + simcc_encode.all_rows(args) + simcc_kl_div.all_rows(args)
     rows += crop_normalize.all_rows(args) + heatmap.all_rows(args) + with_two_threads(args)
-    goals = GOALS if _C.simd_level() == "avx512" else []
+    goals = [*GOALS]
     if _C.simd_level() == "avx512":
         rows += at_avx2(args)
-        goals = GOALS + GOALS_AVX2
-    elif _C.simd_level() == "avx2":
-        goals = [Goal(g.case.removeprefix("avx2: "), g.peer, g.times) for g in GOALS_AVX2]
-        own = {(goal.case, goal.peer) for goal in goals}
-        goals += [goal for goal in GOALS if (goal.case, goal.peer) not in own]
+        goals += GOALS_AVX2
+    else:  # its own goals stand before those of a larger machine
+        own = {(goal.case.removeprefix("avx2: "), goal.peer): goal.times for goal in GOALS_AVX2}
+        goals = [Goal(goal.case, goal.peer, own.get((goal.case, goal.peer), goal.times)) for goal in goals]
     if args.quick:
         report("ops", rows, args, ("", "A quick run shows that the benchmarks run; its numbers mean nothing."))
         return

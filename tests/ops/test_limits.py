@@ -125,6 +125,7 @@ def test_rows_that_32_bits_cannot_count_are_refused():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the address space as Linux does")
+@pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""), reason="AddressSanitizer ends the process itself")
 @pytest.mark.parametrize("threads", [1, 3])
 def test_no_memory_is_a_memory_error(threads):
     """Work space of a gigabyte where there is half of one, in the caller's thread and in the pool's."""
