@@ -181,7 +181,7 @@ def test_missing_weights_are_named(home, tmp_path, capsys):
 @pytest.mark.slow
 def test_the_script_runs_a_visit(home, tmp_path):
     """gpu_train.sh from end to end with its environment; the extension is built already."""
-    root = Path(gpu_train.__file__).parents[1]
+    root = Path(__file__).parents[2]
     environment = {
         **os.environ, "PYTHON": sys.executable, "OUT": str(tmp_path / "out"), "WORK": str(tmp_path / "work"),
         "PARCELS": " ".join(str(home / "parcels" / name) for name in every_parcel(home)), "OMP_NUM_THREADS": "1",
