@@ -41,6 +41,25 @@ def softmax_scores(x: np.ndarray, y: np.ndarray, beta: float) -> tuple[np.ndarra
     return places, np.minimum(*peaks)
 
 
+def mmpose_visibility(x: np.ndarray, y: np.ndarray, sigma: tuple[float, float]) -> tuple[np.ndarray, ...]:
+    """As mmpose's SimCCLabel.decode with decode_visibility: both maxima, then those of a softmax, person by person.
+
+    The label widths are an array there, whose elements make the logits float64.
+    """
+    places, scores = person_by_person(x, y)
+    visible, widths = [], np.array(sigma)
+    for person in zip(x, y, strict=True):
+        peaks = []
+        for axis, width in zip(person, widths, strict=True):
+            scaled = axis * 150.0 * width
+            e = np.exp(scaled - scaled.max(1, keepdims=True))
+            soft = e / e.sum(1, keepdims=True)
+            soft.argmax(1)
+            peaks.append(soft.max(1))
+        visible.append(np.minimum(*peaks))
+    return places, scores, np.stack(visible)
+
+
 def mmpose_dark(x: np.ndarray, y: np.ndarray, taps: tuple[int, int]) -> list[np.ndarray]:
     """mmpose's refine_simcc_dark: OpenCV's blur on every row, then the Newton step per person."""
     import cv2
@@ -95,7 +114,11 @@ def on_cpu(size: str, n: int, args) -> list[Row]:
     soft = {"score": "softmax", "beta": 10.0, "sigma": SIGMA[size]}
     rows += compare(
         f"calibrated scores {size} N={n}",
-        {"numpy": lambda: softmax_scores(x, y, 10.0), "edgepose": lambda: ops.simcc_decode(x, y, **soft, out=out)},
+        {
+            "mmpose's visibility": lambda: mmpose_visibility(x, y, SIGMA[size]),
+            "numpy": lambda: softmax_scores(x, y, 10.0),
+            "edgepose": lambda: ops.simcc_decode(x, y, **soft, out=out),
+        },
         args,
     )
     hx, hy = x.astype(np.float16), y.astype(np.float16)

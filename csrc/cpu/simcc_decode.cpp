@@ -10,13 +10,23 @@ namespace {
 // 1 / Σ exp(β(x − peak)): the height of the softmax at its peak.
 template <class T>
 float softmax_peak(const T* row, int bins, float peak, float beta) {
+  if (peak - peak != 0.0f) {  // an infinite peak shares the mass with its equals alone
+    int equal = 0;
+    for (int i = 0; i < bins; ++i) equal += to_float(row[i]) == peak;
+    return 1.0f / static_cast<float>(equal);
+  }
   const vf p = splat(peak), b = splat(beta * kLog2e);
-  vf sum = {};
+  vf sum = {}, other = {};
   int i = 0;
-  for (; i + kLanes <= bins; i += kLanes) sum += exp2_nonpositive(b * below_peak(load(row + i), p));
-  if (i < bins) {
-    const int count = bins - i;
-    const vf e = exp2_nonpositive(b * below_peak(load_first(row + i, count, peak), p));
+  for (; i + 2 * kLanes <= bins; i += 2 * kLanes) {
+    const vf u = load(row + i), v = load(row + i + kLanes);
+    sum += exp2_nonpositive(b * (u - p));
+    other += exp2_nonpositive(b * (v - p));
+  }
+  sum += other;
+  for (; i < bins; i += kLanes) {
+    const int count = bins - i < kLanes ? bins - i : kLanes;
+    const vf e = exp2_nonpositive(b * (load_first(row + i, count, peak) - p));
     sum += select(lane_numbers() < splat(count), e, splat(0.0f));
   }
   return 1.0f / sum_lanes(sum);
