@@ -162,9 +162,10 @@ def build_file(output: Path) -> str:
             compile_to(f"{source.stem}.cuda.o", "cuda", source, [])
         # nvcc links: it knows where its static runtime lies. The runtime's symbols stay private to this library.
         linker = [nvcc, "-ccbin", cxx[0], "-shared", "-cudart", "static", "-Xlinker", "--exclude-libs,ALL"]
-        linker += ["-Xcompiler", ",".join(static_cxx())] if static_cxx() else []
+        linker += ["-Xcompiler", "-static-libstdc++", "-Xlinker", "--gc-sections"] if static_cxx() else []
     else:
-        linker = [*cxx, "-shared", *hardening[:1], *static_cxx(), *(["-Wl,--exclude-libs,ALL"] if static_cxx() else [])]
+        linker = [*cxx, "-shared", *hardening[:1]]
+        linker += ["-static-libstdc++", "-Wl,--gc-sections", "-Wl,--exclude-libs,ALL"] if static_cxx() else []
         if sys.platform == "darwin":
             linker += ["-undefined", "dynamic_lookup"]
     threads = [] if sys.platform == "darwin" or nvcc else ["-pthread"]
@@ -173,10 +174,9 @@ def build_file(output: Path) -> str:
     return "\n".join(lines)
 
 
-def static_cxx() -> list[str]:
-    """Flags that link the C++ runtime into the library; hidden, so that it never meets the one of another module."""
-    wanted = os.environ.get("EDGEPOSE_STATIC_CXX", "0") == "1" and sys.platform == "linux"
-    return ["-static-libstdc++", "-Wl,--gc-sections"] if wanted else []
+def static_cxx() -> bool:
+    """Whether the C++ runtime is linked in; hidden, so that it never meets the one of another module."""
+    return os.environ.get("EDGEPOSE_STATIC_CXX", "0") == "1" and sys.platform == "linux"
 
 
 def ninja_path(path: Path) -> str:
