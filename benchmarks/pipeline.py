@@ -141,7 +141,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             "model": Path(args.model).name,
             "card": estimator.card.name,
             "device": estimator.device,
-            "detector": Path(args.detector).name if args.detector else "none",
+            "detector": estimator.detector.session.path.stem if estimator.detector else "none",
             "threads": args.threads,
             "frames": args.frames,
             "warmup": args.warmup,
