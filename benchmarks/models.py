@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pipeline import BUSY, RESULTS, machine
+from pipeline import RESULTS, machine
+from quiet import BUSY
 
 from edgepose_training.models import build_pose_net
 from edgepose_training.models.macs import count_macs, count_parameters

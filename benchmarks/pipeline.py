@@ -23,13 +23,13 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from quiet import BUSY, load_per_core
 
 from edgepose import EdgeposeError, TopdownEstimator, draw_poses
 
 RESULTS = Path(__file__).parent / "results"
 STAGES = ("detect", "crop", "network", "decode", "track", "draw", "total")
 QUANTILES = (50, 95, 99)
-BUSY = 0.5  # load average per core from which numbers mean nothing
 
 
 def demo_frames(size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:  # of [H, W, 3] BGR
@@ -87,14 +87,13 @@ def machine() -> dict[str, Any]:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    load = os.getloadavg()[0] / cores if hasattr(os, "getloadavg") else 0.0
     return {
         "cpu": cpu,
         "cores": cores,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": versions,
-        "load_per_core_before": round(load, 2),
+        "load_per_core_before": round(load_per_core(), 2),
         "date": datetime.date.today().isoformat(),
     }
 

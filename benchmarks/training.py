@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from pipeline import BUSY, RESULTS, machine
+from pipeline import RESULTS, machine
+from quiet import BUSY
 from torch import Tensor
 from torch.nn import functional as F
 

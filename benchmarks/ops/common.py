@@ -24,13 +24,15 @@ import numpy as np
 
 from edgepose import _C
 
+sys.path.append(str(Path(__file__).parents[1]))
+from quiet import BUSY, load_per_core
+
 RESULTS = Path(__file__).parents[1] / "results"
-BUSY = 0.5  # load average per core from which numbers mean nothing
 SIZES = {"256x192": (384, 512), "384x288": (576, 768)}  # bins of the two usual whole-body inputs
 K = 133
 SECONDS = 6.0  # that one case may take
 Work = Callable[[], Any]
-LOAD = round(os.getloadavg()[0] / (os.cpu_count() or 1), 2)  # before the run: the run itself is load
+LOAD = round(load_per_core(), 2)  # before the run: the run itself is load
 
 
 @dataclass(frozen=True)
