@@ -70,11 +70,20 @@ def no_gradient(message: str) -> Callable[..., None]:
     return backward
 
 
-def chain(op: str, grad: Tensor, upstream: Tensor) -> Tensor:
-    """The gradient [N, K, B] that the forward pass has left, times that of the loss [N, K]."""
+def keep_gradients(ctx: Any, *grads: Tensor) -> None:
+    """For the backward: the gradients that the forward pass has computed beside the loss, outputs to no one else."""
+    ctx.mark_non_differentiable(*grads)
+    ctx.set_materialize_grads(False)  # else autograd fills a tensor of zeros as large as each of them
+    ctx.save_for_backward(*grads)
+
+
+def chain(op: str, grad: Tensor, upstream: Tensor | None) -> Tensor | None:
+    """The gradient [N, K, …] that the forward pass has left, times that of the loss [N, K]; None where that is none."""
+    if upstream is None:
+        return None
     if torch.is_grad_enabled():  # create_graph=True; what comes out of here would pass for a constant
         raise RuntimeError(f"{op}: has a first derivative only; call backward without create_graph")
-    # A plain sum, the common end of a loss, scales nothing: a look at [N, K] values saves a pass over [N, K, B]. On a
-    # GPU looking costs more than it saves, and a tracer's tensors, which are of other types, have no values to look at.
+    # A plain sum, the common end of a loss, scales nothing: a look at [N, K] values saves a pass over the gradient.
+    # On a GPU looking costs more than it saves; a tracer's tensors, of other types, have no values to look at.
     plain_sum = type(upstream) is Tensor and upstream.device.type == "cpu" and bool((upstream == 1).all())
-    return grad if plain_sum else grad * upstream.unsqueeze(-1).to(grad.dtype)
+    return grad if plain_sum else grad * upstream[(...,) + (None,) * (grad.ndim - 2)].to(grad.dtype)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import _C
-from ._library import LIB, chain, define, extent, no_gradient, pair, plain
+from ._library import LIB, chain, define, extent, keep_gradients, no_gradient, pair, plain
 
 
 def _encode_outputs(keypoints: Tensor, heatmap_size: list[int]) -> tuple[Tensor, Tensor]:
@@ -126,13 +126,11 @@ def _mse(
 def _mse_setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     if any(constant is not None and constant.requires_grad for constant in inputs[1:5]):
         raise ValueError("heatmap_mse: all but student expected without requires_grad, got one with it; detach() it")
-    ctx.mark_non_differentiable(output[1])
-    ctx.save_for_backward(output[1])
+    keep_gradients(ctx, output[1])
 
 
 def _mse_backward(ctx: Any, upstream: Tensor, _: Any) -> tuple[Tensor | None, ...]:
-    (grad,) = ctx.saved_tensors
-    return (chain("heatmap_mse", grad.flatten(2), upstream).view_as(grad),) + (None,) * 6
+    return (chain("heatmap_mse", ctx.saved_tensors[0], upstream),) + (None,) * 6
 
 
 _heatmap_mse = define(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import _C
-from ._library import LIB, chain, define, extent, no_gradient, pair, plain
+from ._library import LIB, chain, define, extent, keep_gradients, no_gradient, pair, plain
 
 
 def _encode_outputs(
@@ -92,8 +92,7 @@ def _kl_div(
 def _kl_setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     if inputs[1].requires_grad or (inputs[2] is not None and inputs[2].requires_grad):
         raise ValueError("simcc_kl_div: target and weight expected without requires_grad, got one with it; detach() it")
-    ctx.mark_non_differentiable(output[1])
-    ctx.save_for_backward(output[1])
+    keep_gradients(ctx, output[1])
 
 
 def _kl_backward(ctx: Any, upstream: Tensor, _: Any) -> tuple[Tensor | None, ...]:
@@ -163,8 +162,7 @@ def _gaussian_kl_setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, 
         raise ValueError(
             "simcc_gaussian_kl_div: keypoints and visible expected without requires_grad, got one with it; detach() it"
         )
-    ctx.mark_non_differentiable(output[1], output[2])
-    ctx.save_for_backward(output[1], output[2])
+    keep_gradients(ctx, output[1], output[2])
 
 
 def _gaussian_kl_backward(ctx: Any, upstream: Tensor, *_: Any) -> tuple[Tensor | None, ...]:

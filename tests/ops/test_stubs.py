@@ -62,6 +62,14 @@ def test_ops_pass_on_their_arguments_by_the_names_of_the_stub():
 @pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="mypy is not installed")
 def test_stubtest_agrees():
     config = str(ROOT / "pyproject.toml")
-    command = [sys.executable, "-m", "mypy.stubtest", "edgepose._C", "--ignore-missing-stub", "--mypy-config-file", config]
+    command = [
+        sys.executable,
+        "-m",
+        "mypy.stubtest",
+        "edgepose._C",
+        "--ignore-missing-stub",
+        "--mypy-config-file",
+        config,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
