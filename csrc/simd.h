@@ -93,6 +93,33 @@ EDGEPOSE_INLINE uint32_t bits(vi mask) {
 #endif
 }
 
+// Whether a NaN was among the values seen; x86 has one instruction that asks two vectors at once.
+class NanWatch {
+ public:
+  EDGEPOSE_INLINE void see(vf a, vf b) {
+#if defined(__AVX512F__) && !defined(EDGEPOSE_SCALAR)
+    seen_ |= _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_UNORD_Q);
+#elif defined(__AVX2__) && !defined(EDGEPOSE_SCALAR)
+    seen_ |= (vi)_mm256_cmp_ps((__m256)a, (__m256)b, _CMP_UNORD_Q);
+#elif defined(__SSE2__) && !defined(EDGEPOSE_SCALAR)
+    seen_ |= (vi)_mm_cmpunord_ps((__m128)a, (__m128)b);
+#else
+    seen_ |= (a != a) | (b != b);
+#endif
+  }
+#if defined(__AVX512F__) && !defined(EDGEPOSE_SCALAR)
+  EDGEPOSE_INLINE bool any() const { return seen_; }
+
+ private:
+  __mmask16 seen_ = 0;
+#else
+  EDGEPOSE_INLINE bool any() const { return bits(seen_); }
+
+ private:
+  vi seen_ = {};
+#endif
+};
+
 // Halving tree over the lanes: each step folds the upper half onto the lower.
 template <class V, class F>
 EDGEPOSE_INLINE auto reduce(V v, F&& combine) {

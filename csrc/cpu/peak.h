@@ -7,7 +7,8 @@ namespace edgepose {
 inline namespace EDGEPOSE_LEVEL {
 namespace {
 
-constexpr int kBlock = 4 * kLanes;
+constexpr int kParts = kLanes == 8 ? 8 : 4;  // vectors of a block: 64 bins with AVX-512 and AVX2
+constexpr int kBlock = kParts * kLanes;
 
 // Rows shorter than a block, and rows with a NaN somewhere.
 template <class T>
@@ -22,41 +23,60 @@ Peak peak_exact(const T* row, int bins) {
 }
 
 struct Block {
-  vf v[4];
-  EDGEPOSE_INLINE vf largest() const { return max(max(v[0], v[1]), max(v[2], v[3])); }
-  EDGEPOSE_INLINE vf total() const { return (v[0] + v[1]) + (v[2] + v[3]); }
+  vf v[kParts];
+  EDGEPOSE_INLINE vf largest() const {
+    const vf first = max(max(v[0], v[1]), max(v[2], v[3]));
+    if constexpr (kParts == 4) return first;
+    return max(first, max(max(v[kParts - 4], v[kParts - 3]), max(v[kParts - 2], v[kParts - 1])));
+  }
 };
 
 template <class T>
 EDGEPOSE_INLINE Block load_block(const T* p) {
-  return {{load(p), load(p + kLanes), load(p + 2 * kLanes), load(p + 3 * kLanes)}};
+  Block block{{load(p), load(p + kLanes), load(p + 2 * kLanes), load(p + 3 * kLanes)}};
+  for (int j = 4; j < kParts; ++j) block.v[j] = load(p + j * kLanes);
+  return block;
 }
 
 template <class T>
 EDGEPOSE_INLINE Peak find_peak(const T* row, int bins) {
   if (bins < kBlock) return peak_exact(row, bins);
-  // Each lane keeps its maximum and where the block starts that reached it first. The sum of everything is there only
-  // to carry a NaN to the end (∞ − ∞ makes one too: then the exact search decides).
-  Block block = load_block(row);
-  vf best = block.largest(), sum = block.total();
-  vi start = {};
+  // Each lane keeps its maximum and where the block starts that reached it first.
+  NanWatch nan;
+  vf best = splat(-HUGE_VALF);
+  vi start = {}, here = {};
+  Block block;
   const auto visit = [&](int i) {
     block = load_block(row + i);
+    for (int j = 0; j < kParts; j += 2) nan.see(block.v[j], block.v[j + 1]);
     const vf largest = block.largest();
-    sum += block.total();
-    start = select(largest > best, splat(i), start);
+    start = select(largest > best, here, start);
     best = max(largest, best);
   };
-  int i = kBlock;
-  for (; i + kBlock <= bins; i += kBlock) visit(i);
-  if (i < bins) visit(bins - kBlock);  // the last block may overlap: a maximum does not mind being seen twice
-  if (is_nan(sum_lanes(sum))) return peak_exact(row, bins);
+  // Rows of numpy arrays begin anywhere: loads that straddle cache lines take twice as long, so the blocks after the
+  // first start on one. Blocks may overlap: a maximum does not mind being seen twice.
+  const int past = static_cast<int>(reinterpret_cast<uintptr_t>(row) / sizeof(T)) % kLanes;
+  int i = 0;
+  if (past) {
+    visit(0);
+    i = kLanes - past;
+    here = splat(i);
+  }
+  for (; i + kBlock <= bins; i += kBlock, here += splat(kBlock)) visit(i);
+  if (i < bins) {
+    here = splat(bins - kBlock);
+    visit(bins - kBlock);
+  }
+  if (nan.any()) return peak_exact(row, bins);
 
   const float value = max_lane(best);
-  const int first = min_lane(select(best == splat(value), start, splat(bins)));
+  const vi winners = best == splat(value);
+  const uint32_t lanes = bits(winners);
+  const bool tied = lanes & (lanes - 1);  // else the lane that has it knows the block
+  const int first = tied ? min_lane(select(winners, start, splat(bins))) : start[__builtin_ctz(lanes)];
   block = load_block(row + first);
   uint64_t hits = 0;
-  for (int j = 0; j < 4; ++j) hits |= static_cast<uint64_t>(bits(block.v[j] == splat(value))) << (j * kLanes);
+  for (int j = 0; j < kParts; ++j) hits |= static_cast<uint64_t>(bits(block.v[j] == splat(value))) << (j * kLanes);
   return {value, first + __builtin_ctzll(hits)};
 }
 

@@ -119,6 +119,20 @@ def test_peak_is_found_at_every_bin(width):
 
 @every_level
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("width", [65, 130, 384])
+def test_rows_may_begin_anywhere_in_a_cache_line(width, dtype):
+    """Blocks overlap where a row does not begin on a cache line; the first of equal maxima is still the one."""
+    rng = np.random.default_rng(width)
+    for offset in range(0, 33):
+        x, y = (np.zeros(offset + 3 * 4 * width, dtype)[offset:].reshape(3, 4, width) for _ in range(2))
+        for logits in (x, y):
+            logits[:] = rng.integers(0, 40, logits.shape).astype(dtype)  # so few values that maxima tie
+        for got, expected in zip(simcc_decode(x, y), reference.simcc_decode(x, y), strict=True):
+            np.testing.assert_array_equal(got, expected)
+
+
+@every_level
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_every_sixteen_bit_value_is_widened_exactly(dtype):
     if dtype == np.float32:
         pytest.skip("has no conversion")
