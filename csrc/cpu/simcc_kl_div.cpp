@@ -10,7 +10,7 @@ template <bool Soft>
 void kl_range(const SimccKlDiv& a, int64_t begin, int64_t end) {
   const int64_t K = a.student.shape[1];
   const int bins = static_cast<int>(a.student.shape[2]);
-  const int64_t room = bins + kLanes;
+  const int64_t room = padded_row(bins);
   Scratch scratch(4 * room);
   for (int64_t item = begin; item < end; ++item) {
     const int64_t n = item / K, k = item % K;
@@ -24,7 +24,8 @@ void kl_range(const SimccKlDiv& a, int64_t begin, int64_t end) {
     const float* s = widened(a.student.at(n, k), a.student.dtype, bins, scratch.at(0));
     const float* t = widened(a.target.at(n, k), a.target.dtype, bins, scratch.at(room));
     float *es = a.grad ? scratch.at(2 * room) : nullptr, *et = scratch.at(3 * room);
-    const KlRow row = finish_kl(a.rule, sum_row<Soft>(s, t, bins, a.rule, es, et), weight);
+    const GradientAhead ahead(a.grad ? a.grad.at(n, k) : nullptr, a.grad.dtype);
+    const KlRow row = finish_kl(a.rule, sum_row<Soft>(s, t, bins, a.rule, es, et, ahead), weight);
     *loss = row.loss;
     if (a.grad) write_gradient(a.grad.at(n, k), a.grad.dtype, es, Soft ? et : t, bins, row);
   }
