@@ -135,24 +135,25 @@ class TopdownEstimator:
 
     def _places(self, image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[Float, NDArray[np.int64]]:
         """Boxes to look into, and whose they are (−1: nobody's yet)."""
-        found = self._newcomers(image, size)
+        new = self._newcomers(image, size)  # first: a look may mend a track's box
         boxes, owners = self._tracker.bboxes, self._tracker.ids
-        new = found[self._tracker.fresh(found)]
         boxes = np.concatenate([boxes, new])[: self.max_people]
         return boxes, np.concatenate([owners, np.full(len(new), -1)])[: self.max_people]
 
     def _newcomers(self, image: NDArray[np.uint8], size: tuple[int, int]) -> Float:  # [D, 4], best first
-        """Boxes of people who may not be tracked yet, on the frames on which it is time to look."""
+        """Boxes of people who are not tracked yet, on the frames on which it is time to look."""
         self._since_look += 1
         if self._since_look < self._patience():
             return np.zeros((0, 4), np.float32)
         self._since_look = 0
-        return self._search(image, size) if self.detector is None else self._detect(image)
+        found = self._search(image, size) if self.detector is None else self._detect(image)
+        return found[self._tracker.fresh(found)]
 
     def _patience(self) -> float:
         """Frames between two looks at the whole picture."""
         if self._tracker.complete:
-            if self.max_people is not None and len(self._tracker.ids) >= self.max_people:
+            full = self.max_people is not None and len(self._tracker.ids) >= self.max_people
+            if full and self._tracker.clear:
                 return float("inf")
             return _LOOK_AROUND if self.detector is None else _DETECT_EVERY
         if self.detector is None:

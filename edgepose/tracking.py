@@ -29,6 +29,8 @@ class TrackerConfig:
     keep: float = 0.7  # the same for a known person, who is believed more readily
     min_points: int = 4  # fewer confident points are nobody,
     min_share: float = 0.06  # nor is a smaller share of all points: many points have many chances to err
+    clear: float = 0.5  # share of all points from which a pose speaks for itself: a weaker one may be a mix, or a coat
+    doubts: int = 3  # looks in a row that did not find somebody, from which only such a pose is believed
     max_missing: int = 45  # frames that a missing person's place is searched: as long as others may hide them
     memory: int = 450  # frames that a person who left is remembered
     alike: float = 0.5  # overlap of two people's colours from which a newcomer is somebody who left
@@ -80,8 +82,13 @@ class Tracker:
 
     @property
     def complete(self) -> bool:
-        """Whether there is somebody and nobody is missing: no reason to search."""
-        return bool(self._tracks) and all(track.missing == 0 for track in self._tracks)
+        """Whether there is somebody and nobody is missing or in doubt: no reason to search."""
+        return bool(self._tracks) and all(track.missing == 0 and track.doubts == 0 for track in self._tracks)
+
+    @property
+    def clear(self) -> bool:
+        """Whether everybody's last pose speaks for itself: no reason to ask a detector."""
+        return all(track.clear for track in self._tracks)
 
     def confident(self, poses: Poses, size: tuple[int, int], share: Float | float = 1.0) -> Mask:
         """Points [N, K] that are to be believed: inside the picture of ``size`` (W, H), and sure enough.
@@ -101,8 +108,13 @@ class Tracker:
         """The box around every person's confident points [N, K], inside the frame."""
         return boxes_from_keypoints(poses.keypoints, confident, self._head, size)
 
-    def fresh(self, bboxes: Float) -> NDArray[np.int64]:  # [D, 4] detections, best first -> [F] indices
-        """Detections of people who are not tracked. A track that has lost its shape gets their box."""
+    def fresh(self, bboxes: Float) -> NDArray[np.int64]:  # [D, 4], best first -> [F] indices
+        """Of what a look at the whole picture found, the people who are not tracked.
+
+        A track that has lost its shape gets the box of its detection, one without a detection falls into doubt.
+        """
+        for known in self._tracks:
+            known.doubts += 1
         free = np.ones(len(bboxes), bool)
         overlaps = iou_matrix(self.bboxes, bboxes)  # [M, D]
         present = np.array([track.missing == 0 for track in self._tracks], bool)
@@ -113,6 +125,7 @@ class Tracker:
                 best = float(left[track, box])
                 if best < self.config.match_iou:
                     break
+                self._tracks[track].doubts = 0
                 if best < 0.6 or self._tracks[track].missing:
                     self._tracks[track].bbox = bboxes[box].astype(np.float32)
                 free[box] = False
@@ -129,18 +142,28 @@ class Tracker:
         known = poses.track_ids >= 0
         share = np.where(known, self.config.keep, self.config.start)[:, None]
         confident = self.confident(poses, size, share)
+        clear = self.confident(poses, size).mean(axis=1) >= self.config.clear
         scores = self.person_scores(poses, confident)
         crowd = self._crowd()
         poses = replace(poses, track_ids=self._owners(poses, confident, looks, crowd))
-        misfits = self._misfits(poses, confident)
-        lost_way = misfits > np.array([self._leeway(int(owner), crowd) for owner in poses.track_ids])
-        order = np.lexsort((misfits - scores, ~known))  # newcomers come last
-        people_of = [n for n in order if scores[n] > 0 and not lost_way[n]]
-        kept = np.sort(np.array(self._distinct(poses, confident, people_of), np.int64))
+        tracks = [self._track(int(owner)) for owner in poses.track_ids]
+        misfits = self._misfits(tracks, poses, confident)
+        nobody = (scores == 0) | (misfits > np.array([self._leeway(int(owner), crowd) for owner in poses.track_ids]))
+        nobody |= ~clear & self._questionable(poses.track_ids, clear)
+        # Who was in sight has the first right to a pose; those who were missing come next, newcomers last.
+        rank = np.array([2 if track is None else min(track.missing, 1) for track in tracks], int)
+        order = [n for n in np.lexsort((misfits - scores, rank)) if not nobody[n]]
+        kept = np.sort(np.array(self._distinct(poses, confident, order), np.int64))
         people = poses[kept]
         boxes = self.pose_boxes(people, confident[kept], size)
         rows = zip(people.track_ids, boxes, people.keypoints, confident[kept], looks[kept], strict=True)
-        ids = [self._settle(crowd, *row) for row in rows]
+        taken = set(people.track_ids.tolist())
+        ids: list[int] = []
+        for row, sure in zip(rows, clear[kept], strict=True):
+            track = self._settle([t for t in self._tracks if t.id not in taken], crowd, *row)
+            track.clear, track.doubts = bool(sure), 0 if sure else track.doubts
+            taken.add(track.id)
+            ids.append(track.id)
         self._age(set(ids), size)
         return replace(people, track_ids=np.array(ids, np.int64), bbox_scores=scores[kept])
 
@@ -152,10 +175,24 @@ class Tracker:
         tried = track.bbox is not track.home  # a detector has seen somebody here
         return self.config.swerve * (3 if tried else 1)
 
+    def _questionable(self, owners: NDArray[np.int64], clear: Mask) -> Mask:  # [N], [N] -> [N]
+        """Whose pose must be clear to be news of the track: it may be of whoever stands in the way, or of nobody.
+
+        Beside a clear person, somebody must be found by every look; elsewhere now and then will do.
+        """
+        beside = self._shared() & np.isin(self.ids, owners[clear])
+        shadowed = (beside & ~np.eye(len(beside), dtype=bool)).any(axis=1)
+        doubts = np.array([track.doubts for track in self._tracks], int)
+        for n in np.flatnonzero(shadowed):
+            self._tracks[n].doubts = max(self._tracks[n].doubts, 1)
+        return np.isin(owners, self.ids[(shadowed & (doubts > 0)) | (doubts >= self.config.doubts)])
+
     def _crowd(self) -> set[int]:
         """Ids of the tracks that stand in another's way: their boxes may show the wrong person."""
-        shared = containment_matrix(self.bboxes, self.bboxes) > self.config.crowded
-        return {t.id for t, row in zip(self._tracks, shared, strict=True) if row.sum() > 1}
+        return {t.id for t, row in zip(self._tracks, self._shared(), strict=True) if row.sum() > 1}
+
+    def _shared(self) -> Mask:  # [M, M]
+        return containment_matrix(self.bboxes, self.bboxes) > self.config.crowded
 
     def _owners(self, poses: Poses, confident: Mask, looks: Float, crowd: set[int]) -> NDArray[np.int64]:  # [N]
         """Whose pose each is: two tracks whose boxes saw each other's person, as when people cross, change over.
@@ -177,9 +214,8 @@ class Tracker:
                 owners[[a, b]] = owners[[b, a]]
         return owners
 
-    def _misfits(self, poses: Poses, confident: Mask) -> Float:  # [N]
+    def _misfits(self, tracks: list[Track | None], poses: Poses, confident: Mask) -> Float:  # [N]
         """How far each pose is from where its track was going; 0 for newcomers."""
-        tracks = [self._track(int(owner)) for owner in poses.track_ids]
         rows = zip(tracks, poses.keypoints, confident, strict=True)
         return np.array([t.misfit(points, seen) if t else 0.0 for t, points, seen in rows], np.float32)
 
@@ -205,32 +241,37 @@ class Tracker:
         apart = np.linalg.norm(poses.keypoints[a, shared] - poses.keypoints[b, shared], axis=1).mean()
         return float(apart / max(size, 1e-6))
 
-    def _settle(self, crowd: set[int], owner: int, bbox: Float, points: Float, seen: Mask, looks: Float) -> int:
-        """Move the track of a person who was seen, revive a missing one, or start one. Returns its id."""
-        track = self._track(owner) or self._missing_near(bbox) or self._returned(looks)
+    def _settle(
+        self, free: list[Track], crowd: set[int], owner: int, bbox: Float, points: Float, seen: Mask, looks: Float
+    ) -> Track:
+        """Move the track of a person who was seen, revive one of those without a pose, or start one."""
+        track = self._track(owner) or self._near(free, bbox) or self._returned(free, looks)
         if track is None:
             track = Track(self._next_id, bbox, points, seen, np.zeros(2, np.float32), looks)
             self._next_id += 1
         if all(track is not other for other in self._tracks):  # equality of arrays is no truth
             self._tracks.append(track)
-        if track.id in crowd:
+        if owner in crowd:
             track.squeeze_through(points, seen, self.config.swerve)
         else:
             track.bbox = bbox if track.missing else self._ease(track.bbox, bbox)
             track.follow(points, seen, looks, self.config.inertia)
-        return track.id
+        return track
 
-    def _missing_near(self, bbox: Float) -> Track | None:
-        lost = [t for t in self._tracks if t.missing]
-        if not lost:
+    def _near(self, free: list[Track], bbox: Float) -> Track | None:
+        """The one whose place a newcomer is at."""
+        if not free:
             return None
-        overlaps = iou_matrix(np.array([t.bbox for t in lost]), bbox[None])[:, 0]
+        overlaps = iou_matrix(np.array([t.bbox for t in free]), bbox[None])[:, 0]
         best = int(overlaps.argmax())
-        return lost[best] if overlaps[best] >= self.config.match_iou else None
+        if overlaps[best] < self.config.match_iou:
+            return None
+        free[best].missing = max(free[best].missing, 1)  # whose own box showed somebody else: the jump is no speed
+        return free[best]
 
-    def _returned(self, looks: Float) -> Track | None:
-        """The one of those who left that a newcomer looks like. Their old place and speed say nothing any more."""
-        absent = [t for t in self._tracks if t.missing] + self._left
+    def _returned(self, free: list[Track], looks: Float) -> Track | None:
+        """The one of those who are away that a newcomer looks like. Their old place and speed say nothing any more."""
+        absent = free + self._left
         if not absent or not looks.any():
             return None
         track = min(absent, key=lambda t: t.strangeness(looks) if t.looks.any() else 1)

@@ -28,6 +28,8 @@ class Track:
     velocity: Float  # [2] px per frame
     looks: Float  # [BINS] colours, zeros if unknown
     missing: int = 0  # frames since the person was last seen
+    doubts: int = 0  # looks at the whole picture in a row that did not find the person
+    clear: bool = True  # whether the last pose spoke for itself
     home: Float = field(init=False)  # [4] the own box: a detection's may be tried in its place
 
     def __post_init__(self) -> None:

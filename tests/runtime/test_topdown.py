@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -302,6 +304,26 @@ def test_with_a_detector(dot_net, constant_net, draw_figures) -> None:
         assert poses.track_ids.tolist() == [1, 2]
         assert _error(poses, points) < 3
     assert len(TopdownEstimator(dot_net, "cpu", detector=detector, max_people=1)(frame)) == 1
+
+
+@pytest.mark.parametrize(("clear", "looks"), [(0.5, 1), (1.1, 4)])
+def test_a_full_house_is_looked_at_only_while_somebody_is_in_doubt(dot_net, draw_figures, clear, looks) -> None:
+    box = (30.0, 40, 120, 180)
+    calls: list[int] = []
+
+    class One(Detector):
+        def __init__(self) -> None:
+            pass
+
+        def __call__(self, _):
+            calls.append(1)
+            return np.float32([box]), np.float32([0.9])
+
+    estimator = TopdownEstimator(dot_net, "cpu", detector=One(), max_people=1)
+    estimator._tracker.config = replace(estimator._tracker.config, clear=clear)
+    frame, _ = draw_figures((320, 240), [box])
+    assert [estimator(frame).track_ids.tolist() for _ in range(31)] == [[1]] * 31
+    assert len(calls) == looks
 
 
 def test_a_detector_is_no_pose_model(constant_net) -> None:

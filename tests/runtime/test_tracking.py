@@ -201,3 +201,97 @@ def test_the_box_of_a_person_at_rest_stands_still() -> None:
     assert tracker.bboxes[0, 2] - tracker.bboxes[0, 0] < 0.9 * full
     tracker.update(people([(200.0, 100, 300, 300)], [1]), SIZE)
     np.testing.assert_allclose(tracker.bboxes[0], box, atol=4)  # a limb that comes back is inside at once
+
+
+def together(*poses: Poses) -> Poses:
+    columns = zip(*((p.keypoints, p.scores, p.bboxes, p.track_ids, p.bbox_scores) for p in poses), strict=True)
+    return Poses(*(np.concatenate(column) for column in columns))
+
+
+WEAK = 0.25  # of thresholds of 0.3: a known person is believed so, but no point speaks for itself
+
+
+def meeting() -> Tracker:
+    """1 walks to the right by 6 px a frame, up to 160; 2 stands in the way. They are about to cover each other."""
+    tracker = Tracker(SKELETON)
+    for left in range(100, 166, 6):
+        tracker.update(people([(left, 100.0, left + 100, 300), (230.0, 100, 330, 300)], tracker.ids.tolist()), SIZE)
+    assert tracker.ids.tolist() == [1, 2]
+    return tracker
+
+
+def test_weak_poses_do_not_drag_who_is_hidden() -> None:
+    tracker = meeting()
+    front = people([(230.0, 100, 330, 300)], [2])
+    places = []
+    for back in range(12):
+        mixed = people([(160.0 - 6 * back, 100, 260 - 6 * back, 300)], [1], score=WEAK)
+        found = tracker.update(together(mixed, front), SIZE)
+        assert found.track_ids.tolist() == ([1, 2] if back == 0 else [2])  # the first may still be the own
+        places.append(float(tracker.bboxes[0, 0]))
+    assert (np.diff(places) > 3).all()
+
+
+def test_who_is_half_hidden_lives_while_every_look_finds_them() -> None:
+    tracker = meeting()
+    box, front = (166.0, 100, 266, 300), (230.0, 100, 330, 300)
+    tracker.update(people([box, front], [1, 2]), SIZE)
+    for _ in range(10):
+        assert tracker.fresh(np.float32([box, front])).tolist() == []
+        found = tracker.update(together(people([box], [1], score=WEAK), people([front], [2])), SIZE)
+        assert found.track_ids.tolist() == [1, 2]
+        assert not tracker.complete  # reason to look again
+
+
+def test_who_is_revived_in_a_crowd_jumps_there() -> None:
+    tracker = meeting()
+    front = people([(230.0, 100, 330, 300)], [2])
+    for _ in range(5):
+        tracker.update(front, SIZE)  # 1 is hidden and moves on
+    there = (160.0, 90, 240, 310)
+    found = tracker.update(together(front, people([there])), SIZE)
+    assert found.track_ids.tolist() == [2, 1]
+    np.testing.assert_array_equal(
+        tracker.bboxes[0], tracker.pose_boxes(people([there]), np.ones((1, 17), bool), SIZE)[0]
+    )
+
+
+def test_who_was_in_sight_has_the_first_right_to_a_pose() -> None:
+    """The box of a hidden person shows the one in front, even a little better."""
+    tracker = meeting()
+    front = (230.0, 100, 330, 300)
+    for _ in range(8):
+        tracker.update(people([front], [2]), SIZE)
+    for _ in range(5):
+        both = together(people([front], [1], score=0.9), people([front], [2], score=0.8))
+        assert tracker.update(both, SIZE).track_ids.tolist() == [2]
+
+
+def test_what_no_look_finds_and_no_clear_pose_shows_is_nobody() -> None:
+    """A coat keeps a few points of a person who has left."""
+    box, nothing = (50.0, 100, 150, 300), np.zeros((0, 4), np.float32)
+    tracker = Tracker(SKELETON)
+    tracker.update(people([box]), SIZE)
+    weak, clear = people([box], [1], score=WEAK), people([box], [1])
+    assert tracker.update(weak, SIZE).track_ids.tolist() == [1]
+    for look in range(1, tracker.config.doubts + 3):
+        tracker.fresh(nothing)
+        assert not tracker.complete
+        assert len(tracker.update(weak, SIZE)) == (look < tracker.config.doubts)
+    assert len(tracker.update(weak, SIZE)) == 0  # nor between looks
+    assert tracker.update(clear, SIZE).track_ids.tolist() == [1]
+
+
+def test_a_clear_pose_needs_no_detection_and_a_weak_one_only_now_and_then() -> None:
+    box, nothing = (50.0, 100, 150, 300), np.zeros((0, 4), np.float32)
+    tracker = Tracker(SKELETON)
+    tracker.update(people([box]), SIZE)
+    for _ in range(20):
+        tracker.fresh(nothing)
+        assert tracker.update(people([box], [1]), SIZE).track_ids.tolist() == [1]
+    assert tracker.complete
+    assert tracker.clear
+    for look in range(20):
+        tracker.fresh(nothing if look % 3 else np.float32([box]))
+        assert tracker.update(people([box], [1], score=WEAK), SIZE).track_ids.tolist() == [1]
+    assert not tracker.clear
