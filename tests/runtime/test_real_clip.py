@@ -103,9 +103,6 @@ def test_who_leaves_is_gone_and_who_returns_is_found(owners: list[dict[int, int]
     assert len(set(owners[155].values())) == 2
 
 
-# The tracker itself holds the ids of drawn people through all of this (test_clip.py); these nets still lose a real one
-# behind the other. Strict: whoever ships better nets takes the mark away.
-@pytest.mark.xfail(reason="the shipped nets lose people who are half hidden", strict=True)
 def test_ids_last_through_a_crossing_and_an_absence(owners: list[dict[int, int]]) -> None:
     assert owners[75] == owners[5]
     assert owners[155] == owners[5]
