@@ -34,7 +34,7 @@ class ConvModule(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=False)
         self.bn = nn.BatchNorm2d(c_out)
-        self.activate = nn.SiLU(inplace=True)
+        self.activate = nn.SiLU()  # in place it would copy its input first: the backward pass needs it
 
     def forward(self, x: Tensor) -> Tensor:  # x [N, C, H, W]
         return self.activate(self.bn(self.conv(x)))
