@@ -56,6 +56,9 @@ class Config(Record):
     split_ratio: float = 2.0  # SimCC bins per pixel
     sigma: tuple[float, float] = (4.9, 5.66)  # label width in bins, x and y: sqrt(bins / 16) (RTMPose)
     beta: float = 10.0  # softmax multiplier of logits and labels, 1/temperature (RTMPose §3.3)
+    # Stages of the backbone that stay as they are, their batch statistics too: -1 none, 0 the stem, 2 the stem and two
+    # stages. What a trained net sees first changes least and costs most; for going on from one (`--init`), cspnext.
+    frozen_stages: int = -1
     classifier_gain: float = 1.0  # factor on the classifiers' first weights; < 1 leaves the mean pose sooner
 
     # --- losses

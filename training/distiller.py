@@ -19,8 +19,24 @@ def build_distiller(
     config: Config, skeleton: Skeleton, student: nn.Module, teacher: nn.Module | None, trained: Tensor
 ) -> Distiller | HeatmapDistiller:
     """The distiller for what the net answers with, SimCC vectors or heat maps."""
-    kind = HeatmapDistiller if config.head == "heatmap" else Distiller
-    return kind(config, skeleton, student, teacher, trained)
+    if config.head != "heatmap":
+        return Distiller(config, skeleton, student, teacher, trained)
+    if config.frozen_stages >= 0:
+        raise EdgeposeError("frozen_stages is for nets that answer with SimCC vectors, not with heat maps")
+    return HeatmapDistiller(config, skeleton, student, teacher, trained)
+
+
+def frozen_modules(config: Config, student: nn.Module) -> tuple[nn.Module, ...]:
+    """What of the student does not learn: in stage 2 the backbone, else its first stages if the config says so."""
+    if config.stage == 2:
+        return (student.backbone,)
+    if config.frozen_stages < 0:
+        return ()
+    if config.backbone != "cspnext":
+        raise EdgeposeError(f"frozen_stages is for the backbone cspnext, got {config.backbone!r}")
+    if config.frozen_stages > 4:
+        raise EdgeposeError(f"frozen_stages expected -1 to 4, got {config.frozen_stages}")
+    return tuple(student.backbone.first_stages(config.frozen_stages))
 
 
 class Distiller(nn.Module):
@@ -47,8 +63,9 @@ class Distiller(nn.Module):
         if teacher is not None and config.stage == 1:
             wanted = teacher.backbone.channels[-1]
             self.align = nn.Identity() if wanted == channels[-1] else nn.Conv2d(channels[-1], wanted, 1)
-        if config.stage == 2:
-            student.backbone.requires_grad_(False)
+        self._frozen = frozen_modules(config, student)
+        for module in self._frozen:
+            module.requires_grad_(False)
         part_weight = torch.ones(skeleton.num_keypoints)
         for part, factor in config.part_weights.items():
             if part not in skeleton.parts:
@@ -60,8 +77,8 @@ class Distiller(nn.Module):
 
     def train(self, mode: bool = True) -> Distiller:
         super().train(mode)
-        if self.config.stage == 2:  # frozen means its batch statistics, too
-            self.student.backbone.eval()
+        for module in self._frozen:  # frozen means its batch statistics, too
+            module.eval()
         return self
 
     def forward(self, batch: Batch, decay: float) -> dict[str, Tensor]:

@@ -116,6 +116,18 @@ def test_stage2_trains_the_head_only_and_runs_the_backbone_once(store, small, tm
     assert all(name.startswith("student.head") for name in changed)
 
 
+@pytest.mark.parametrize(("frozen", "learns_first"), [(-1, "stem"), (0, "stage1"), (2, "stage3")])
+def test_frozen_stages_stay_as_they_are(store, small, tmp_path, frozen, learns_first):
+    run = Run(replace(small, frozen_stages=frozen, epochs=1), store, None, tmp_path, CPU)
+    before = weights(run)
+    run.fit()
+    after = run.distiller.student.backbone.state_dict()
+    stages = ["stem", *(f"stage{i}" for i in range(1, 5))]
+    changed = {stage for stage in stages for name, value in after.items()
+               if name.startswith(stage) and not torch.equal(value, before[f"student.backbone.{name}"])}  # fmt: skip
+    assert changed == set(stages[stages.index(learns_first) :])
+
+
 def test_the_time_of_stage2_is_told_beside_that_of_stage1(store, small, tmp_path):
     assert compare_efforts(Effort(30, 600), Effort(150, 1000)) == (
         "stage 2 took 30 s for 600 steps, 20 % of stage 1's time at 3.0 times its pace"
@@ -164,6 +176,9 @@ def test_a_teacher_that_cannot_teach_is_refused(store, small, tmp_path, mine, th
     [
         ({"head": "heatmap1d", "label_loss": "heatmap1d"}, "classifier_gain is for SimCC heads"),
         ({"backbone": "hourglass", "size": "1x32", "head": "heatmap"}, "classifier_gain is for SimCC heads"),
+        ({"head": "heatmap", "aux_heatmap": 0.0, "classifier_gain": 1.0, "frozen_stages": 1}, "not with heat maps"),
+        ({"backbone": "resnet", "size": "50", "frozen_stages": 1}, "frozen_stages is for the backbone cspnext"),
+        ({"frozen_stages": 5}, "frozen_stages expected -1 to 4, got 5"),
         ({"part_weights": {"tail": 2.0}}, "part_weights expected parts of coco_wholebody, got 'tail'"),
     ],
 )

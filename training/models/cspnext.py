@@ -137,6 +137,10 @@ class CSPNeXt(nn.Module):
             self.channels.append(c_out)
         self.channels = self.channels[1:]
 
+    def first_stages(self, count: int) -> list[nn.Module]:
+        """The stem and the stages 1 to `count`; from -1, which is none, to 4."""
+        return [self.stem, self.stage1, self.stage2, self.stage3, self.stage4][: count + 1]
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         stride8 = self.stage2(self.stage1(self.stem(x)))
         stride16 = self.stage3(stride8)
