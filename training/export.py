@@ -81,7 +81,7 @@ def export(
     checkpoint: str | Path,
     *,
     entries: dict[str, Any] | None = None,
-    half_weights: bool = False,
+    weights: str = "float32",
     int8_people: Sequence[Person] | None = None,
     held_out: Sequence[Person] = (),
     with_decode: bool = False,
@@ -97,11 +97,14 @@ def export(
     model = to_onnx(net, card)
     width, height = card.input_size
     shapes = [(count, height, width) for count in BATCHES]
-    difference = onnx_file.check_and_halve(net, model, shapes, half_weights)
-    if int8_people is not None:
+    if int8_people is None:
+        difference = onnx_file.check_and_store(net, model, shapes, weights)
+    else:
         from edgepose_training.quantise import accuracy, calibration_crops, quantise
 
+        onnx_file.check_and_store(net, model, shapes, "float32")
         full, model = model, quantise(model, list(calibration_crops(int8_people, card)))
+        onnx_file.store_weights(model, weights)  # those that it did not quantise
         if held_out:
             measured = accuracy({"int8": model, "float32": full}, card, held_out)
             card = dataclasses.replace(card, accuracy=card.accuracy | {"int8": measured})
@@ -142,11 +145,11 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
 
     def exported(entries: dict[str, Any]) -> tuple[onnx.ModelProto, ModelCard, float]:
-        if args.int8 and (args.half_weights or not args.data):
-            raise EdgeposeError("--int8 needs --data with people to calibrate on, and stores its weights its own way.")
+        if args.int8 and not args.data:
+            raise EdgeposeError("--int8 needs --data with people to calibrate on.")
         people, held_out = _int8_people(args.checkpoint, args.data) if args.int8 else (None, [])
         return export(
-            args.checkpoint, entries=entries, half_weights=args.half_weights, int8_people=people, held_out=held_out,
+            args.checkpoint, entries=entries, weights=args.weights, int8_people=people, held_out=held_out,
             with_decode=args.with_decode,
         )  # fmt: skip
 

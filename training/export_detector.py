@@ -56,7 +56,7 @@ def to_onnx(net: DetectorNet, card: ModelCard) -> onnx.ModelProto:
 
 
 def export(
-    checkpoint: Path, entries: dict[str, Any] | None = None, half_weights: bool = False
+    checkpoint: Path, entries: dict[str, Any] | None = None, weights: str = "float32"
 ) -> tuple[onnx.ModelProto, ModelCard, float]:
     """A checked ONNX model with its card, and how far it is from torch. Raises EdgeposeError if too far."""
     net, card = load_for_export(checkpoint)
@@ -64,7 +64,7 @@ def export(
     model = to_onnx(net, card)
     width, height = card.input_size
     shapes = [(FRAMES, height, width), (FRAMES, 32 * max(height // 64, 1), width)]
-    difference = onnx_file.check_and_halve(net, model, shapes, half_weights)
+    difference = onnx_file.check_and_store(net, model, shapes, weights)
     onnx_file.sign(model, card)
     return model, card, difference
 
@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--threshold", type=float, help="score from which a box is a person by default")
     args = parser.parse_args(argv)
     told = {} if args.threshold is None else {"thresholds": {"person": args.threshold}}
-    card = onnx_file.run(args, lambda entries: export(args.checkpoint, entries | told, args.half_weights))
+    card = onnx_file.run(args, lambda entries: export(args.checkpoint, entries | told, args.weights))
     return 2 if card is None else 0
 
 

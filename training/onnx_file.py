@@ -27,10 +27,9 @@ from edgepose import EdgeposeError, ModelCard
 from edgepose_training import onnx_graph
 
 OPSET = 17  # TensorRT ≥ 8.6 and OpenVINO ≥ 2023 take it whole
-# Largest difference as a share of the largest value. Two float32 implementations differ by some 1e-6; weights
-# stored as float16 by their rounding, 2⁻¹¹ each.
-TOLERANCE = 1e-4
-HALF_TOLERANCE = 2e-2
+# Largest difference as a share of the largest value, by how the weights are stored. Two float32 implementations differ
+# by some 1e-6; rounded weights by their rounding: 2⁻¹¹ of each, or 1/254 of the largest of an output channel.
+TOLERANCES = {"float32": 1e-4, "float16": 2e-2, "int8": 1e-1}
 
 
 def trace(net: nn.Module, pictures: Tensor, outputs: Sequence[str], axes: dict[str, dict[int, str]]) -> onnx.ModelProto:
@@ -85,15 +84,23 @@ def check_parity(
     return worst
 
 
-def check_and_halve(
-    net: nn.Module, model: onnx.ModelProto, shapes: Sequence[tuple[int, int, int]], half_weights: bool
+def store_weights(model: onnx.ModelProto, weights: str) -> None:
+    """Store the weights as TOLERANCES names it, in place; arithmetic stays float32."""
+    if weights == "int8":
+        onnx_graph.store_int8(model)
+    elif weights == "float16":
+        onnx_graph.store_half(model)
+
+
+def check_and_store(
+    net: nn.Module, model: onnx.ModelProto, shapes: Sequence[tuple[int, int, int]], weights: str
 ) -> float:
-    """`check_parity` of the model as traced, and again with its weights stored as float16, if so wanted."""
-    difference = check_parity(net, model, shapes, TOLERANCE)
-    if not half_weights:
+    """`check_parity` of the model as traced, and again with its weights stored as `weights` says."""
+    difference = check_parity(net, model, shapes, TOLERANCES["float32"])
+    if weights == "float32":
         return difference
-    onnx_graph.store_half(model)
-    return check_parity(net, model, shapes, HALF_TOLERANCE)
+    store_weights(model, weights)
+    return check_parity(net, model, shapes, TOLERANCES[weights])
 
 
 def sign(model: onnx.ModelProto, card: ModelCard) -> None:
@@ -144,7 +151,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--card", type=Path, action="append", default=[],
         help="TOML or JSON with entries of the card: licence, data, accuracy, …; may be given several times",
     )  # fmt: skip
-    parser.add_argument("--half-weights", action="store_true", help="store weights as float16 (compute stays float32)")
+    parser.add_argument(
+        "--weights", choices=TOLERANCES, default="float32", help="how weights are stored; arithmetic stays float32"
+    )
 
 
 def run(

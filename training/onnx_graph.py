@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import onnx
@@ -12,6 +12,7 @@ from edgepose import ModelCard
 from edgepose.modelcard import METADATA_KEY
 
 MIN_HALF_ELEMENTS = 32  # smaller tensors (scalars, single rows) save nothing worth a Cast
+MIN_INT8_ELEMENTS = 1024
 
 
 def simplify(model: onnx.ModelProto) -> None:
@@ -54,25 +55,71 @@ def store_half(model: onnx.ModelProto) -> None:
 
     Values beyond float16's range stay float32. Runtimes fold the casts away when they load the file.
     """
-    casts, initialisers = [], []
-    for tensor in model.graph.initializer:
-        values = numpy_helper.to_array(tensor)
-        if tensor.data_type != TensorProto.FLOAT or values.size < MIN_HALF_ELEMENTS:
-            initialisers.append(tensor)
-            continue
+
+    def halved(name: str, values: np.ndarray) -> _Stored | None:
         with np.errstate(over="ignore"):
             half = values.astype(np.float16)
-        if not np.isfinite(half).all():
-            initialisers.append(tensor)
-            continue
-        stored = f"{tensor.name}_half"
-        initialisers.append(numpy_helper.from_array(half, stored))
-        casts.append(
-            helper.make_node("Cast", [stored], [tensor.name], name=f"{tensor.name}_cast", to=TensorProto.FLOAT)
-        )
+        if values.size < MIN_HALF_ELEMENTS or not np.isfinite(half).all():
+            return None
+        return [numpy_helper.from_array(half, f"{name}_half")], [_cast(f"{name}_half", name)]
+
+    _store(model, halved)
+
+
+def store_int8(model: onnx.ModelProto) -> None:
+    """Store the weights of convolutions and matrix products as int8, one scale an output channel, in place.
+
+    A quarter of the file; arithmetic stays float32: `Cast` and `Mul` in front of them are folded away at loading.
+    Other weights stay as they are.
+    """
+    axes = _summed_axes(model)
+
+    def rounded(name: str, values: np.ndarray) -> _Stored | None:
+        if values.size < MIN_INT8_ELEMENTS or name not in axes or values.ndim < 2:
+            return None
+        scale = np.abs(values).max(axis=axes[name](values.ndim), keepdims=True) / np.float32(127)
+        scale[scale == 0] = 1
+        stored, scales, wide = f"{name}_int8", f"{name}_scale", f"{name}_wide"
+        tensors = [numpy_helper.from_array(np.rint(values / scale).astype(np.int8), stored)]
+        tensors.append(numpy_helper.from_array(scale.astype(np.float32), scales))
+        product = helper.make_node("Mul", [wide, scales], [name], name=f"{name}_product")
+        return tensors, [_cast(stored, wide), product]
+
+    _store(model, rounded)
+
+
+# What stands for a weight: tensors, and nodes that restore it.
+_Stored = tuple[list[onnx.TensorProto], list[onnx.NodeProto]]
+
+
+def _store(model: onnx.ModelProto, pack: Callable[[str, np.ndarray], _Stored | None]) -> None:
+    """Replace each float32 initialiser by what `pack` makes of its name and values; None leaves it."""
+    initialisers, restoring = [], []
+    for tensor in model.graph.initializer:
+        stored = None
+        if tensor.data_type == TensorProto.FLOAT:
+            stored = pack(tensor.name, numpy_helper.to_array(tensor))
+        tensors, nodes = stored or ([tensor], [])
+        initialisers += tensors
+        restoring += nodes
     del model.graph.initializer[:]
     model.graph.initializer.extend(initialisers)
-    _replace_nodes(model, [*casts, *model.graph.node])
+    _replace_nodes(model, [*restoring, *model.graph.node])
+
+
+def _cast(source: str, target: str) -> onnx.NodeProto:
+    return helper.make_node("Cast", [source], [target], name=f"{target}_cast", to=TensorProto.FLOAT)
+
+
+def _summed_axes(model: onnx.ModelProto) -> dict[str, Callable[[int], tuple[int, ...]]]:
+    """By name of a weight of `Conv` or `MatMul`: the axes of one output channel, for a number of dimensions."""
+    axes: dict[str, Callable[[int], tuple[int, ...]]] = {}
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            axes[node.input[1]] = lambda ndim: tuple(range(1, ndim))
+        elif node.op_type == "MatMul":
+            axes[node.input[1]] = lambda ndim: (ndim - 2,)
+    return axes
 
 
 def write_card(model: onnx.ModelProto, card: ModelCard) -> None:
