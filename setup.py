@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent
 CSRC = ROOT / "csrc"
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")
-# The same kernel sources are compiled once per level; csrc/cpu/dispatch.cpp picks one at run time.
+# The same kernel sources are compiled once per level; csrc/dispatch.cpp picks one at run time.
 SIMD_LEVELS = {
     "scalar": ["-DEDGEPOSE_SCALAR", "-fno-tree-vectorize"],
     "baseline": [],  # SSE2 on x86-64, NEON on ARM

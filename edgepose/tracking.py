@@ -144,12 +144,16 @@ class Tracker:
         confident = self.confident(poses, size, share)
         clear = self.confident(poses, size).mean(axis=1) >= self.config.clear
         scores = self.person_scores(poses, confident)
-        crowd = self._crowd()
+        near = containment_matrix(self.bboxes, self.bboxes) > self.config.crowded  # [M, M]
+        crowd = set(self.ids[near.sum(axis=1) > 1].tolist())  # their boxes may show the wrong person
         poses = replace(poses, track_ids=self._owners(poses, confident, looks, crowd))
         tracks = [self._track(int(owner)) for owner in poses.track_ids]
         misfits = self._misfits(tracks, poses, confident)
         nobody = (scores == 0) | (misfits > np.array([self._leeway(int(owner), crowd) for owner in poses.track_ids]))
-        nobody |= ~clear & self._questionable(poses.track_ids, clear)
+        shadowed = self._shadowed(near, poses.track_ids[clear])
+        nobody |= ~clear & np.isin(poses.track_ids, self.ids[self._questionable(shadowed)])
+        for n in np.flatnonzero(shadowed):
+            self._tracks[n].doubts = max(self._tracks[n].doubts, 1)
         # Who was in sight has the first right to a pose; those who were missing come next, newcomers last.
         rank = np.array([2 if track is None else min(track.missing, 1) for track in tracks], int)
         order = [n for n in np.lexsort((misfits - scores, rank)) if not nobody[n]]
@@ -175,24 +179,18 @@ class Tracker:
         tried = track.bbox is not track.home  # a detector has seen somebody here
         return self.config.swerve * (3 if tried else 1)
 
-    def _questionable(self, owners: NDArray[np.int64], clear: Mask) -> Mask:  # [N], [N] -> [N]
-        """Whose pose must be clear to be news of the track: it may be of whoever stands in the way, or of nobody.
+    def _shadowed(self, near: Mask, clear: NDArray[np.int64]) -> Mask:  # [M, M], ids -> [M]
+        """Tracks that stand beside somebody whose pose is clear."""
+        others = near & ~np.eye(len(near), dtype=bool)
+        return np.asarray((others & np.isin(self.ids, clear)).any(axis=1))
+
+    def _questionable(self, shadowed: Mask) -> Mask:  # [M] -> [M]
+        """Tracks of whom only a clear pose is news: another may be of whoever stands in the way, or of nobody.
 
         Beside a clear person, somebody must be found by every look; elsewhere now and then will do.
         """
-        beside = self._shared() & np.isin(self.ids, owners[clear])
-        shadowed = (beside & ~np.eye(len(beside), dtype=bool)).any(axis=1)
         doubts = np.array([track.doubts for track in self._tracks], int)
-        for n in np.flatnonzero(shadowed):
-            self._tracks[n].doubts = max(self._tracks[n].doubts, 1)
-        return np.isin(owners, self.ids[(shadowed & (doubts > 0)) | (doubts >= self.config.doubts)])
-
-    def _crowd(self) -> set[int]:
-        """Ids of the tracks that stand in another's way: their boxes may show the wrong person."""
-        return {t.id for t, row in zip(self._tracks, self._shared(), strict=True) if row.sum() > 1}
-
-    def _shared(self) -> Mask:  # [M, M]
-        return containment_matrix(self.bboxes, self.bboxes) > self.config.crowded
+        return np.asarray((shadowed & (doubts > 0)) | (doubts >= self.config.doubts))
 
     def _owners(self, poses: Poses, confident: Mask, looks: Float, crowd: set[int]) -> NDArray[np.int64]:  # [N]
         """Whose pose each is: two tracks whose boxes saw each other's person, as when people cross, change over.

@@ -22,6 +22,7 @@ from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
 from edgepose_training.datasets import Person, read_coco_wholebody
 from edgepose_training.evaluate import chosen
+from edgepose_training.people import find_files
 from edgepose_training.predictors import Predictor, frames, make_predictor
 
 TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
@@ -108,8 +109,8 @@ def report(figures: dict[str, Any]) -> str:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="model name, .onnx file or .pt checkpoint")
-    parser.add_argument("--data", type=Path, required=True, help="folder with annotations/ and images/")
-    parser.add_argument("--split", default="val", help="annotations/SPLIT.json (default: val)")
+    parser.add_argument("--data", type=Path, required=True, help="folder with annotations/ and pictures")
+    parser.add_argument("--split", default="val", help="whose labels (default: val)")
     parser.add_argument("--limit", type=int, help="a random sample of so many people")
     parser.add_argument("--threads", type=int, help="CPU threads of the network")
     parser.add_argument("--json", type=Path, help="write all figures here")
@@ -117,8 +118,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         predictor = make_predictor(args.model, threads=args.threads)
-        annotations = args.data / "annotations" / f"{args.split}.json"
-        people = read_coco_wholebody(annotations, args.data / "images", predictor.skeleton, split=args.split)
+        people = read_coco_wholebody(*find_files(args.data, args.split), predictor.skeleton, split=args.split)
         answers = cut_at_waist(chosen(people, None, args.limit), predictor)
         figures = measure(answers, predictor.thresholds, predictor.skeleton)
     except EdgeposeError as error:

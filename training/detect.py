@@ -18,6 +18,7 @@ import cv2
 
 from edgepose import Detector, EdgeposeError
 from edgepose_training.datasets import load_document
+from edgepose_training.people import find_files
 
 log = logging.getLogger("detect")
 
@@ -44,16 +45,17 @@ def detections(detector: Detector, images: Iterable[dict[str, Any]], folder: Pat
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
-    parser.add_argument("--data", type=Path, required=True, help="folder with annotations/ and images/")
-    parser.add_argument("--split", default="train", help="annotations/SPLIT.json (default: train)")
+    parser.add_argument("--data", type=Path, required=True, help="folder with annotations/ and pictures")
+    parser.add_argument("--split", default="train", help="whose labels name the pictures (default: train)")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--threads", type=int)
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         detector = Detector(args.model, threshold=LOWEST, threads=args.threads)
-        images = load_document(args.data / "annotations" / f"{args.split}.json")["images"]
-        found = list(detections(detector, images, args.data / "images"))
+        labels, folder = find_files(args.data, args.split)
+        images = load_document(labels)["images"]
+        found = list(detections(detector, images, folder))
     except EdgeposeError as error:
         print(error, file=sys.stderr)
         return 2
