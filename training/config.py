@@ -84,6 +84,9 @@ class Config(Record):
     # The author's answer is to follow the code, so this is the code's.
     alpha: float = 7e-5  # feature term
     beta_logit: float = 0.1  # logit term; 1.0 in stage 2
+    teacher_flip: bool = (
+        False  # the teacher answers to the mirrored picture too, and the mean counts: better, and slower
+    )
     decay: bool = True  # r(t) = 1 − (t − 1) / t_max on both terms, t = epoch from 1; never in stage 2
     fpd_alpha: float = 0.5  # FPD, heat maps with a teacher: share of the teacher's term; pictures without labels: 1
 

@@ -72,6 +72,9 @@ class Distiller(nn.Module):
                 raise EdgeposeError(f"part_weights expected parts of {skeleton.name}, got {part!r}")
             start, stop = skeleton.parts[part]
             part_weight[start:stop] = factor
+        if config.teacher_flip and config.split_ratio % 1:
+            raise EdgeposeError(f"teacher_flip wants a whole number of bins a pixel, got {config.split_ratio:g}")
+        self.register_buffer("swap", torch.tensor(skeleton.swap.tolist()), persistent=False)
         self.register_buffer("part_weight", part_weight * trained, persistent=False)
         self.register_buffer("trained", trained, persistent=False)
 
@@ -134,7 +137,7 @@ class Distiller(nn.Module):
         assert self.align is not None
         with torch.no_grad():
             target = teacher.backbone(images)[-1]
-            answer = teacher.head(target)
+            answer = self._answer(teacher, images, target)
         cfg = self.config
         return {
             "feature": decay * cfg.alpha * losses.dwpose_feature_loss(self.align(features), target),
@@ -148,7 +151,15 @@ class Distiller(nn.Module):
         assert teacher is not None
         with torch.no_grad():
             features = self.student.backbone(images)[-1]
-            answer = teacher.head(features)
+            answer = self._answer(teacher, images, features)
         logits = self.student.head(features)
         loss = losses.dwpose_logit_loss(self.ops, logits, answer, self.config.beta, self.trained)
         return {"logit": self.config.beta_logit * loss}
+
+    def _answer(self, teacher: PoseNet, images: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        """The teacher's logits from its features of the images; with `teacher_flip` the mean with the mirrored pass."""
+        answer = teacher.head(features)
+        if not self.config.teacher_flip:
+            return answer
+        mirrored = teacher.head(teacher.backbone(images.flip(3))[-1])
+        return losses.mirrored_mean(answer, mirrored, self.swap, round(self.config.split_ratio))

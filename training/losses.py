@@ -150,6 +150,18 @@ def dwpose_feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
     return (student.float() - teacher.float()).square().sum() / student.shape[0]
 
 
+def mirrored_mean(pair: Pair, mirrored: Pair, swap: Tensor, split_ratio: int) -> Pair:
+    """Mean logits [N, K, Wx], [N, K, Wy] of a picture and of its mirror image, left and right swapped by `swap` [K].
+
+    Mirroring takes pixel p to W − 1 − p, and bin b = k·p to k·(W − 1) − b. The last k − 1 bins of x have no
+    counterpart and stay the picture's own.
+    """
+    common = pair[0].shape[2] - (split_ratio - 1)
+    back = mirrored[0][:, swap, :common].flip(2)
+    x = torch.cat(((pair[0][..., :common] + back) / 2, pair[0][..., common:]), dim=2)
+    return x, (pair[1] + mirrored[1][:, swap]) / 2
+
+
 def heatmap_loss(logits: Tensor, keypoints: Tensor, weight: Tensor, stride: int, sigma: float = 1.0) -> Tensor:
     """Cross-entropy of a softmax over all cells against a Gaussian label: the auxiliary head's loss.
 

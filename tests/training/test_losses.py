@@ -217,3 +217,15 @@ def test_the_fused_kernels_give_the_twins_losses_and_gradients():
         results.append((loss.detach(), pred[0].grad, pred[1].grad))
     for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("split_ratio", [1, 2, 3])
+def test_the_mirrored_mean_meets_at_the_same_bin(split_ratio):
+    """The label, and the label of the mirrored points with left and right swapped: their mean is the label again."""
+    width, swap = 48, torch.tensor([0, 2, 1])
+    points = torch.tensor([[[10.0, 5.0], [0.0, 60.0], [33.0, 20.0]]])
+    mirrored = points[:, swap] * torch.tensor([-1, 1]) + torch.tensor([width - 1, 0])
+    codec = {"input_size": (width, 64), "split_ratio": split_ratio, "sigma": (4.0, 4.0)}
+    pair, theirs = (OPS.simcc_encode(p, torch.ones(1, 3), **codec)[:2] for p in (points, mirrored))
+    for axis, expected in zip(losses.mirrored_mean(pair, theirs, swap, split_ratio), pair, strict=True):
+        torch.testing.assert_close(axis, expected)

@@ -12,7 +12,7 @@ from edgepose import EdgeposeError  # noqa: E402
 from edgepose.skeletons import Skeleton  # noqa: E402
 from edgepose_training import checkpoint  # noqa: E402
 from edgepose_training.config import Config  # noqa: E402
-from edgepose_training.data import EpochSampler  # noqa: E402
+from edgepose_training.data import EpochSampler, normalise  # noqa: E402
 from edgepose_training.distill import main  # noqa: E402
 from edgepose_training.effort import Effort, compare_efforts, read_effort  # noqa: E402
 from edgepose_training.optim import Ema, lr_factor  # noqa: E402
@@ -114,6 +114,28 @@ def test_stage2_trains_the_head_only_and_runs_the_backbone_once(store, small, tm
     changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
     assert changed
     assert all(name.startswith("student.head") for name in changed)
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_a_teacher_that_looks_into_the_mirror_too(store, small, tmp_path, stage):
+    """`teacher_flip`: its logits are those of the mirrored picture as well, so a mirrored batch hears the same."""
+    Run(small, store, None, tmp_path / "one", CPU).fit()
+    config = replace(small, stage=stage, epochs=1, aux_heatmap=0.0, teacher_flip=True)
+    run = Run(config, store, None, tmp_path / "two", CPU, teacher=tmp_path / "one" / "last.pt")
+    images = normalise(next(iter(run.feed.epoch(run.config, 0))).images)
+    (teacher,) = run.distiller._teacher
+
+    def answer(images):
+        with torch.no_grad():
+            return run.distiller._answer(teacher, images, teacher.backbone(images)[-1])
+
+    (x, y), (mirrored_x, mirrored_y) = answer(images), answer(images.flip(3))
+    swap = run.distiller.swap
+    torch.testing.assert_close(mirrored_x[:, swap, :-1].flip(2), x[..., :-1])
+    torch.testing.assert_close(mirrored_y[:, swap], y)
+    run.fit()
+    with pytest.raises(EdgeposeError, match=r"whole number of bins a pixel, got 2\.5"):
+        Run(replace(config, split_ratio=2.5, stage=1), store, None, tmp_path / "three", CPU)
 
 
 @pytest.mark.parametrize(("frozen", "learns_first"), [(-1, "stem"), (0, "stage1"), (2, "stage3")])
