@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from edgepose_training.models import fused
+
 # deepen (blocks per stage) and widen (channels) factors of the published sizes; n is ours, for tests and tiny boards.
 SIZES = {
     "n": (0.167, 0.25),
@@ -28,7 +30,9 @@ STAGES = (
 
 
 class ConvModule(nn.Module):
-    """Convolution without bias, batch norm, SiLU."""
+    """Convolution without bias, batch norm, SiLU; the last two by one kernel where `fused` asks for it."""
+
+    fused = False
 
     def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__()
@@ -37,7 +41,10 @@ class ConvModule(nn.Module):
         self.activate = nn.SiLU()  # in place it would copy its input first: the backward pass needs it
 
     def forward(self, x: Tensor) -> Tensor:  # x [N, C, H, W]
-        return self.activate(self.bn(self.conv(x)))
+        x = self.conv(x)
+        if self.fused and fused.fits(x, self.bn, self.activate):
+            return fused.batch_norm_silu(x, self.bn)
+        return self.activate(self.bn(x))
 
 
 class DepthwiseSeparableConvModule(nn.Module):
