@@ -13,7 +13,7 @@ struct BatchNormRule {
 
 inline namespace EDGEPOSE_LEVEL {
 
-// σ(z) and 1 − σ(z), both to their last digits. V is float or vf.
+// σ(z) and 1 − σ(z), both to their last digits down to 2^-125. V is float or vf.
 template <class V>
 struct Sigmoid {
   V value, rest;
@@ -21,10 +21,9 @@ struct Sigmoid {
 
 template <class V>
 EDGEPOSE_HD Sigmoid<V> sigmoid(V z) {
-  const auto negative = z < 0.0f;
-  const V e = exp_nonpositive(select(negative, z, -z));
-  const V large = 1.0f / (1.0f + e), small = e * large;
-  return {select(negative, small, large), select(negative, large, small)};
+  const V e = exp2_bounded(z * -kLog2e);
+  const V value = reciprocal(1.0f + e);
+  return {value, e * value};
 }
 
 template <class V>

@@ -1,4 +1,5 @@
-// batch_norm_silu_grad on the CPU, two passes that both compute z again: every chunk's sums, then the gradient.
+// batch_norm_silu_grad on the CPU, two passes: every chunk's sums, with the gradient in z left where that in x will be;
+// then the latter.
 #include "channel_rows.h"
 
 namespace edgepose {
@@ -9,22 +10,11 @@ struct Channels {  // for a period
   const float *mean, *scale, *bias;
 };
 
-struct Slopes {
-  vf centred;  // x − mean
-  vf slope;    // of the loss in z
-};
-
-template <class T>
-EDGEPOSE_INLINE Slopes slopes_at(const Channels& p, const T* x, const T* grad, int64_t j, int count) {
-  const vf centred = load_some(x, count) - load(p.mean + j);
-  const vf z = fma(centred, load(p.scale + j), load(p.bias + j));
-  return {centred, load_some(grad, count) * silu_slope(z)};
-}
-
 template <class T>
 void sum_chunks(const BatchNormSiluGrad& a, const Channels& p, int64_t begin, int64_t end) {
   const int64_t M = a.x.shape[0], C = a.x.shape[1], period = period_of(C), rows = a.rule.chunk_rows;
   const T *x = reinterpret_cast<const T*>(a.x.data), *grad = reinterpret_cast<const T*>(a.grad_y.data);
+  T* slopes = reinterpret_cast<T*>(a.grad_x.data);
   Scratch scratch(6 * period);
   double* sums = reinterpret_cast<double*>(scratch.at(0));
   float* sum = scratch.at(4 * period);
@@ -35,9 +25,11 @@ void sum_chunks(const BatchNormSiluGrad& a, const Channels& p, int64_t begin, in
       const int64_t end = i + kStretch * period;
       std::memset(sum, 0, 2 * period * sizeof(float));
       each_vector(i, end < stop ? end : stop, period, [&](int64_t at, int64_t j, int count) {
-        const Slopes s = slopes_at(p, x + at, grad + at, j, count);
-        store(sum + j, load(sum + j) + s.slope);
-        store(sum + period + j, fma(s.slope, s.centred, load(sum + period + j)));
+        const vf centred = load_some(x + at, count) - load(p.mean + j);
+        const vf slope = load_some(grad + at, count) * silu_slope(fma(centred, load(p.scale + j), load(p.bias + j)));
+        store(sum + j, load(sum + j) + slope);
+        store(sum + period + j, fma(slope, centred, load(sum + period + j)));
+        store_some(slopes + at, slope, count);
       });
       for (int64_t j = 0; j < 2 * period; ++j) sums[j] += sum[j];
     }
@@ -52,7 +44,7 @@ void sum_chunks(const BatchNormSiluGrad& a, const Channels& p, int64_t begin, in
 template <class T>
 void write_gradient(const BatchNormSiluGrad& a, const Channels& p, int64_t begin, int64_t end) {
   const int64_t M = a.x.shape[0], C = a.x.shape[1], period = period_of(C), rows = a.rule.chunk_rows;
-  const T *x = reinterpret_cast<const T*>(a.x.data), *grad = reinterpret_cast<const T*>(a.grad_y.data);
+  const T* x = reinterpret_cast<const T*>(a.x.data);
   T* out = reinterpret_cast<T*>(a.grad_x.data);
   Scratch scratch(2 * period);
   float *tilt = scratch.at(0), *level = scratch.at(period);
@@ -69,8 +61,8 @@ void write_gradient(const BatchNormSiluGrad& a, const Channels& p, int64_t begin
   }
   for (int64_t table = 0; table < 2; ++table) repeat(scratch.at(table * period), period, C);
   each_vector(begin * rows * C, (end * rows < M ? end * rows : M) * C, period, [&](int64_t i, int64_t j, int count) {
-    const Slopes s = slopes_at(p, x + i, grad + i, j, count);
-    store_some(out + i, fma(load(p.scale + j), s.slope, fma(s.centred, load(tilt + j), load(level + j))), count);
+    const vf centred = load_some(x + i, count) - load(p.mean + j), slope = load_some(out + i, count);
+    store_some(out + i, fma(slope, load(p.scale + j), fma(centred, load(tilt + j), load(level + j))), count);
   });
 }
 

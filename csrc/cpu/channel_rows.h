@@ -8,10 +8,10 @@
 namespace edgepose {
 inline namespace EDGEPOSE_LEVEL {
 
-// The smallest common multiple of C and the lanes, a power of two: at most kLanes rows.
+// A common multiple of C and the lanes, a power of two; long enough that a loop over it pays for its beginning.
 EDGEPOSE_INLINE int64_t period_of(int64_t C) {
   int64_t period = C;
-  while (period % kLanes) period *= 2;
+  while (period % kLanes || period < 512) period *= 2;
   return period;
 }
 
