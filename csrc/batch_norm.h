@@ -1,5 +1,6 @@
 // The arithmetic of batch_norm_silu: silu((x − mean) · scale + bias) with statistics of the batch, and its gradient.
-// Sums run over chunks of rows, and the chunks' results are joined in order: how many threads there are changes nothing.
+// Sums run over chunks of rows, and the chunks' results are joined in order: how many threads there are changes
+// nothing.
 #pragma once
 
 #include "numeric.h"

@@ -5,8 +5,9 @@ namespace edgepose {
 inline namespace EDGEPOSE_LEVEL {
 namespace {
 
-// Σ x and Σ x² of the values [i, i + rounds · period) are added to the doubles at each place. The stretch's first values
-// are taken off before squaring: as they are among the values, what cancels is at most a stretch's length of what stays.
+// Σ x and Σ x² of the values [i, i + rounds · period) are added to the doubles at each place. The stretch's first
+// values are taken off before squaring: as they are among the values, what cancels is at most a stretch's length of
+// what stays.
 template <class T>
 void add_stretch(const T* x, int64_t i, int64_t rounds, int64_t period, float* work, double* sums, double* squares) {
   float *shift = work, *sum = work + period, *square = work + 2 * period;

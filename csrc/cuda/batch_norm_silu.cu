@@ -32,7 +32,7 @@ __global__ void write_values(const __grid_constant__ BatchNormSilu a) {
   if (!at.inside) return;
   const Moments moments = join_moments(channels(a.partial), a.rule.chunk_rows, a.x.shape[0], at.C, at.c);
   const float scale = channels(a.weight)[at.c] * inverse_std(moments.var, a.rule.eps), bias = channels(a.bias)[at.c];
-  if (at.chunk == 0 && threadIdx.y == 0) {
+  if (at.chunk == 0 && at.warp == 0) {
     channels(a.mean)[at.c] = moments.mean;
     channels(a.var)[at.c] = moments.var;
   }

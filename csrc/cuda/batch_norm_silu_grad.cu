@@ -44,7 +44,7 @@ __global__ void write_gradient(const __grid_constant__ BatchNormSiluGrad a) {
   const Channel p(a, at.c);
   const ChannelSlopes joined =
       join_slopes(channels(a.partial), a.partial.shape[0], a.x.shape[0], at.C, at.c, p.weight, p.rstd);
-  if (at.chunk == 0 && threadIdx.y == 0) {
+  if (at.chunk == 0 && at.warp == 0) {
     channels(a.grad_weight)[at.c] = joined.weight;
     channels(a.grad_bias)[at.c] = joined.bias;
   }

@@ -26,7 +26,8 @@ def _forward(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Three:
 
 def _grad(x: Tensor, grad: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor, eps: float) -> Three:
     outputs = _outputs(x)
-    _C.batch_norm_silu_grad(*map(plain, (x, grad, weight, bias, mean, var)), eps, outputs)
+    channels = plain(weight), plain(bias), plain(mean), plain(var)
+    _C.batch_norm_silu_grad(plain(x), plain(grad), *channels, eps, outputs)
     return outputs
 
 

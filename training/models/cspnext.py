@@ -30,7 +30,7 @@ STAGES = (
 
 
 class ConvModule(nn.Module):
-    """Convolution without bias, batch norm, SiLU; the last two by one kernel where `fused` asks for it."""
+    """Convolution without bias, batch norm, SiLU; with `fused` set trained by `edgepose.torch` where that can."""
 
     fused = False
 
@@ -41,8 +41,10 @@ class ConvModule(nn.Module):
         self.activate = nn.SiLU()  # in place it would copy its input first: the backward pass needs it
 
     def forward(self, x: Tensor) -> Tensor:  # x [N, C, H, W]
-        x = self.conv(x)
-        if self.fused and fused.fits(x, self.bn, self.activate):
+        if not (self.fused and self.training):
+            return self.activate(self.bn(self.conv(x)))
+        x = fused.convolution(x, self.conv)
+        if fused.fits(x, self.bn, self.activate):
             return fused.batch_norm_silu(x, self.bn)
         return self.activate(self.bn(x))
 
