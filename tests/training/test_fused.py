@@ -1,4 +1,4 @@
-"""A `ConvModule` with batch norm and SiLU by one kernel, and its depth-wise convolution: the numbers of torch's layers."""
+"""A `ConvModule` with batch norm and SiLU by one kernel, and its depth-wise convolution, against torch's layers."""
 
 import copy
 
@@ -78,7 +78,6 @@ def test_under_autocast_it_is_no_worse_than_the_plain_one(shape, calls):
     for name, value in expected.items():
         assert got[name].dtype == value.dtype, name
         ours, theirs = (float((t[name].double() - exact[name]).norm()) for t in (got, expected))
-        print("R", name, round(ours/max(theirs,1e-30),3), ours, theirs); continue
         assert ours <= 1.1 * theirs, name
 
 

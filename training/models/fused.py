@@ -1,8 +1,9 @@
-"""What makes a training step on a CPU shorter without changing what it computes, in the nets of `ConvModule`.
+"""What makes a training step of the nets of `ConvModule` shorter on a CPU; what it computes stays the same.
 
-Batch norm and SiLU by one kernel (`edgepose.torch.batch_norm_silu`): torch takes three passes forward and four backward,
-most of them slow ones in bfloat16; the kernel takes two and two, and keeps nothing but the convolution's output for the
-way back. Depth-wise convolutions: see `Depthwise`. On a GPU torch's own are as good, and torch.compile joins them.
+Batch norm and SiLU by one kernel (`edgepose.torch.batch_norm_silu`): torch takes three passes forward and four
+backward, most of them slow ones in bfloat16; the kernel takes two and two, and keeps nothing but the convolution's
+output for the way back. Depth-wise convolutions: see `Depthwise`. On a GPU torch's own are as good, and torch.compile
+joins them.
 """
 
 from __future__ import annotations
@@ -43,9 +44,8 @@ def fits(x: Tensor, bn: nn.Module, activate: nn.Module) -> bool:
 def batch_norm_silu(x: Tensor, bn: nn.BatchNorm2d) -> Tensor:
     """silu(bn(x)) of x [N, C, H, W] in training mode, running statistics included."""
     n, c, h, w = x.shape
-    y, mean, var = edgepose.torch.batch_norm_silu(
-        x.permute(0, 2, 3, 1).reshape(-1, c), bn.weight, bn.bias, eps=bn.eps
-    )
+    rows = x.permute(0, 2, 3, 1).reshape(-1, c)
+    y, mean, var = edgepose.torch.batch_norm_silu(rows, bn.weight, bn.bias, eps=bn.eps)
     with torch.no_grad():
         count = n * h * w
         bn.running_mean.lerp_(mean, bn.momentum)
@@ -56,10 +56,13 @@ def batch_norm_silu(x: Tensor, bn: nn.BatchNorm2d) -> Tensor:
 
 def convolution(x: Tensor, conv: nn.Conv2d) -> Tensor:
     """conv(x); a depth-wise one under bfloat16 autocast on a CPU by `Depthwise`."""
-    depthwise = conv.groups == conv.in_channels > 1
-    if depthwise and x.device.type == "cpu" and torch.get_autocast_dtype("cpu") == torch.bfloat16:
-        if torch.is_autocast_enabled("cpu") and torch.is_grad_enabled():
-            return Depthwise.apply(x.bfloat16(), conv.weight, conv.stride, conv.padding)
+    if (
+        conv.groups == conv.in_channels > 1
+        and x.device.type == "cpu"
+        and torch.is_autocast_enabled("cpu")
+        and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    ):
+        return Depthwise.apply(x.bfloat16(), conv.weight, conv.stride, conv.padding)
     return conv(x)
 
 
