@@ -119,6 +119,17 @@ def test_a_net_is_the_same_with_and_without(calls):
     assert files[0] == files[1]
 
 
+def test_a_mean_has_its_gradient_channels_last():
+    x = torch.randn(2, 6, 5, 4).contiguous(memory_format=torch.channels_last).requires_grad_()
+    weight = torch.randn(2, 6, 1, 1)
+    plain, ours = x.mean((2, 3), keepdim=True), fused.mean(x)
+    torch.testing.assert_close(ours, plain)
+    expected, got = (torch.autograd.grad((y * weight).sum(), x)[0] for y in (plain, ours))
+    torch.testing.assert_close(got, expected)
+    assert got.is_contiguous(memory_format=torch.channels_last)
+    assert not expected.is_contiguous(memory_format=torch.channels_last)  # what makes it worth a function
+
+
 def test_a_fused_backbone_is_traced_whole():
     net = CSPNeXt("n").to(memory_format=torch.channels_last).train()
     fused.fuse(net)
