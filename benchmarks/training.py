@@ -1,7 +1,7 @@
 """What a training step costs, in ratios of one run: python benchmarks/training.py [--size t] [--device …] [--write]
 
 * `step`: the whole step of RTMPose's whole-body recipe, as it runs here (channels_last, bfloat16 where the device
-  computes in it, fused loss kernels), against the plain float32 step of the same net, against single changes, and
+  computes in it, fused kernels), against the plain float32 step of the same net, against single changes, and
   against mmpose: its net is ours layer by layer (tests/training/test_convert.py), so what differs is what stands
   around it, written here in plain torch from its published semantics: `MmposeStep`.
 * `stage2`: DWPose's second stage against its first, with a teacher of the same size.

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "array.h"
+#include "batch_norm.h"
 #include "heatmap.h"
 #include "simcc.h"
 #include "warp.h"
@@ -96,6 +97,36 @@ struct HeatmapMse {
   MseRule rule;
 };
 
+struct BatchNormSilu {
+  ArrayView x;        // [M, C]
+  ArrayView weight;   // [C] float32
+  ArrayView bias;     // [C] float32
+  ArrayView y;        // [M, C] in the dtype of x, written
+  ArrayView mean;     // [C] float32, written
+  ArrayView var;      // [C] float32, written
+  ArrayView partial;  // [chunks, 2, C] float32, work space
+  BatchNormRule rule;
+  int32_t pass;  // CPU: 0 fills the work space, 1 writes the results
+};
+
+struct BatchNormSiluGrad {
+  ArrayView x;            // [M, C]
+  ArrayView grad_y;       // [M, C] in the dtype of x
+  ArrayView weight;       // [C] float32
+  ArrayView bias;         // [C] float32
+  ArrayView mean;         // [C] float32
+  ArrayView var;          // [C] float32
+  ArrayView grad_x;       // [M, C] in the dtype of x, written
+  ArrayView grad_weight;  // [C] float32, written
+  ArrayView grad_bias;    // [C] float32, written
+  ArrayView partial;      // [chunks, 2, C] float32, work space
+  BatchNormRule rule;
+  int32_t pass;
+};
+
+// The first value of an array without gaps of float32: a channel's each, or the work space.
+EDGEPOSE_HD float* channels(const ArrayView& values) { return reinterpret_cast<float*>(values.data); }
+
 struct CropNormalize {
   ArrayView frame;   // [H, W, 3] uint8
   ArrayView affine;  // [N, 2, 3] frame → crop, float32 or float64
@@ -109,6 +140,8 @@ using CpuKernel = void (*)(const Args& args, int64_t begin, int64_t end);
 
 #define EDGEPOSE_CPU_KERNELS(level)                                                       \
   namespace level {                                                                       \
+  void batch_norm_silu(const BatchNormSilu& args, int64_t begin, int64_t end);            \
+  void batch_norm_silu_grad(const BatchNormSiluGrad& args, int64_t begin, int64_t end);   \
   void crop_normalize(const CropNormalize& args, int64_t begin, int64_t end);             \
   void heatmap_decode(const HeatmapDecode& args, int64_t begin, int64_t end);             \
   void heatmap_encode(const HeatmapEncode& args, int64_t begin, int64_t end);             \
@@ -127,6 +160,8 @@ EDGEPOSE_CPU_KERNELS(avx512)
 
 // A CUDA kernel is enqueued on the caller's stream, on the device of its arrays, and returns at once.
 namespace gpu {
+void batch_norm_silu(const BatchNormSilu& args, void* stream);
+void batch_norm_silu_grad(const BatchNormSiluGrad& args, void* stream);
 void crop_normalize(const CropNormalize& args, void* stream);
 void heatmap_decode(const HeatmapDecode& args, void* stream);
 void heatmap_encode(const HeatmapEncode& args, void* stream);

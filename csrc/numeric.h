@@ -92,21 +92,48 @@ EDGEPOSE_HD float load_real(const char* p, DType dtype) {
 
 EDGEPOSE_HD bool is_nan(float x) { return !(x == x); }
 
+EDGEPOSE_HD float clamp(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
+EDGEPOSE_HD float reciprocal(float x) { return 1.0f / x; }
+
+// 2^f for |f| ≤ ½, within 2^-23 relative. V is float or vf.
+template <class V>
+EDGEPOSE_HD V exp2_fraction(V f) {
+  const auto c = [f](float value) { return constant(value, f); };
+  V p = fma(c(1.5453163e-4f), f, c(1.3390863e-3f));  // minimax of (2^f − 1) / f
+  p = fma(p, f, c(9.6180830e-3f));
+  p = fma(p, f, c(5.5503570e-2f));
+  p = fma(p, f, c(2.4022651e-1f));
+  p = fma(p, f, c(6.9314718e-1f));
+  return fma(p, f, c(1.0f));
+}
+
+// 2^x for |x| ≤ 126.
+template <class V>
+EDGEPOSE_HD V exp2_normal(V x) {
+  const V shifted = x + 12582912.0f;  // adding 1.5·2^23 leaves n = round(x) in the low bits
+  const V p = exp2_fraction(x - (shifted - 12582912.0f));
+  return as_float(as_int(as_bits(p) + (as_bits(shifted) << 23)));  // times 2^n
+}
+
+// 2^x, but neither above 2^125 nor, where it is not 0, below 2^-125. NaN stays NaN.
+template <class V>
+EDGEPOSE_HD V exp2_bounded(V x) {
+  return exp2_normal(clamp(x, -125.0f, 125.0f));
+}
+#if defined(__AVX512F__) && !defined(EDGEPOSE_SCALAR) && !defined(__CUDACC__)
+EDGEPOSE_INLINE vf exp2_bounded(vf x) {
+  const vf bounded = min(splat(125.0f), x);
+  const vf n = (vf)_mm512_maskz_roundscale_ps(0xffff, (__m512)bounded, 0);
+  return (vf)_mm512_maskz_scalef_ps(0xffff, (__m512)exp2_fraction(bounded - n), (__m512)n);
+}
+#endif
+
 // 2^x for x ≤ 0, within 2^-23 relative; 0 below 2^-126, where float32 runs out of normal numbers. V is float or vf.
 // Softmaxes work in base 2, with log2(e) folded into the temperature: one rounding step fewer, and the error of the
 // argument only counts where the value itself has become small.
 template <class V>
 EDGEPOSE_HD V exp2_nonpositive(V x) {
-  const auto c = [x](float value) { return constant(value, x); };
-  const V shifted = x + 12582912.0f;  // adding 1.5·2^23 leaves n = round(x) in the low bits
-  const V f = x - (shifted - 12582912.0f);
-  V p = fma(c(1.5453163e-4f), f, c(1.3390863e-3f));  // minimax of (2^f − 1) / f on [−½, ½]
-  p = fma(p, f, c(9.6180830e-3f));
-  p = fma(p, f, c(5.5503570e-2f));
-  p = fma(p, f, c(2.4022651e-1f));
-  p = fma(p, f, c(6.9314718e-1f));
-  p = fma(p, f, c(1.0f));
-  return select(x < -126.0f, c(0.0f), as_float(as_int(as_bits(p) + (as_bits(shifted) << 23))));  // times 2^n
+  return select(x < -126.0f, constant(0.0f, x), exp2_normal(x));
 }
 
 constexpr float kLog2e = 1.44269504f;
@@ -153,7 +180,7 @@ template <class V>
 EDGEPOSE_HD auto bfloat_bits(V x) {
   const auto u = as_bits(x);
   const auto rounded = as_int((u + 0x7fffu + ((u >> 16) & 1u)) >> 16), nan = as_int((u >> 16) | 0x40u);
-  return select(as_int(u & 0x7fffffffu) > 0x7f800000, nan, rounded);
+  return select(x != x, nan, rounded);
 }
 
 EDGEPOSE_HD void put(float* p, float x) { *p = x; }

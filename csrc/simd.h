@@ -78,6 +78,34 @@ EDGEPOSE_INLINE vf max(vf a, vf b) {
 #endif
 }
 
+// The smaller lane; where `a` is NaN as in max().
+EDGEPOSE_INLINE vf min(vf a, vf b) {
+#if defined(__AVX512F__) && !defined(EDGEPOSE_SCALAR)
+  return (vf)_mm512_maskz_min_ps(0xffff, (__m512)a, (__m512)b);
+#elif defined(__AVX2__) && !defined(EDGEPOSE_SCALAR)
+  return (vf)_mm256_min_ps((__m256)a, (__m256)b);
+#elif defined(__SSE2__) && !defined(EDGEPOSE_SCALAR)
+  return (vf)_mm_min_ps((__m128)a, (__m128)b);
+#elif defined(__ARM_NEON) && !defined(EDGEPOSE_SCALAR)
+  return (vf)vminq_f32((float32x4_t)a, (float32x4_t)b);
+#else
+  return a < b ? a : b;
+#endif
+}
+
+// Into [low, high]; NaN stays NaN.
+EDGEPOSE_INLINE vf clamp(vf x, float low, float high) { return min(splat(high), max(splat(low), x)); }
+
+// 1 / x within 2^-23, for normal x whose inverse is normal, too.
+EDGEPOSE_INLINE vf reciprocal(vf x) {
+#if defined(__AVX512F__) && !defined(EDGEPOSE_SCALAR)
+  const vf guess = (vf)_mm512_maskz_rcp14_ps(0xffff, (__m512)x);  // half the time of a division, with Newton's step
+  return guess * fma(-x, guess, splat(2.0f));
+#else
+  return 1.0f / x;
+#endif
+}
+
 // One bit per lane of a comparison's result, lane 0 lowest.
 EDGEPOSE_INLINE uint32_t bits(vi mask) {
 #if defined(__AVX512F__) && !defined(EDGEPOSE_SCALAR)
@@ -154,10 +182,26 @@ EDGEPOSE_INLINE V load_bits(const void* p) {
   return v;
 }
 
+template <class V>
+EDGEPOSE_INLINE void store_bits(void* p, V v) {
+  std::memcpy(p, &v, sizeof v);
+}
+
 // Unaligned loads of kLanes stored values, widened to float32.
 EDGEPOSE_INLINE vf load(const float* p) { return load_bits<vf>(p); }
 
-EDGEPOSE_INLINE vf load(const bfloat_t* p) { return (vf)(__builtin_convertvector(load_bits<vh>(p), vu) << 16); }
+// Sixteen bits into the low half of each lane. GCC 12 would widen them in two halves.
+EDGEPOSE_INLINE vu load_shorts(const void* p) {
+#if defined(__AVX512F__) && !defined(EDGEPOSE_SCALAR)
+  return (vu)_mm512_maskz_cvtepu16_epi32(0xffff, load_bits<__m256i>(p));
+#elif defined(__AVX2__) && !defined(EDGEPOSE_SCALAR)
+  return (vu)_mm256_cvtepu16_epi32(load_bits<__m128i>(p));
+#else
+  return __builtin_convertvector(load_bits<vh>(p), vu);
+#endif
+}
+
+EDGEPOSE_INLINE vf load(const bfloat_t* p) { return (vf)(load_shorts(p) << 16); }
 
 EDGEPOSE_INLINE vf load(const half_t* p) {
 #if defined(__AVX512F__) && !defined(EDGEPOSE_SCALAR)
@@ -167,7 +211,7 @@ EDGEPOSE_INLINE vf load(const half_t* p) {
 #elif defined(__ARM_NEON) && defined(__aarch64__) && !defined(EDGEPOSE_SCALAR)
   return (vf)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(reinterpret_cast<const uint16_t*>(p))));
 #else
-  const vu h = __builtin_convertvector(load_bits<vh>(p), vu);
+  const vu h = load_shorts(p);
   // Move exponent and fraction to float32's places; the factor 2^112 mends the bias, for subnormals too.
   const vf magnitude = (vf)((h & 0x7fffu) << 13) * splat(0x1p112f);
   const vu special = (vu)((h & 0x7c00u) == 0x7c00u) & 0x7f800000u;  // inf and NaN keep the all-ones exponent
@@ -235,11 +279,6 @@ EDGEPOSE_INLINE V shuffle(V a, V b) {
   typedef int32_t index __attribute__((vector_size(16)));
   return __builtin_shuffle(a, b, index{A, B, C, D});
 #endif
-}
-
-template <class V>
-EDGEPOSE_INLINE void store_bits(void* p, V v) {
-  std::memcpy(p, &v, sizeof v);
 }
 
 EDGEPOSE_INLINE void store(float* p, vf v) { store_bits(p, v); }

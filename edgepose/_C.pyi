@@ -8,6 +8,20 @@ def simd_level() -> str: ...
 def set_simd_level(name: str) -> None: ...
 def num_threads() -> int: ...
 def set_num_threads(threads: int) -> None: ...
+def batch_norm_silu(
+    x: Any, weight: Any, bias: Any, eps: float, out: tuple[Any, Any, Any] | None, /
+) -> tuple[Any, Any, Any]: ...
+def batch_norm_silu_grad(
+    x: Any,
+    grad: Any,
+    weight: Any,
+    bias: Any,
+    mean: Any,
+    var: Any,
+    eps: float,
+    out: tuple[Any, Any, Any] | None,
+    /,
+) -> tuple[Any, Any, Any]: ...
 def crop_normalize(
     frame: Any,
     affine: Any,

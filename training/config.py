@@ -75,7 +75,7 @@ class Config(Record):
     heatmap_sigma: float = 2.0  # label width of heat maps, in their cells
     part_weights: dict[str, float] = dataclasses.field(default_factory=dict)  # part → factor on its label loss
     aux_heatmap: float = 0.0  # weight of the auxiliary stride-8 heat-map loss (dropped at export)
-    kernels: bool = True  # losses by the fused kernels of edgepose.torch; False: their plain torch twins
+    kernels: bool = True  # losses and CSPNeXt's norms by the kernels of edgepose.torch; False: in plain torch
     teacher_scores: bool = True  # weight v=1 labels by their score; False: as if they were ground truth
 
     # --- distillation (DWPose). Zero weights: plain training.

@@ -39,7 +39,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/distill"), help="folder of the run")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one config value")
-    parser.add_argument("--no-kernels", action="store_true", help="losses in plain torch, for comparison")
+    parser.add_argument("--no-kernels", action="store_true", help="losses and norms in plain torch, for comparison")
     parser.add_argument("--stop-after", type=float, metavar="MINUTES", help="save and stop after so long")
     parser.add_argument("--minutes", type=float, help="choose the number of epochs so that they take so long")
     parser.add_argument("--threads", type=int, help="CPU threads of the network")

@@ -197,7 +197,7 @@ def main(argv: list[str] | None = None) -> int:
     one.add_argument("--stop-after", type=float, metavar="MINUTES", help="save, hand out and stop after so long")
     one.add_argument("--device", default="auto")
     one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one config value")
-    one.add_argument("--no-kernels", action="store_true", help="losses in plain torch, where the kernels do not build")
+    one.add_argument("--no-kernels", action="store_true", help="all in plain torch, where the kernels do not build")
     one = commands.add_parser("collect", help="weights and curves out of what came back")
     one.add_argument("folders", type=Path, nargs="+")
     one.add_argument("-o", "--output", type=Path, default=Path("runs/gpu/weights"))

@@ -23,6 +23,7 @@ from edgepose_training.effort import Effort, compare_efforts, read_effort
 from edgepose_training.feed import Feed, size_at
 from edgepose_training.journal import Journal
 from edgepose_training.losses import decay
+from edgepose_training.models.fused import fuse
 from edgepose_training.nets import student_and_teacher
 from edgepose_training.optim import Ema, amp_dtype, build_optimizer, lr_factor
 from edgepose_training.pace import Pace
@@ -81,6 +82,8 @@ class Run:
             synchronise_norms(self.distiller, device)
         if teacher_net is not None:
             teacher_net.to(device)
+        if config.kernels:
+            fuse(self.distiller)
         if config.channels_last:
             self.distiller.to(memory_format=torch.channels_last)
         wrapped = processes.wrap(self.distiller)

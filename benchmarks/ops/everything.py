@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 
+import batch_norm_silu
 import crop_normalize
 import heatmap
 import numpy as np
@@ -41,6 +42,7 @@ GOALS = [
     Goal("Gaussian KL 256x192 N=64", "simcc_kl_div", 1.3),
     Goal("192x256 at 0°", "warpAffine, normalise, transpose", 4),
     Goal("192x256 at 0°", "warpAffine, blobFromImage", 2),
+    Goal("batch norm and SiLU 24 of 128x96 bfloat16", "torch", 2),
 ]
 GOALS_AVX2 = [
     Goal("avx2: decode 256x192 N=1", "numpy per person", 4),
@@ -108,7 +110,8 @@ def main() -> None:
     if args.device != "cpu":
         raise SystemExit("everything.py is for the CPU; benchmarks/ops/gpu.sh runs the scripts on a GPU.")
     rows = simcc_decode.all_rows(args) + simcc_encode.all_rows(args) + simcc_kl_div.all_rows(args)
-    rows += crop_normalize.all_rows(args) + heatmap.all_rows(args) + with_two_threads(args)
+    rows += crop_normalize.all_rows(args) + heatmap.all_rows(args) + batch_norm_silu.all_rows(args)
+    rows += with_two_threads(args)
     goals = [*GOALS]
     if _C.simd_level() == "avx512":
         rows += at_avx2(args)

@@ -28,6 +28,6 @@ else
 fi
 
 echo "== benchmarks"
-for op in simcc_decode simcc_encode simcc_kl_div crop_normalize heatmap; do
+for op in simcc_decode simcc_encode simcc_kl_div crop_normalize heatmap batch_norm_silu; do
   "$python" "benchmarks/ops/$op.py" --device cuda --rounds 20
 done

@@ -28,4 +28,16 @@ void launch(const Argument& where, const Args& args, int64_t items, double cost,
   }
 }
 
+// The same for a CPU kernel of two passes, the second of which needs all of the first; `args.pass` tells which. On a
+// GPU the stream keeps them apart.
+template <class Args>
+void launch_two_passes(const Argument& where, Args& args, int64_t items, double cost, const Levels<Args>& cpu,
+                       void (*gpu)(const Args&, void* stream)) {
+  args.pass = 0;
+  launch(where, args, items, cost, cpu, gpu);
+  if (where.view().device.cuda) return;
+  args.pass = 1;
+  launch(where, args, items, cost, cpu, gpu);
+}
+
 }  // namespace edgepose

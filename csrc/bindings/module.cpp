@@ -13,6 +13,8 @@ constexpr bool kWithCuda = false;
 PYBIND11_MODULE(_C, m, pybind11::mod_gil_not_used()) {
   using namespace edgepose;
   m.doc() = "Compiled kernels of edgepose; edgepose.ops is the public door.";
+  m.def("batch_norm_silu", &batch_norm_silu);
+  m.def("batch_norm_silu_grad", &batch_norm_silu_grad);
   m.def("crop_normalize", &crop_normalize);
   m.def("heatmap_decode", &heatmap_decode);
   m.def("heatmap_encode", &heatmap_encode);

@@ -7,6 +7,11 @@
 
 namespace edgepose {
 
+py::object batch_norm_silu(py::object x, py::object weight, py::object bias, py::object eps, py::object out);
+
+py::object batch_norm_silu_grad(py::object x, py::object grad, py::object weight, py::object bias, py::object mean,
+                                py::object var, py::object eps, py::object out);
+
 py::object crop_normalize(py::object frame, py::object affine, py::object input_size, py::object mean, py::object std,
                           py::object channel_order, py::object out);
 

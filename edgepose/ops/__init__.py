@@ -11,9 +11,12 @@ from __future__ import annotations
 from . import reference
 from .crop import crop_normalize
 from .heatmap import heatmap_decode, heatmap_encode, heatmap_mse
+from .norm import batch_norm_silu, batch_norm_silu_grad
 from .simcc import simcc_decode, simcc_encode, simcc_gaussian_kl_div, simcc_kl_div
 
 __all__ = [
+    "batch_norm_silu",
+    "batch_norm_silu_grad",
     "crop_normalize",
     "heatmap_decode",
     "heatmap_encode",

@@ -6,9 +6,12 @@ Names, arguments, shapes and errors are those of `edgepose.ops`. The only packag
 
 from .heatmap import heatmap_decode, heatmap_encode, heatmap_mse
 from .inference import crop_normalize, simcc_decode
+from .norm import batch_norm_silu, batch_norm_silu_grad
 from .training import simcc_encode, simcc_gaussian_kl_div, simcc_kl_div
 
 __all__ = [
+    "batch_norm_silu",
+    "batch_norm_silu_grad",
     "crop_normalize",
     "heatmap_decode",
     "heatmap_encode",

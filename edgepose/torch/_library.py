@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -31,7 +31,7 @@ def without_tangents(name: str, function: Callable[..., Any], traced: bool = Fal
 
     def guarded(*args: Any) -> Any:
         if forward_ad._current_level >= 0 and (
-            traced or torch.compiler.is_compiling() or any(map(carries_tangent, args))
+            traced or torch.compiler.is_compiling() or any(tangents(args))
         ):
             raise NotImplementedError(
                 f"{name}: has no forward-mode derivative (jvp, jacfwd); use reverse mode, or pass detached tensors"
@@ -41,8 +41,11 @@ def without_tangents(name: str, function: Callable[..., Any], traced: bool = Fal
     return guarded
 
 
-def carries_tangent(value: Any) -> bool:
-    return isinstance(value, Tensor) and forward_ad.unpack_dual(value).tangent is not None  # type: ignore[no-untyped-call]
+def tangents(values: tuple[Any, ...]) -> Iterator[bool]:
+    """Which of the tensors carry one. A generator: torch.compile, which stumbles over dual tensors, leaves it alone."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield forward_ad.unpack_dual(value).tangent is not None  # type: ignore[no-untyped-call]
 
 
 def extent(size: float) -> int:

@@ -199,6 +199,25 @@ def test_heatmaps(run, dtype):
     np.testing.assert_allclose(grad.astype(np.float64), slope, rtol=2.0**-8 if step > 1e-4 else 1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_batch_norm_silu(run, dtype):
+    rng = np.random.default_rng(7)
+    x, upstream = ((2 * rng.normal(size=(300, 37)) + rng.normal(size=37)).astype(dtype) for _ in "xg")
+    weight, bias = (rng.normal(size=37).astype(np.float32) for _ in "wb")
+    of_x, of_channels, work = empty(300, 37, dtype=dtype), [empty(37), empty(37)], empty(2, 2, 37)
+    *_, y, mean, var, _ = run("batch_norm_silu", [x, weight, bias, of_x, *of_channels, work], [1e-5, 256])
+    expected = reference.batch_norm_silu(x, weight, bias)
+    step = {2: 2.0**-8, 4: 1e-5}[np.dtype(dtype).itemsize]
+    for got, wanted in zip((y, mean, var), expected, strict=True):
+        np.testing.assert_allclose(got.astype(np.float64), wanted, rtol=step, atol=1e-5)
+    arrays = [x, upstream, weight, bias, mean, var, of_x, *of_channels, work]
+    *_, in_x, in_weight, in_bias, _ = run("batch_norm_silu_grad", arrays, [1e-5, 256])
+    expected = reference.batch_norm_silu_grad(x, upstream, weight, bias, mean, var)
+    for got, wanted in zip((in_x, in_weight, in_bias), expected, strict=True):
+        limit = 2 * step * np.abs(wanted).max()
+        np.testing.assert_allclose(got.astype(np.float64), wanted, rtol=0, atol=limit)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16], ids=str)
 @pytest.mark.parametrize("turn", [0.0, 0.2])
 def test_crop_normalize(run, dtype, turn):

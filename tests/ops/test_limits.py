@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 logits = np.random.default_rng(0).normal(size=(2, 3, 8)).astype(np.float32)
 maps = np.random.default_rng(1).random((2, 3, 6, 8)).astype(np.float32)
 points, shown = np.full((2, 3, 2), 1.5, np.float32), np.ones((2, 3), np.float32)
+rows, channel = logits[0], np.ones(8, np.float32)
 frame, affine = np.full((4, 5, 3), 90, np.uint8), np.array([[[1, 0, 0], [0, 1, 0.0]]])
 
 # Every number that an op divides or multiplies by, one at a time, beside arguments that are fine.
@@ -41,6 +42,8 @@ CALLS = {
         ["input_size", "sigma"],
     ),
     "heatmap_decode": (lambda **o: ops.heatmap_decode(maps, **o), ["input_size"]),
+    "batch_norm_silu": (lambda **o: ops.batch_norm_silu(rows, channel, channel, **o), ["eps"]),
+    "batch_norm_silu_grad": (lambda **o: ops.batch_norm_silu_grad(rows, rows, *[channel] * 4, **o), ["eps"]),
     "crop_normalize": (
         lambda **o: ops.crop_normalize(
             frame, affine, **{"input_size": (4, 4), "mean": (0, 0, 0), "std": (1, 1, 1), **o}
@@ -76,6 +79,8 @@ def test_what_is_let_through_stays_finite(value):
         ops.simcc_gaussian_kl_div(logits, logits, points, shown, sigma=(value, value), split_ratio=value),
         *ops.heatmap_encode(points, shown, input_size=(value, value), heatmap_size=(8, 6), sigma=value),
         *ops.heatmap_decode(maps, input_size=(value, value)),
+        *ops.batch_norm_silu(rows, channel, channel, eps=value),
+        *ops.batch_norm_silu_grad(rows, rows, *[channel] * 4, eps=value),
         ops.crop_normalize(frame, affine, input_size=(4, 4), mean=(1, 1, 1), std=(value, -value, 1)),
     ]
     assert all(np.isfinite(array).all() for array in finite)

@@ -181,7 +181,7 @@ def test_compiles_without_graph_breaks(device):
 def calls():
     """Every op as a function of one floating tensor, and that tensor."""
     logits, maps, weight = torch.randn(2, 3, 8), torch.rand(2, 3, 6, 8), torch.rand(2, 3)
-    points = 4 * torch.rand(2, 3, 2)
+    points, rows, channel = 4 * torch.rand(2, 3, 2), torch.randn(9, 5), torch.rand(5)
     size, crop = {"input_size": (4, 4)}, {"input_size": (4, 4), "mean": (0, 0, 0), "std": (1, 1, 1)}
     return {
         "simcc_kl_div": (lambda x: et.simcc_kl_div(x, logits + 1), logits),
@@ -195,6 +195,8 @@ def calls():
             lambda x: et.crop_normalize(torch.zeros(4, 4, 3, dtype=torch.uint8), x, **crop),
             torch.eye(2, 3)[None],
         ),
+        "batch_norm_silu": (lambda x: et.batch_norm_silu(x, channel, channel)[0], rows),
+        "batch_norm_silu_grad": (lambda x: et.batch_norm_silu_grad(x, rows, *[channel] * 4)[0], rows),
     }
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from edgepose_training.models import fused
+
 # deepen (blocks per stage) and widen (channels) factors of the published sizes; n is ours, for tests and tiny boards.
 SIZES = {
     "n": (0.167, 0.25),
@@ -28,7 +30,9 @@ STAGES = (
 
 
 class ConvModule(nn.Module):
-    """Convolution without bias, batch norm, SiLU."""
+    """Convolution without bias, batch norm, SiLU; with `fused` set trained by `edgepose.torch` where that can."""
+
+    fused = False
 
     def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__()
@@ -37,7 +41,12 @@ class ConvModule(nn.Module):
         self.activate = nn.SiLU()  # in place it would copy its input first: the backward pass needs it
 
     def forward(self, x: Tensor) -> Tensor:  # x [N, C, H, W]
-        return self.activate(self.bn(self.conv(x)))
+        if not (self.fused and self.training):
+            return self.activate(self.bn(self.conv(x)))
+        x = fused.convolution(x, self.conv)
+        if fused.fits(x, self.bn, self.activate):
+            return fused.batch_norm_silu(x, self.bn)
+        return self.activate(self.bn(x))
 
 
 class DepthwiseSeparableConvModule(nn.Module):
@@ -69,13 +78,16 @@ class CSPNeXtBlock(nn.Module):
 class ChannelAttention(nn.Module):
     """Scale each channel by the hard sigmoid of a 1×1 convolution of its global mean."""
 
+    fused = False
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.fc = nn.Conv2d(channels, channels, 1)
         self.act = nn.Hardsigmoid(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.act(self.fc(x.mean((2, 3), keepdim=True)))
+        mean = fused.mean(x) if self.fused and self.training else x.mean((2, 3), keepdim=True)
+        return x * self.act(self.fc(mean))
 
 
 class CSPLayer(nn.Module):

@@ -120,6 +120,12 @@ int main(int argc, char** argv) {
   } else if (op == "heatmap_mse") {
     const HeatmapMse args{a[0], a[1], a[2], a[3], a[4], a[5], a[6], {f.f(0)}};
     RUN(heatmap_mse, args, points(a[0]));
+  } else if (op == "batch_norm_silu") {
+    BatchNormSilu args{a[0], a[1], a[2], a[3], a[4], a[5], a[6], {f.f(0), f.n(1)}, 0};
+    for (; args.pass < 2; ++args.pass) RUN(batch_norm_silu, args, a[6].shape[0]);
+  } else if (op == "batch_norm_silu_grad") {
+    BatchNormSiluGrad args{a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], {f.f(0), f.n(1)}, 0};
+    for (; args.pass < 2; ++args.pass) RUN(batch_norm_silu_grad, args, a[9].shape[0]);
   } else if (op == "crop_normalize") {
     CropNormalize args{a[0], a[1], a[2], {}};
     for (int c = 0; c < 3; ++c)
