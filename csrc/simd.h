@@ -93,12 +93,29 @@ EDGEPOSE_INLINE uint32_t bits(vi mask) {
 #endif
 }
 
+// One bit per lane where two vectors are equal. (Of bits(a == b) GCC makes a mask, a vector of it, and a mask again.)
+EDGEPOSE_INLINE uint32_t equal_bits(vf a, vf b) {
+#if defined(__AVX512F__) && !defined(EDGEPOSE_SCALAR)
+  return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_EQ_OQ);
+#else
+  return bits(a == b);
+#endif
+}
+
+// The same vector, in a register: GCC would otherwise read it from memory once for every use.
+EDGEPOSE_INLINE vf in_register(vf v) {
+#if defined(__AVX2__) && !defined(EDGEPOSE_SCALAR)
+  asm("" : "+v"(v));
+#endif
+  return v;
+}
+
 // Whether a NaN was among the values seen; x86 has one instruction that asks two vectors at once.
 class NanWatch {
  public:
   EDGEPOSE_INLINE void see(vf a, vf b) {
 #if defined(__AVX512F__) && !defined(EDGEPOSE_SCALAR)
-    seen_ |= _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_UNORD_Q);
+    none_ = _mm512_mask_cmp_ps_mask(none_, (__m512)a, (__m512)b, _CMP_ORD_Q);
 #elif defined(__AVX2__) && !defined(EDGEPOSE_SCALAR)
     seen_ |= (vi)_mm256_cmp_ps((__m256)a, (__m256)b, _CMP_UNORD_Q);
 #elif defined(__SSE2__) && !defined(EDGEPOSE_SCALAR)
@@ -108,10 +125,10 @@ class NanWatch {
 #endif
   }
 #if defined(__AVX512F__) && !defined(EDGEPOSE_SCALAR)
-  EDGEPOSE_INLINE bool any() const { return seen_; }
+  EDGEPOSE_INLINE bool any() const { return none_ != 0xffff; }
 
  private:
-  __mmask16 seen_ = 0;
+  __mmask16 none_ = 0xffff;
 #else
   EDGEPOSE_INLINE bool any() const { return bits(seen_); }
 
