@@ -261,5 +261,34 @@ EDGEPOSE_INLINE void store_bits(void* p, V v) {
 
 EDGEPOSE_INLINE void store(float* p, vf v) { store_bits(p, v); }
 
+// memcpy around the caches: a line that is written as a whole need not be fetched first. Slower where the caches would
+// have held it. Other threads see the values after finish_copies().
+EDGEPOSE_INLINE void copy_around_caches(char* to, const char* from, int64_t bytes) {
+#if defined(__SSE2__) && !defined(EDGEPOSE_SCALAR)
+  constexpr int64_t kLine = 64;
+  const auto before = static_cast<int64_t>(-reinterpret_cast<uintptr_t>(to) % kLine);
+  const int64_t head = before < bytes ? before : bytes;
+  std::memcpy(to, from, head);
+  int64_t i = head;
+  for (; i + kLine <= bytes; i += kLine) {
+#if defined(__AVX512F__)
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(to + i), load_bits<__m512i>(from + i));
+#else
+    for (int64_t j = i; j < i + kLine; j += 16)
+      _mm_stream_si128(reinterpret_cast<__m128i*>(to + j), load_bits<__m128i>(from + j));
+#endif
+  }
+  std::memcpy(to + i, from + i, bytes - i);
+#else
+  std::memcpy(to, from, bytes);
+#endif
+}
+
+EDGEPOSE_INLINE void finish_copies() {
+#if defined(__SSE2__) && !defined(EDGEPOSE_SCALAR)
+  _mm_sfence();
+#endif
+}
+
 }  // namespace EDGEPOSE_LEVEL
 }  // namespace edgepose
