@@ -131,6 +131,8 @@ def build_file(output: Path) -> str:
     hardening = [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer", "-g1", "-O1"] if sanitize else []
     includes = [f"-I{CSRC}"]
     python = [f"-isystem{path}" for path in (pybind11.get_include(), sysconfig.get_path("include"))]
+    if not sanitize:
+        python.append("-DNDEBUG")  # else pybind11 asks at every reference it counts for the interpreter's lock
     cflags = [*COMMON_FLAGS, *CXX_FLAGS, *hardening, *(["-Werror"] if strict else []), *includes]
     if nvcc:
         cflags.append("-DEDGEPOSE_WITH_CUDA")

@@ -35,6 +35,7 @@ struct SimccEncode {
   // CPU: label values at the distances −origin … origin, in the dtype of the labels; null: compute every label.
   const void *table_x, *table_y;
   int64_t origin_x, origin_y;
+  bool around_caches;  // CPU: the labels are more than a cache holds
 };
 
 struct SimccKlDiv {

@@ -121,12 +121,29 @@ EDGEPOSE_INLINE uint32_t bits(vi mask) {
 #endif
 }
 
+// One bit per lane where two vectors are equal. (Of bits(a == b) GCC makes a mask, a vector of it, and a mask again.)
+EDGEPOSE_INLINE uint32_t equal_bits(vf a, vf b) {
+#if defined(__AVX512F__) && !defined(EDGEPOSE_SCALAR)
+  return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_EQ_OQ);
+#else
+  return bits(a == b);
+#endif
+}
+
+// The same vector, in a register: GCC would otherwise read it from memory once for every use.
+EDGEPOSE_INLINE vf in_register(vf v) {
+#if defined(__AVX2__) && !defined(EDGEPOSE_SCALAR)
+  asm("" : "+v"(v));
+#endif
+  return v;
+}
+
 // Whether a NaN was among the values seen; x86 has one instruction that asks two vectors at once.
 class NanWatch {
  public:
   EDGEPOSE_INLINE void see(vf a, vf b) {
 #if defined(__AVX512F__) && !defined(EDGEPOSE_SCALAR)
-    seen_ |= _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_UNORD_Q);
+    none_ = _mm512_mask_cmp_ps_mask(none_, (__m512)a, (__m512)b, _CMP_ORD_Q);
 #elif defined(__AVX2__) && !defined(EDGEPOSE_SCALAR)
     seen_ |= (vi)_mm256_cmp_ps((__m256)a, (__m256)b, _CMP_UNORD_Q);
 #elif defined(__SSE2__) && !defined(EDGEPOSE_SCALAR)
@@ -136,10 +153,10 @@ class NanWatch {
 #endif
   }
 #if defined(__AVX512F__) && !defined(EDGEPOSE_SCALAR)
-  EDGEPOSE_INLINE bool any() const { return seen_; }
+  EDGEPOSE_INLINE bool any() const { return none_ != 0xffff; }
 
  private:
-  __mmask16 seen_ = 0;
+  __mmask16 none_ = 0xffff;
 #else
   EDGEPOSE_INLINE bool any() const { return bits(seen_); }
 
@@ -282,6 +299,35 @@ EDGEPOSE_INLINE V shuffle(V a, V b) {
 }
 
 EDGEPOSE_INLINE void store(float* p, vf v) { store_bits(p, v); }
+
+// memcpy around the caches: a line that is written as a whole need not be fetched first. Slower where the caches would
+// have held it. Other threads see the values after finish_copies().
+EDGEPOSE_INLINE void copy_around_caches(char* to, const char* from, int64_t bytes) {
+#if defined(__SSE2__) && !defined(EDGEPOSE_SCALAR)
+  constexpr int64_t kLine = 64;
+  const auto before = static_cast<int64_t>(-reinterpret_cast<uintptr_t>(to) % kLine);
+  const int64_t head = before < bytes ? before : bytes;
+  std::memcpy(to, from, head);
+  int64_t i = head;
+  for (; i + kLine <= bytes; i += kLine) {
+#if defined(__AVX512F__)
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(to + i), load_bits<__m512i>(from + i));
+#else
+    for (int64_t j = i; j < i + kLine; j += 16)
+      _mm_stream_si128(reinterpret_cast<__m128i*>(to + j), load_bits<__m128i>(from + j));
+#endif
+  }
+  std::memcpy(to + i, from + i, bytes - i);
+#else
+  std::memcpy(to, from, bytes);
+#endif
+}
+
+EDGEPOSE_INLINE void finish_copies() {
+#if defined(__SSE2__) && !defined(EDGEPOSE_SCALAR)
+  _mm_sfence();
+#endif
+}
 
 }  // namespace EDGEPOSE_LEVEL
 }  // namespace edgepose

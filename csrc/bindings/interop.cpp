@@ -130,6 +130,7 @@ Argument::Argument(const char* op, const char* name, py::handle object, bool wri
   } else {
     fail_type(std::string("expected a numpy array or one that speaks DLPack, got ") + Py_TYPE(object.ptr())->tp_name);
   }
+  if (writable) prefer_huge_pages(view_);
 #if !defined(EDGEPOSE_WITH_CUDA)
   if (view_.device.cuda)
     fail_type("expected an array on the CPU (this build has no CUDA kernels), got " + name_of(view_.device));

@@ -67,6 +67,9 @@ class Argument {
   ArrayView view_;
 };
 
+// Asks for huge pages where a large array, about to be written as a whole, lies.
+void prefer_huge_pages(const ArrayView& array);
+
 const char* name_of(DType dtype);
 std::string name_of(const Device& device);
 

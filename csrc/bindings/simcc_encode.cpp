@@ -8,6 +8,9 @@ namespace {
 constexpr const char* kOp = "simcc_encode";
 constexpr double kSqrtTau = 2.5066282746310002;  // √(2π)
 
+// Labels of more bytes than this are gone from a last-level cache of the usual 32 MiB before anybody reads them.
+constexpr double kBeyondCaches = 24 << 20;
+
 LabelAxis label_axis(std::string_view kind, int64_t bins, double sigma, bool normalize, double smoothing) {
   LabelAxis axis{static_cast<int32_t>(bins), static_cast<float>(sigma), 3.0f * static_cast<float>(sigma), 1.0f, 0.0f};
   if (kind == "gaussian" && normalize) axis.peak = static_cast<float>(1.0 / (sigma * kSqrtTau));
@@ -76,7 +79,7 @@ py::object simcc_encode(py::object keypoints, py::object visible, py::object inp
   if (oy.view().dtype != ox.view().dtype)
     oy.fail_type("expected the dtype of out[0] (" + ox.dtype_text() + "), got " + oy.dtype_text());
 
-  SimccEncode args{points, shown, ox, oy, ow, {}, nullptr, nullptr, 0, 0};
+  SimccEncode args{points, shown, ox, oy, ow, {}, nullptr, nullptr, 0, 0, false};
   args.rule = {label, exact, static_cast<float>(ratio), label_axis(kind_name, Wx, widths.first, normalize, eps),
                label_axis(kind_name, Wy, widths.second, normalize, eps)};
   LabelTable table_x, table_y;
@@ -87,6 +90,7 @@ py::object simcc_encode(py::object keypoints, py::object visible, py::object inp
     args.table_y = table_y.data(), args.origin_y = table_y.origin;
   }
   const double bytes = static_cast<double>((Wx + Wy) * item_size(ox.view().dtype));
+  args.around_caches = static_cast<double>(N) * static_cast<double>(K) * bytes > kBeyondCaches;
   launch<SimccEncode>(points, args, N * K, bytes, EDGEPOSE_LEVELS(simcc_encode), EDGEPOSE_GPU(simcc_encode));
   return py::make_tuple(std::move(x), std::move(y), std::move(weight));
 }

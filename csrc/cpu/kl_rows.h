@@ -67,22 +67,25 @@ EDGEPOSE_INLINE vf only_first(vf values, int count) {
   return count == kLanes ? values : select(lane_numbers() < splat(count), values, splat(0.0f));
 }
 
-// Asks for the memory of a gradient's row while its sums are computed: a store that has to fetch its cache line first
-// waits longer than that takes.
-class GradientAhead {
+// Asks for memory while sums are computed, which takes longer than the memory does: for the gradient's row, because a
+// store that has to fetch its cache line first waits, and for what follows the row in memory, mostly the next row,
+// whose maximum would wait.
+class Ahead {
  public:
-  EDGEPOSE_INLINE GradientAhead(const char* row, DType dtype) : row_(row), size_(static_cast<int>(item_size(dtype))) {}
-  EDGEPOSE_INLINE void fetch(int bin) const { __builtin_prefetch(row_ + static_cast<int64_t>(bin) * size_, 1); }
+  EDGEPOSE_INLINE Ahead(const char* grad, DType dtype) : grad_(grad), size_(static_cast<int>(item_size(dtype))) {}
+  EDGEPOSE_INLINE void fetch_gradient(int bin) const {
+    __builtin_prefetch(grad_ + static_cast<int64_t>(bin) * size_, 1);
+  }
+  EDGEPOSE_INLINE void fetch_next(const float* row, int bins, int bin) const { __builtin_prefetch(row + bins + bin); }
 
  private:
-  const char* row_;
+  const char* grad_;
   int size_;
 };
 
 // The sums of one row; leaves 2^d of the student and, for a soft target, of the target in `es` and `et`.
 template <bool Soft>
-KlSums sum_row(const float* s, const float* t, int bins, const KlRule& rule, float* es, float* et,
-               const GradientAhead& grad) {
+KlSums sum_row(const float* s, const float* t, int bins, const KlRule& rule, float* es, float* et, const Ahead& ahead) {
   const float s_peak = row_max(s, bins), t_peak = Soft ? row_max(t, bins) : 0.0f;
   const vf s_scale = splat(rule.beta * kLog2e), t_scale = splat(rule.target_beta * kLog2e);
   return sum_stretches(bins, [&](int i, int count, VectorSums& sums) {
@@ -95,7 +98,9 @@ KlSums sum_row(const float* s, const float* t, int bins, const KlRule& rule, flo
     sums.cross = fma(p, Soft ? dt - d : d, sums.cross);
     if (!Soft) sums.entropy += x_log_x(p);
     if (es) {
-      grad.fetch(i);
+      ahead.fetch_gradient(i);
+      ahead.fetch_next(s, bins, i);
+      ahead.fetch_next(t, bins, i);
       store(es + i, e);
       if (Soft) store(et + i, p);
     }
@@ -105,7 +110,7 @@ KlSums sum_row(const float* s, const float* t, int bins, const KlRule& rule, flo
 // As sum_row, for a target whose numerators and own shares lie in tables.
 template <bool Soft>
 KlSums sum_row_to_table(const float* s, const float* target, const float* own, int bins, const KlRule& rule, float* es,
-                        const GradientAhead& grad) {
+                        const Ahead& ahead) {
   const float s_peak = row_max(s, bins);
   const vf s_scale = splat(rule.beta * kLog2e);
   return sum_stretches(bins, [&](int i, int count, VectorSums& sums) {
@@ -116,7 +121,7 @@ KlSums sum_row_to_table(const float* s, const float* target, const float* own, i
     sums.target += p;
     sums.cross = fma(Soft ? -p : p, d, Soft ? sums.cross + share : sums.cross);
     if (!Soft) sums.entropy += share;
-    if (es) grad.fetch(i), store(es + i, e);
+    if (es) ahead.fetch_gradient(i), ahead.fetch_next(s, bins, i), store(es + i, e);
   });
 }
 

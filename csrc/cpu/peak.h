@@ -7,7 +7,7 @@ namespace edgepose {
 inline namespace EDGEPOSE_LEVEL {
 namespace {
 
-constexpr int kParts = kLanes == 8 ? 8 : 4;  // vectors of a block: 64 bins with AVX-512 and AVX2
+constexpr int kParts = 4;  // vectors of a block
 constexpr int kBlock = kParts * kLanes;
 
 // Rows shorter than a block, and rows with a NaN somewhere.
@@ -24,41 +24,48 @@ Peak peak_exact(const T* row, int bins) {
 
 struct Block {
   vf v[kParts];
-  EDGEPOSE_INLINE vf largest() const {
-    const vf first = max(max(v[0], v[1]), max(v[2], v[3]));
-    if constexpr (kParts == 4) return first;
-    return max(first, max(max(v[kParts - 4], v[kParts - 3]), max(v[kParts - 2], v[kParts - 1])));
-  }
+  EDGEPOSE_INLINE vf largest() const { return max(max(v[0], v[1]), max(v[2], v[3])); }
 };
 
 template <class T>
 EDGEPOSE_INLINE Block load_block(const T* p) {
-  Block block{{load(p), load(p + kLanes), load(p + 2 * kLanes), load(p + 3 * kLanes)}};
-  for (int j = 4; j < kParts; ++j) block.v[j] = load(p + j * kLanes);
+  Block block;
+  for (int j = 0; j < kParts; ++j) block.v[j] = in_register(load(p + j * kLanes));
   return block;
 }
 
+// What one pass over a row leaves: each lane's maximum, and where the block starts that reached it first.
+struct Maxima {
+  vf best;
+  vi start;
+  bool exact;  // a short row or one with a NaN: look at it bin by bin
+};
+
 template <class T>
-EDGEPOSE_INLINE Peak find_peak(const T* row, int bins) {
-  if (bins < kBlock) return peak_exact(row, bins);
-  // Each lane keeps its maximum and where the block starts that reached it first.
-  NanWatch nan;
+EDGEPOSE_INLINE void find_maxima(const T* row, int bins, Maxima& maxima) {
+  maxima.exact = true;
+  if (bins < kBlock) return;
+  NanWatch even, odd;  // two, because each waits for what it saw last
   vf best = splat(-HUGE_VALF);
   vi start = {}, here = {};
-  Block block;
-  const auto visit = [&](int i) {
-    block = load_block(row + i);
-    for (int j = 0; j < kParts; j += 2) nan.see(block.v[j], block.v[j + 1]);
-    const vf largest = block.largest();
+  const auto keep = [&](vf largest) {
     start = select(largest > best, here, start);
     best = max(largest, best);
   };
+  const auto visit = [&](int i) {
+    const Block block = load_block(row + i);
+    even.see(block.v[0], block.v[1]);
+    odd.see(block.v[2], block.v[3]);
+    keep(block.largest());
+  };
   // Rows of numpy arrays begin anywhere: loads that straddle cache lines take twice as long, so the blocks after the
   // first start on one. Blocks may overlap: a maximum does not mind being seen twice.
-  const int past = static_cast<int>(reinterpret_cast<uintptr_t>(row) / sizeof(T)) % kLanes;
+  const int past = static_cast<int>(reinterpret_cast<uintptr_t>(row) / sizeof(T) % kLanes);
   int i = 0;
   if (past) {
-    visit(0);
+    const vf head = load(row);
+    even.see(head, head);
+    keep(head);
     i = kLanes - past;
     here = splat(i);
   }
@@ -67,17 +74,31 @@ EDGEPOSE_INLINE Peak find_peak(const T* row, int bins) {
     here = splat(bins - kBlock);
     visit(bins - kBlock);
   }
-  if (nan.any()) return peak_exact(row, bins);
+  maxima.best = best;
+  maxima.start = start;
+  maxima.exact = even.any() || odd.any();
+}
 
-  const float value = max_lane(best);
-  const vi winners = best == splat(value);
-  const uint32_t lanes = bits(winners);
+template <class T>
+EDGEPOSE_INLINE Peak first_peak(const T* row, int bins, const Maxima& maxima) {
+  if (maxima.exact) return peak_exact(row, bins);
+  const float value = max_lane(maxima.best);
+  const vf peak = splat(value);
+  const uint32_t lanes = equal_bits(maxima.best, peak);
   const bool tied = lanes & (lanes - 1);  // else the lane that has it knows the block
-  const int first = tied ? min_lane(select(winners, start, splat(bins))) : start[__builtin_ctz(lanes)];
-  block = load_block(row + first);
+  const int first =
+      tied ? min_lane(select(maxima.best == peak, maxima.start, splat(bins))) : maxima.start[__builtin_ctz(lanes)];
   uint64_t hits = 0;
-  for (int j = 0; j < kParts; ++j) hits |= static_cast<uint64_t>(bits(block.v[j] == splat(value))) << (j * kLanes);
+  for (int j = 0; j < kParts; ++j)
+    hits |= static_cast<uint64_t>(equal_bits(load(row + first + j * kLanes), peak)) << (j * kLanes);
   return {value, first + __builtin_ctzll(hits)};
+}
+
+template <class T>
+EDGEPOSE_INLINE Peak find_peak(const T* row, int bins) {
+  Maxima maxima;
+  find_maxima(row, bins, maxima);
+  return first_peak(row, bins, maxima);
 }
 
 }  // namespace

@@ -20,13 +20,13 @@ float softmax_peak(const T* row, int bins, float peak, float beta) {
   int i = 0;
   for (; i + 2 * kLanes <= bins; i += 2 * kLanes) {
     const vf u = load(row + i), v = load(row + i + kLanes);
-    sum += exp2_nonpositive(b * (u - p));
-    other += exp2_nonpositive(b * (v - p));
+    sum += exp2_scaled(u - p, b);
+    other += exp2_scaled(v - p, b);
   }
   sum += other;
   for (; i < bins; i += kLanes) {
     const int count = bins - i < kLanes ? bins - i : kLanes;
-    const vf e = exp2_nonpositive(b * (load_first(row + i, count, peak) - p));
+    const vf e = exp2_scaled(load_first(row + i, count, peak) - p, b);
     sum += select(lane_numbers() < splat(count), e, splat(0.0f));
   }
   return 1.0f / sum_lanes(sum);
@@ -39,8 +39,8 @@ EDGEPOSE_INLINE float axis_value(const T* row, int bins, const Peak& peak, const
 }
 
 template <class T>
-EDGEPOSE_INLINE AxisResult decode_axis(const T* row, int bins, const DecodeRule& rule) {
-  const Peak peak = find_peak(row, bins);
+EDGEPOSE_INLINE AxisResult axis_result(const T* row, int bins, const Maxima& maxima, const DecodeRule& rule) {
+  const Peak peak = first_peak(row, bins, maxima);
   return {static_cast<float>(peak.bin), axis_value(row, bins, peak, rule)};
 }
 
@@ -55,36 +55,36 @@ void copy_row(const T* row, const T* mirrored, bool reverse, int bins, const Dec
     out[i] = average(out[i], to_float(mirrored[reverse ? mirrored_bin(rule, i, bins) : i]));
 }
 
-// Blurred values of the bins [first, first + count); `out` has room for kLanes more.
-void blur(const float* row, int first, int count, const BlurKernel& kernel, float* out) {
-  for (int i = 0; i < count; i += kLanes) {
-    const float* centre = row + first + i;
-    vf sum = load(centre) * kernel.weights[0];
-    for (int t = 1; t <= kernel.half; ++t)
-      sum = fma(load(centre - t) + load(centre + t), splat(kernel.weights[t]), sum);
-    store(out + i, sum);
-  }
+constexpr int kBlurred = (5 + kLanes - 1) / kLanes * kLanes;  // around a peak, in whole vectors
+
+// Blurred values of kLanes bins.
+EDGEPOSE_INLINE vf blur(const float* row, const BlurKernel& kernel) {
+  vf sum = load(row) * kernel.weights[0];
+  for (int t = 1; t <= kernel.half; ++t) sum = fma(load(row - t) + load(row + t), splat(kernel.weights[t]), sum);
+  return sum;
 }
 
-float refine(const float* row, int bins, const Peak& peak, const BlurKernel& kernel, float* work) {
+float blurred_max(const float* row, int bins, const BlurKernel& kernel) {
+  vf largest = splat(-HUGE_VALF);
+  int i = 0;
+  for (; i + kLanes <= bins; i += kLanes) largest = max(blur(row + i, kernel), largest);
+  if (i < bins) largest = max(select(lane_numbers() < splat(bins - i), blur(row + i, kernel), largest), largest);
+  return max_lane(largest);
+}
+
+float refine(const float* row, int bins, const Peak& peak, const BlurKernel& kernel) {
   const int first = peak.bin > 2 ? peak.bin - 2 : 0;
-  blur(row, first, 5, kernel, work);
-  float window[5];
+  float around[kBlurred], window[5];
+  for (int i = 0; i < kBlurred; i += kLanes) store(around + i, blur(row + first + i, kernel));
   for (int i = 0; i < 5; ++i) {
     const int bin = peak.bin - 2 + i;  // the ends of the row repeat
-    window[i] = work[(bin < 0 ? 0 : bin < bins ? bin : bins - 1) - first];
+    window[i] = around[(bin < 0 ? 0 : bin < bins ? bin : bins - 1) - first];
   }
-  float scale = 1.0f;
-  if (dark_needs_scale(peak.value, window)) {
-    blur(row, 0, bins, kernel, work);
-    float largest = work[0];
-    for (int i = 1; i < bins; ++i) largest = work[i] > largest ? work[i] : largest;
-    scale = peak.value / largest;
-  }
+  const float scale = dark_needs_scale(peak.value, window) ? peak.value / blurred_max(row, bins, kernel) : 1.0f;
   return dark_offset(window, scale, kernel.half);
 }
 
-// One axis in the long way. `work` holds the padded row and the blurred one.
+// One axis in the long way. `work` holds the padded row.
 template <class T>
 AxisResult decode_axis_fully(const T* row, const T* mirrored, bool reverse, int bins, const DecodeRule& rule,
                              const BlurKernel& kernel, float* work) {
@@ -95,39 +95,74 @@ AxisResult decode_axis_fully(const T* row, const T* mirrored, bool reverse, int 
   copy_row(row, mirrored, reverse, bins, rule, copy);
   const Peak peak = find_peak(copy, bins);
   AxisResult result{static_cast<float>(peak.bin), axis_value(copy, bins, peak, rule)};
-  if (rule.dark && !is_nan(peak.value)) result.position += refine(copy, bins, peak, kernel, copy + bins + pad);
+  if (rule.dark && !is_nan(peak.value)) result.position += refine(copy, bins, peak, kernel);
   return result;
+}
+
+// Walks over the points [begin, end) and hands out what they are made of.
+template <class T>
+class Points {
+ public:
+  EDGEPOSE_INLINE Points(const SimccDecode& args, int64_t begin)
+      : a_(args), n_(begin / args.simcc_x.shape[1]), k_(begin % args.simcc_x.shape[1]) {
+    if (a_.affine) load_affine(a_.affine, n_, affine_);
+  }
+  EDGEPOSE_INLINE const T* x() const { return reinterpret_cast<const T*>(a_.simcc_x.at(n_, k_)); }
+  EDGEPOSE_INLINE const T* y() const { return reinterpret_cast<const T*>(a_.simcc_y.at(n_, k_)); }
+  EDGEPOSE_INLINE const T* flipped(const ArrayView& rows) const {
+    return rows ? reinterpret_cast<const T*>(rows.at(n_, swapped(a_.swap, k_, a_.simcc_x.shape[1]))) : nullptr;
+  }
+  EDGEPOSE_INLINE void write(AxisResult x, AxisResult y) const {
+    decode_point(a_.rule, x, y, a_.affine ? affine_ : nullptr, reinterpret_cast<float*>(a_.keypoints.at(n_, k_)),
+                 reinterpret_cast<float*>(a_.scores.at(n_, k_)));
+  }
+  EDGEPOSE_INLINE void step() {
+    if (++k_ < a_.simcc_x.shape[1]) return;
+    k_ = 0;
+    if (++n_ < a_.simcc_x.shape[0] && a_.affine) load_affine(a_.affine, n_, affine_);
+  }
+
+ private:
+  const SimccDecode& a_;
+  int64_t n_, k_;
+  float affine_[6] = {};
+};
+
+// A few points at a time: all of their rows for the maxima, then for the places. One row's last steps each wait for the
+// one before; those of several rows go on together, and the rows are still in the L1 cache.
+constexpr int kTogether = 4;
+
+template <class T>
+void decode_plainly(const SimccDecode& a, int64_t begin, int64_t end) {
+  const int Wx = static_cast<int>(a.simcc_x.shape[2]), Wy = static_cast<int>(a.simcc_y.shape[2]);
+  Points<T> ahead(a, begin), point(a, begin);
+  Maxima x[kTogether], y[kTogether];
+  while (begin < end) {
+    const int count = end - begin < kTogether ? static_cast<int>(end - begin) : kTogether;
+    for (int j = 0; j < count; ++j, ahead.step()) {
+      find_maxima(ahead.x(), Wx, x[j]);
+      find_maxima(ahead.y(), Wy, y[j]);
+    }
+    for (int j = 0; j < count; ++j, point.step())
+      point.write(axis_result(point.x(), Wx, x[j], a.rule), axis_result(point.y(), Wy, y[j], a.rule));
+    begin += count;
+  }
+}
+
+template <class T>
+void decode_fully(const SimccDecode& a, int64_t begin, int64_t end) {
+  const int Wx = static_cast<int>(a.simcc_x.shape[2]), Wy = static_cast<int>(a.simcc_y.shape[2]);
+  Scratch work((Wx > Wy ? Wx : Wy) + 2 * (kMaxHalf + 5 + kLanes));
+  for (Points<T> point(a, begin); begin < end; ++begin, point.step()) {
+    const T *fx = point.flipped(a.flipped_x), *fy = point.flipped(a.flipped_y);
+    const AxisResult x = decode_axis_fully(point.x(), fx, true, Wx, a.rule, a.blur_x, work.at(0));
+    point.write(x, decode_axis_fully(point.y(), fy, false, Wy, a.rule, a.blur_y, work.at(0)));
+  }
 }
 
 template <class T>
 void decode_range(const SimccDecode& a, int64_t begin, int64_t end) {
-  const int64_t K = a.simcc_x.shape[1];
-  const int Wx = static_cast<int>(a.simcc_x.shape[2]), Wy = static_cast<int>(a.simcc_y.shape[2]);
-  const DecodeRule rule = a.rule;
-  const bool mirrored = static_cast<bool>(a.flipped_x), plain = !mirrored && !rule.dark;
-  const int64_t widest = Wx > Wy ? Wx : Wy;
-  Scratch work(plain ? 1 : 2 * widest + 2 * (kMaxHalf + 5 + kLanes) + 2 * kLanes);
-  float affine[6] = {};
-  int64_t n = begin / K, k = begin % K;
-  for (int64_t i = begin; i < end; ++i) {
-    if (a.affine && (i == begin || k == 0)) load_affine(a.affine, n, affine);
-    const T *x_row = reinterpret_cast<const T*>(a.simcc_x.at(n, k)),
-            *y_row = reinterpret_cast<const T*>(a.simcc_y.at(n, k));
-    AxisResult x, y;
-    if (plain) {
-      x = decode_axis(x_row, Wx, rule);
-      y = decode_axis(y_row, Wy, rule);
-    } else {
-      const int64_t other = mirrored ? swapped(a.swap, k, K) : 0;
-      const T* fx = mirrored ? reinterpret_cast<const T*>(a.flipped_x.at(n, other)) : nullptr;
-      const T* fy = mirrored ? reinterpret_cast<const T*>(a.flipped_y.at(n, other)) : nullptr;
-      x = decode_axis_fully(x_row, fx, true, Wx, rule, a.blur_x, work.at(0));
-      y = decode_axis_fully(y_row, fy, false, Wy, rule, a.blur_y, work.at(0));
-    }
-    decode_point(rule, x, y, a.affine ? affine : nullptr, reinterpret_cast<float*>(a.keypoints.at(n, k)),
-                 reinterpret_cast<float*>(a.scores.at(n, k)));
-    if (++k == K) k = 0, ++n;
-  }
+  (a.flipped_x || a.rule.dark ? decode_fully<T> : decode_plainly<T>)(a, begin, end);
 }
 
 }  // namespace

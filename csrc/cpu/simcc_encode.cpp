@@ -6,9 +6,13 @@ inline namespace EDGEPOSE_LEVEL {
 namespace {
 
 template <class T>
-void copy_window(T* row, const void* table, int64_t origin, float centre, int bins) {
+void copy_window(T* row, const void* table, int64_t origin, float centre, int bins, bool around_caches) {
   const T* window = static_cast<const T*>(table) + (origin - static_cast<int64_t>(centre));
-  std::memcpy(row, window, bins * sizeof(T));
+  if (around_caches) {
+    copy_around_caches(reinterpret_cast<char*>(row), reinterpret_cast<const char*>(window), bins * sizeof(T));
+  } else {
+    std::memcpy(row, window, bins * sizeof(T));
+  }
 }
 
 template <class T>
@@ -23,12 +27,12 @@ void compute_label(T* row, const LabelRule& rule, const LabelAxis& axis, float c
 
 template <class T>
 EDGEPOSE_INLINE void encode_axis(char* out, bool drawn, const LabelRule& rule, const LabelAxis& axis, const void* table,
-                                 int64_t origin, float centre) {
+                                 int64_t origin, float centre, bool around_caches) {
   T* row = reinterpret_cast<T*>(out);
   if (!drawn) {
     std::memset(row, 0, axis.bins * sizeof(T));
   } else if (table) {
-    copy_window(row, table, origin, centre, axis.bins);
+    copy_window(row, table, origin, centre, axis.bins, around_caches);
   } else {
     compute_label(row, rule, axis, centre);
   }
@@ -41,14 +45,15 @@ void encode_range(const SimccEncode& a, int64_t begin, int64_t end) {
   for (int64_t i = begin; i < end; ++i) {
     const int64_t n = i / K, k = i % K;
     const LabelPoint point = label_point(a.rule, a.keypoints, a.visible, n, k);
-    encode_axis<T>(a.simcc_x.at(n, k), point.drawn, a.rule, a.rule.x, a.table_x, a.origin_x, point.x);
+    encode_axis<T>(a.simcc_x.at(n, k), point.drawn, a.rule, a.rule.x, a.table_x, a.origin_x, point.x, a.around_caches);
     *reinterpret_cast<float*>(a.target_weight.at(n, k)) = point.weight;
   }
   for (int64_t i = begin; i < end; ++i) {
     const int64_t n = i / K, k = i % K;
     const LabelPoint point = label_point(a.rule, a.keypoints, a.visible, n, k);
-    encode_axis<T>(a.simcc_y.at(n, k), point.drawn, a.rule, a.rule.y, a.table_y, a.origin_y, point.y);
+    encode_axis<T>(a.simcc_y.at(n, k), point.drawn, a.rule, a.rule.y, a.table_y, a.origin_y, point.y, a.around_caches);
   }
+  finish_copies();
 }
 
 }  // namespace

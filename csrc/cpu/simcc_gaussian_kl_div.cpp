@@ -29,7 +29,7 @@ float diverge(const SimccGaussianKlDiv& a, const Axis& axis, int64_t n, int64_t 
   const float* s = widened(axis.logits.at(n, k), axis.logits.dtype, bins, scratch.at(0));
   float *es = axis.grad ? scratch.at(2 * room) : nullptr, *et = scratch.at(3 * room);
   const float* target = et;
-  const GradientAhead ahead(axis.grad ? axis.grad.at(n, k) : nullptr, axis.grad.dtype);
+  const Ahead ahead(axis.grad ? axis.grad.at(n, k) : nullptr, axis.grad.dtype);
   KlSums sums;
   if (axis.table.target && point.drawn) {
     const int64_t start = axis.table.origin - static_cast<int64_t>(centre);

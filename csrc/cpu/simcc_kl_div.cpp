@@ -24,7 +24,7 @@ void kl_range(const SimccKlDiv& a, int64_t begin, int64_t end) {
     const float* s = widened(a.student.at(n, k), a.student.dtype, bins, scratch.at(0));
     const float* t = widened(a.target.at(n, k), a.target.dtype, bins, scratch.at(room));
     float *es = a.grad ? scratch.at(2 * room) : nullptr, *et = scratch.at(3 * room);
-    const GradientAhead ahead(a.grad ? a.grad.at(n, k) : nullptr, a.grad.dtype);
+    const Ahead ahead(a.grad ? a.grad.at(n, k) : nullptr, a.grad.dtype);
     const KlRow row = finish_kl(a.rule, sum_row<Soft>(s, t, bins, a.rule, es, et, ahead), weight);
     *loss = row.loss;
     if (a.grad) write_gradient(a.grad.at(n, k), a.grad.dtype, es, Soft ? et : t, bins, row);

@@ -96,7 +96,7 @@ int main(int argc, char** argv) {
     RUN(simcc_decode, args, points(a[0]));
   } else if (op == "simcc_encode") {
     SimccEncode args{a[0],    a[1],    a[2], a[3], a[4], label_rule(f, 0, a[2].shape[2], a[3].shape[2]),
-                     nullptr, nullptr, 0,    0};
+                     nullptr, nullptr, 0,    0,    false};
     const LabelTable x = make_label_table(args.rule, args.rule.x, a[2].dtype),
                      y = make_label_table(args.rule, args.rule.y, a[3].dtype);
     args.table_x = x.data(), args.origin_x = x.origin, args.table_y = y.data(), args.origin_y = y.origin;
