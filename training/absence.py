@@ -2,7 +2,8 @@
 
 Upright people are cut at the waist: the net is shown the rows of the picture above it and the box that is left.
 Printed are the share of the cut-off labelled points whose score still passes the model's threshold, and the share
-of the visible labelled points whose score does, by part and, for the body, at other thresholds.
+of the visible labelled points whose score does, by part and, for the body, at other thresholds: given ones, and those
+that so many of the visible points pass, by which nets are compared whatever their scores mean.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 ABOVE_HIPS = 0.15  # of the torso's length: where the waist is
 LEAN = 0.5  # sideways over down, of a torso that still counts as upright
 LEAST = 24  # px of torso: less of a person is no picture to be cut
+VISIBLE = (0.5, 0.8, 0.9)  # shares of the visible body points
 GRID = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 
@@ -92,13 +94,22 @@ def measure(answers: Answers, thresholds: np.ndarray, skeleton: Skeleton) -> dic
         "people": len(answers.scores),
         "parts": {part: shares(answers, thresholds, points) for part, points in parts.items()},
         "body_at": {str(at): shares(answers, np.full(len(thresholds), at), body) for at in GRID},
+        "body_where_visible_pass": {str(share): _where(answers, share, body) for share in VISIBLE},
     }
+
+
+def _where(answers: Answers, share: float, points: slice) -> dict[str, float]:
+    """`shares` at the threshold that this share of the visible points passes; with that `threshold`."""
+    seen = answers.scores[:, points][answers.visible[:, points]]
+    threshold = float(np.quantile(seen, 1 - share, method="lower")) if seen.size else float("nan")
+    return shares(answers, np.full(answers.scores.shape[1], threshold), points) | {"threshold": threshold}
 
 
 def report(figures: dict[str, Any]) -> str:
     lines = [f"{figures['people']} people cut at the waist", "", "| points | visible pass | cut off pass |"]
     lines.append("| --- | --- | --- |")
     rows = figures["parts"] | {f"body at {at}": row for at, row in figures["body_at"].items()}
+    rows |= {f"body at {row['threshold']:.3f}": row for row in figures["body_where_visible_pass"].values()}
     for name, row in rows.items():
         counts = {key: row[f"{key}_points"] for key in ("visible", "cut_off")}
         cells = [f"{100 * row[key]:.1f} % of {count}" if count else "–" for key, count in counts.items()]

@@ -78,6 +78,16 @@ def test_shares_by_threshold(person: Person) -> None:
     assert [figures["body_at"][at]["cut_off"] for at in ("0.3", "0.4", "0.5")] == [1, 1, 0]
 
 
+def test_the_thresholds_that_so_many_visible_points_pass(person: Person) -> None:
+    answers = cut_at_waist([person], Knows())  # type: ignore[arg-type]
+    visible = answers.visible[0]
+    answers.scores[0, visible] = np.linspace(0, 1, visible.sum())
+    answers.scores[0, answers.cut_off[0]] = [0.0, 0.05, 0.1, 0.15, 0.3, 0.9]
+    row = measure(answers, np.full(17, 0.5), BODY)["body_where_visible_pass"]["0.8"]
+    assert row["threshold"] == pytest.approx(0.2)
+    assert (row["visible"], row["cut_off"]) == (pytest.approx(9 / 11), pytest.approx(2 / 6))
+
+
 def test_nobody_upright_is_one_sentence(person: Person) -> None:
     lying = replace(person, keypoints=person.keypoints[:, ::-1])
     with pytest.raises(EdgeposeError, match="upright"):
