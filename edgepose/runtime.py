@@ -105,8 +105,6 @@ def _open(path: Path, device: str, threads: int | None) -> Any:
     options.log_severity_level = _QUIET
     # Spinning workers steal the cores from capture and painting: 32 ms stalls were measured on two cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Without VNNI, sums of int8 products overflow 16 bits on x86-64: exact ones instead. Else it changes nothing.
-    options.add_session_config_entry("session.x64quantprecision", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
     providers: list[Any] = ["CPUExecutionProvider"]

@@ -101,7 +101,7 @@ def measure(answers: Answers, thresholds: np.ndarray, skeleton: Skeleton) -> dic
 def _where(answers: Answers, share: float, points: slice) -> dict[str, float]:
     """`shares` at the threshold that this share of the visible points passes; with that `threshold`."""
     seen = answers.scores[:, points][answers.visible[:, points]]
-    threshold = float(np.quantile(seen, 1 - share, method="lower")) if seen.size else float("nan")
+    threshold = float(np.quantile(seen, 1 - share)) if seen.size else float("nan")
     return shares(answers, np.full(answers.scores.shape[1], threshold), points) | {"threshold": threshold}
 
 

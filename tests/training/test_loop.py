@@ -134,7 +134,8 @@ def test_the_step_can_be_traced_whole(store, small, tmp_path, monkeypatch):
     # No code is generated here: that takes a C++ compiler a minute, and is torch's to test.
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager", fullgraph=True))
     fit(replace(config, compile=True), store, tmp_path / "compiled")
-    np.testing.assert_allclose(terms(tmp_path / "compiled"), terms(tmp_path / "plain"), rtol=1e-4)
+    # Adam's first steps divide gradients by themselves: where one is nearly 0, rounding decides its sign.
+    np.testing.assert_allclose(terms(tmp_path / "compiled"), terms(tmp_path / "plain"), rtol=1e-3)
 
 
 def test_painting_can_be_traced_whole(store, small, monkeypatch):
