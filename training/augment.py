@@ -68,6 +68,9 @@ class Plan:
     erase: Tensor  # [N, 4] int x1, y1, x2, y2 of the input; empty: x1 = x2
     paint: Tensor  # [N, 3] uint8 of the erased rectangle
 
+    def to(self, device: torch.device) -> Plan:
+        return Plan(*(t.to(device, non_blocking=True) for t in vars(self).values()))
+
 
 def draws(seeds: Tensor) -> Tensor:
     """Uniform numbers [N, DRAWS] in [0, 1) of each seed [N] int64, the same on every device.

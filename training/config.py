@@ -127,6 +127,7 @@ class Config(Record):
     amp: str = "auto"  # auto (bf16 where the device has it), bf16, fp16, off
     channels_last: bool = True
     compile: bool = False  # the step by torch.compile: a minute or two at the start
+    crop_kernel: bool = False  # `on_device` painting by crop_normalize, person by person, not by torch all at once
     compile_render: bool = False  # `on_device` painting by torch.compile: some seconds
     seed: int = 21
 

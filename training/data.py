@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
 from edgepose_training import augment
 from edgepose_training.augment import PLAIN, Labels, Plan, Strength, draws
 from edgepose_training.config import Config
-from edgepose_training.render import pack_pixels, render_cv2, render_torch
+from edgepose_training.render import pack_pixels, render_cv2, render_kernel, render_torch
 from edgepose_training.store import CropStore
 
 log = logging.getLogger("distill")
@@ -135,14 +136,26 @@ def loader(crops: Dataset[Item], batch: int, workers: int, sampler: EpochSampler
 
 
 class DeviceCrops:
-    """The whole store as tensors of the device: no loader, no workers, no copies while it trains."""
+    """The whole store as tensors of the device: no loader, no workers, no copies while it trains.
 
-    def __init__(self, store: CropStore, skeleton: Skeleton, device: torch.device, compiled: bool = False) -> None:
-        self.store, self.skeleton, self.device = store, skeleton, device
-        self.pixels = pack_pixels(torch.from_numpy(np.fromfile(store.path, np.uint8)).to(device))
-        self.offsets = torch.from_numpy(store.offsets // 3).to(device)
-        self.labels = labels_of(store, slice(None)).to(device)
-        self.render = torch.compile(render_torch, dynamic=False) if compiled else render_torch
+    By torch all people of a batch are painted at once; `crop_kernel` paints them by `crop_normalize`, one by one.
+    """
+
+    def __init__(
+        self, store: CropStore, skeleton: Skeleton, device: torch.device, compiled: bool = False,
+        crop_kernel: bool = False,
+    ) -> None:  # fmt: skip
+        if compiled and crop_kernel:
+            raise EdgeposeError("crop_kernel and compile_render exclude each other: only torch's painting is compiled")
+        self.store, self.skeleton, self.compiled = store, skeleton, compiled
+        # A call of the kernel is told by the host where its window lies, so plans are made there.
+        self.device = torch.device("cpu") if crop_kernel else device
+        flat = torch.from_numpy(np.fromfile(store.path, np.uint8)).to(device)
+        self.pixels = flat if crop_kernel else pack_pixels(flat)
+        self.offsets = torch.from_numpy(store.offsets // 3).to(self.device)
+        self.labels = labels_of(store, slice(None)).to(self.device)
+        painter = render_kernel if crop_kernel else render_torch
+        self.render = torch.compile(painter, dynamic=False) if compiled else painter
 
     def batches(
         self,
@@ -173,9 +186,9 @@ class DeviceCrops:
         try:
             return self.render(self.pixels, offsets, sizes, plan, input_size, oversample)
         except Exception as error:
-            if self.render is render_torch:
+            if not self.compiled:
                 raise
             # A compiler that is missing or at odds with the driver costs speed, not the run.
             log.warning("painting cannot be compiled here, goes on without: %s", str(error).splitlines()[0])
-            self.render = render_torch
+            self.render, self.compiled = render_torch, False
             return self._paint(offsets, sizes, plan, input_size, oversample)

@@ -60,7 +60,8 @@ class Feed:
 
     def _device_crops(self) -> DeviceCrops:
         if self._crops is None:
-            self._crops = DeviceCrops(self.store, self.skeleton, self.device, self.config.compile_render)
+            how = self.config.compile_render, self.config.crop_kernel
+            self._crops = DeviceCrops(self.store, self.skeleton, self.device, *how)
         return self._crops
 
     def _oversample(self, size: Size) -> int:

@@ -1,6 +1,7 @@
-"""Paint plans: windows of pictures → inputs of the network, with OpenCV one by one or with torch all at once.
+"""Paint plans: windows of pictures → inputs of the network, with OpenCV one by one, on a device with torch all at once
+or with `crop_normalize` one by one.
 
-Both sample bilinearly, show black outside of the picture, and agree within rounding (tested).
+All sample bilinearly, show black outside of the picture, and agree within rounding (tested).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+import edgepose.torch
 from edgepose_training.augment import Plan
 
 
@@ -69,7 +71,38 @@ def render_torch(
     column, row = steps[:width], steps[:height, None]
     x = inverse[:, 0, 0] * column + inverse[:, 0, 1] * row + inverse[:, 0, 2]
     y = inverse[:, 1, 0] * column + inverse[:, 1, 1] * row + inverse[:, 1, 2]
-    image = _bilinear(pixels, offsets, sizes[:, 0], plan.bottom, x, y)
+    return _finished(_bilinear(pixels, offsets, sizes[:, 0], plan.bottom, x, y), plan, input_size, oversample)
+
+
+def render_kernel(
+    pixels: Tensor, offsets: Tensor, sizes: Tensor, plan: Plan, input_size: tuple[int, int], oversample: int = 1
+) -> Tensor:
+    """As `render_torch`, sampled by `edgepose.torch.crop_normalize`, a call a person.
+
+    Args:
+        pixels: [3·P] uint8, all windows of a store one after another, BGR, on any device.
+        offsets, sizes, plan: as there, but on the host, which says where each window lies: nothing waits for a device.
+    """
+    # Pixel p of the input is the mean of the samples around oversample · p + (oversample − 1) / 2.
+    affine = plan.affine * oversample
+    affine[:, :, 2] += (oversample - 1) / 2
+    affine = affine.to(pixels.device)
+    size = (input_size[0] * oversample, input_size[1] * oversample)
+    crops = []
+    for i, (offset, (width, _), bottom) in enumerate(
+        zip(offsets.tolist(), sizes.int().tolist(), plan.bottom.int().tolist(), strict=True)
+    ):
+        window = pixels[3 * offset : 3 * (offset + width * bottom)].view(bottom, width, 3)
+        crops.append(
+            edgepose.torch.crop_normalize(
+                window, affine[i : i + 1], input_size=size, mean=(0, 0, 0), std=(1, 1, 1), channel_order="bgr"
+            )
+        )
+    return _finished(torch.cat(crops), plan.to(pixels.device), input_size, oversample)
+
+
+def _finished(image: Tensor, plan: Plan, input_size: tuple[int, int], oversample: int) -> Tensor:
+    """Samples [N, 3, H·o, W·o] of 0 … 255 → [N, H, W, 3] uint8: averaged, coloured, blurred, erased."""
     if oversample > 1:
         image = F.avg_pool2d(image, oversample)
     b, g, r = image.unbind(1)

@@ -30,9 +30,7 @@ def without_tangents(name: str, function: Callable[..., Any], traced: bool = Fal
     """
 
     def guarded(*args: Any) -> Any:
-        if forward_ad._current_level >= 0 and (
-            traced or torch.compiler.is_compiling() or any(tangents(args))
-        ):
+        if forward_ad._current_level >= 0 and (traced or torch.compiler.is_compiling() or any(tangents(args))):
             raise NotImplementedError(
                 f"{name}: has no forward-mode derivative (jvp, jacfwd); use reverse mode, or pass detached tensors"
             )

@@ -8,13 +8,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from edgepose import EdgeposeError  # noqa: E402
 from edgepose.skeletons import Skeleton  # noqa: E402
 from edgepose.transforms import bbox_to_center_scale, crop_affine  # noqa: E402
 from edgepose_training import augment  # noqa: E402
 from edgepose_training.augment import Labels, Strength, draws  # noqa: E402
 from edgepose_training.data import Crops, DeviceCrops, EpochSampler, labels_of, loader  # noqa: E402
 from edgepose_training.drawn import draw_person  # noqa: E402
-from edgepose_training.render import pack_pixels, render_cv2, render_torch  # noqa: E402
+from edgepose_training.render import pack_pixels, render_cv2, render_kernel, render_torch  # noqa: E402
 
 SKELETON = Skeleton.load("coco_wholebody")
 SIZE = (96, 128)
@@ -76,15 +77,21 @@ def test_rotation_turns_like_the_runtime():
     )
 
 
-def test_both_painters_paint_the_same():
-    """OpenCV one by one and torch from the flat buffer, with everything switched on."""
+def test_all_painters_paint_the_same():
+    """OpenCV one by one, torch and the kernel from the flat buffer, with everything switched on."""
     images, labels = people(30, seed=3)
     strength = replace(STRONG, cut=0.5, erase=0.7, colour=1.0, scale=(0.5, 0.9))  # enlarging: no anti-aliasing blur
     plan = augment.plan(labels, SKELETON, SIZE, strength, draws(torch.arange(100, 130)))
     by_cv2 = render_cv2(images, plan, SIZE).astype(int)
-    flat = pack_pixels(torch.from_numpy(np.concatenate([image.ravel() for image in images])))
+    flat = torch.from_numpy(np.concatenate([image.ravel() for image in images]))
     lengths = torch.tensor([image.size // 3 for image in images])
-    by_torch = render_torch(flat, lengths.cumsum(0) - lengths, labels.size, plan, SIZE).numpy().astype(int)
+    where = lengths.cumsum(0) - lengths, labels.size, plan, SIZE
+    by_torch = render_torch(pack_pixels(flat), *where).numpy().astype(int)
+    for oversample in (1, 2, 3):
+        by_kernel = render_kernel(flat, *where, oversample).numpy().astype(int)
+        apart = np.abs(by_kernel - render_torch(pack_pixels(flat), *where, oversample).numpy())
+        assert apart.max() <= 1
+        assert apart.mean() < 0.01
     # OpenCV works with 1/32 px, torch with floats: noisy pictures differ a little everywhere, by much nowhere.
     difference = np.abs(by_cv2 - by_torch)
     assert np.median(difference) <= 1
@@ -174,13 +181,15 @@ def test_draws_are_those_of_splitmix64():
     )
 
 
+@pytest.mark.parametrize("crop_kernel", [False, True])
 @pytest.mark.parametrize("oversample", [1, 2])
-def test_the_loader_and_the_device_give_the_same_people(store, oversample):
+def test_the_loader_and_the_device_give_the_same_people(store, oversample, crop_kernel):
     """The same plan for each person, so the same points exactly; painted alike."""
     sampler = EpochSampler(len(store), 1, 0)
     strength = replace(STRONG, cut=0.5, erase=0.5, colour=1.0)
     ours = list(loader(Crops(store, SKELETON, SIZE, strength), 4, 0, sampler))
-    theirs = list(DeviceCrops(store, SKELETON, torch.device("cpu")).batches(SIZE, strength, 4, sampler, oversample))
+    crops = DeviceCrops(store, SKELETON, torch.device("cpu"), crop_kernel=crop_kernel)
+    theirs = list(crops.batches(SIZE, strength, 4, sampler, oversample))
     assert len(ours) == len(theirs) == 3
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a.keypoints, b.keypoints)
@@ -211,6 +220,11 @@ def test_oversampling_averages_what_a_small_input_would_alias():
     }
     assert spread[2] < 0.6 * spread[1]
     assert render_cv2([stripes], plan, SIZE)[0, 8:-8, 8:-8].std() < 0.6 * spread[1]
+
+
+def test_the_kernel_is_not_compiled(store):
+    with pytest.raises(EdgeposeError, match="crop_kernel and compile_render exclude each other"):
+        DeviceCrops(store, SKELETON, torch.device("cpu"), compiled=True, crop_kernel=True)
 
 
 def test_a_painter_that_cannot_be_compiled_is_replaced(store, caplog, monkeypatch):

@@ -153,6 +153,13 @@ def test_painting_can_be_traced_whole(store, small, monkeypatch):
     assert crops.render is not sys.modules["edgepose_training.render"].render_torch  # did not fall back
 
 
+def test_a_run_painted_by_the_kernel_follows_one_painted_by_torch(store, small, tmp_path):
+    config = replace(small, on_device=True, epochs=1, lr=1e-4)
+    fit(config, store, tmp_path / "torch")
+    fit(replace(config, crop_kernel=True), store, tmp_path / "kernel")
+    np.testing.assert_allclose(terms(tmp_path / "kernel"), terms(tmp_path / "torch"), rtol=0.01)
+
+
 def test_a_run_leaves_tables_plots_and_events(store, small, tmp_path):
     pytest.importorskip("matplotlib")
     run = fit(small, store, tmp_path)
