@@ -101,7 +101,9 @@ def test_matches_reference(data):
     expected, expected_mean, expected_var = reference.batch_norm_silu(x, weight, bias, eps=eps)
     size = np.abs(x.astype(np.float64)).max(0)
     within(mean, expected_mean, 1e-6 * size)
-    within(var, expected_var, 5e-6 * expected_var + 1e-9 * size**2)
+    # Squares are summed around a row's values: the further out that row lies, the more of them cancels.
+    furthest = np.square(x.astype(np.float64) - expected_mean).max(0)
+    within(var, expected_var, 1e-6 * (expected_var + furthest) + 1e-9 * size**2)
     scale = np.abs(weight) / np.sqrt(expected_var + eps)
     reach = 1 + scale * size  # the mean is rounded to float32, and so is x without it
     within(y, expected, ulp(x.dtype) * np.abs(expected) + 4e-6 * reach)
