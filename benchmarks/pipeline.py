@@ -176,7 +176,8 @@ def main() -> int:
         print("\nThe machine was busy before the first frame: these numbers are not worth keeping.", file=sys.stderr)
     if args.write:
         RESULTS.mkdir(exist_ok=True)
-        name = f"pipeline-{result['setup']['device']}"
+        model = "" if args.model == "default" else f"-{Path(args.model).stem}"
+        name = f"pipeline-{result['setup']['device']}{model}"
         (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
         (RESULTS / f"{name}.md").write_text(f"# Pipeline\n\n{result['command']}\n\n{table(result)}\n")
         print(f"\nWritten to benchmarks/results/{name}.json and .md")
