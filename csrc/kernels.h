@@ -48,10 +48,11 @@ struct SimccKlDiv {
 };
 
 // The label tables of one axis, on the CPU: at the distances −origin … origin from a label's centre the target's
-// numerators p and its own share of the divergence (soft: p · log2 p in units of the rule; otherwise t · ln t). Null:
-// no tables.
+// numerators p; and before each of those distances the sums of p and of the target's own share of the divergence
+// (soft: p · log2 p in units of the rule; otherwise t · ln t), so that a row's sums are differences. Null: no tables.
 struct KlTable {
-  const float *target, *own;
+  const float* target;            // [2 origin + 1]
+  const double *sums, *own_sums;  // [2 origin + 2]
   int64_t origin;
 };
 

@@ -37,10 +37,11 @@ inline LabelTable make_label_table(const LabelRule& rule, const LabelAxis& axis,
   return table;
 }
 
-// Target numerators and own shares of a divergence (KlTable).
+// Target numerators and running sums of a divergence (KlTable).
 struct KlTables {
-  std::vector<float> values;
-  KlTable view{nullptr, nullptr, 0};
+  std::vector<float> target;
+  std::vector<double> sums;
+  KlTable view{nullptr, nullptr, nullptr, 0};
 };
 
 inline KlTables make_kl_tables(const LabelRule& rule, const LabelAxis& axis, const KlRule& kl) {
@@ -49,16 +50,18 @@ inline KlTables make_kl_tables(const LabelRule& rule, const LabelAxis& axis, con
   const bool soft = kl.target_beta > 0;
   // Softmaxes are taken relative to the label's peak, which may lie outside the row: not where that would underflow.
   if (origin == 0 || kl.target_beta * axis.peak > 60.0f) return tables;
-  tables.values.resize(2 * size);
-  float *target = tables.values.data(), *own = target + size;
-  for (int64_t d = 0; d <= origin; ++d) {
-    const float t = label_value(rule, axis, static_cast<float>(d));
+  tables.target.resize(size);
+  tables.sums.resize(2 * (size + 1));
+  float* target = tables.target.data();
+  double *sums = tables.sums.data(), *own_sums = sums + size + 1;
+  for (int64_t i = 0; i < size; ++i) {
+    const float t = label_value(rule, axis, static_cast<float>(i - origin));
     const float scaled = (t - axis.peak) * kl.target_beta * kLog2e;
-    const float p = soft ? exp2_nonpositive(scaled) : t, share = soft ? p * scaled : x_log_x(t);
-    target[origin - d] = target[origin + d] = p;
-    own[origin - d] = own[origin + d] = share;
+    target[i] = soft ? exp2_nonpositive(scaled) : t;
+    sums[i + 1] = sums[i] + target[i];
+    own_sums[i + 1] = own_sums[i] + (soft ? target[i] * scaled : x_log_x(t));
   }
-  tables.view = {target, own, origin};
+  tables.view = {target, sums, own_sums, origin};
   return tables;
 }
 

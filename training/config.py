@@ -94,6 +94,9 @@ class Config(Record):
     batch: int = 32  # people a step, over all processes
     workers: int = 1  # loader processes
     on_device: bool = False  # keep all crops in the device's memory and augment there; for GPUs
+    # Over several processes batch norms see the whole batch. False: each its own share, which costs no exchange in the
+    # middle of a step; for shares of a dozen people and more.
+    sync_norms: bool = True
     split_shards: bool = False  # each process reads a share of the shards of its own, not all of them
     cut: float = 0.33  # share of crops cut at chest or waist: teaches absence
     flip: float = 0.5

@@ -78,7 +78,7 @@ class Run:
         self.untrained = [int(i) for i in torch.nonzero(labelled == 0).flatten()]
         student, teacher_net = student_and_teacher(config, self.skeleton, teacher, init)
         self.distiller = build_distiller(config, self.skeleton, student, teacher_net, labelled).to(device)
-        if processes.world > 1:
+        if processes.world > 1 and config.sync_norms:
             synchronise_norms(self.distiller, device)
         if teacher_net is not None:
             teacher_net.to(device)

@@ -107,22 +107,26 @@ KlSums sum_row(const float* s, const float* t, int bins, const KlRule& rule, flo
   });
 }
 
-// As sum_row, for a target whose numerators and own shares lie in tables.
+// As sum_row, for a target that lies in tables, from `start` on: what depends on it alone is summed there.
 template <bool Soft>
-KlSums sum_row_to_table(const float* s, const float* target, const float* own, int bins, const KlRule& rule, float* es,
+KlSums sum_row_to_table(const float* s, const KlTable& table, int64_t start, int bins, const KlRule& rule, float* es,
                         const Ahead& ahead) {
-  const float s_peak = row_max(s, bins);
-  const vf s_scale = splat(rule.beta * kLog2e);
-  return sum_stretches(bins, [&](int i, int count, VectorSums& sums) {
-    const vf d = (load_padded(s + i, count, s_peak) - s_peak) * s_scale;
-    const vf e = only_first(exp2_nonpositive(d), count), p = load_padded(target + i, count, 0.0f);
-    const vf share = load_padded(own + i, count, 0.0f);
+  const float s_peak = row_max(s, bins), scale = rule.beta * kLog2e;
+  const vf s_scale = splat(scale);
+  const float* target = table.target + start;
+  KlSums sums = sum_stretches(bins, [&](int i, int count, VectorSums& sums) {
+    const vf d = load_padded(s + i, count, s_peak) - s_peak;
+    const vf e = only_first(exp2_scaled(d, s_scale), count);
     sums.student += e;
-    sums.target += p;
-    sums.cross = fma(Soft ? -p : p, d, Soft ? sums.cross + share : sums.cross);
-    if (!Soft) sums.entropy += share;
+    sums.cross = fma(load_padded(target + i, count, 0.0f), d, sums.cross);
     if (es) ahead.fetch_gradient(i), ahead.fetch_next(s, bins, i), store(es + i, e);
   });
+  const auto between = [&](const double* upto) { return static_cast<float>(upto[start + bins] - upto[start]); };
+  sums.target = between(table.sums);
+  sums.entropy = between(table.own_sums);
+  sums.cross *= Soft ? -scale : scale;
+  if (Soft) sums.cross += sums.entropy;
+  return sums;
 }
 
 // gradient_i = student_scale · es_i − target_scale · p_i, in the student's dtype.

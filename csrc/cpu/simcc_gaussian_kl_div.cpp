@@ -34,7 +34,7 @@ float diverge(const SimccGaussianKlDiv& a, const Axis& axis, int64_t n, int64_t 
   if (axis.table.target && point.drawn) {
     const int64_t start = axis.table.origin - static_cast<int64_t>(centre);
     target = axis.table.target + start;
-    sums = sum_row_to_table<Soft>(s, target, axis.table.own + start, bins, a.rule, es, ahead);
+    sums = sum_row_to_table<Soft>(s, axis.table, start, bins, a.rule, es, ahead);
   } else {
     float* label = scratch.at(room);
     write_label(label, a.label, axis.label, centre, point.drawn);
