@@ -108,8 +108,8 @@ def table(result: dict[str, Any]) -> str:
         + f"; {about['date']}, load per core before {about['load_per_core_before']}.",
         "",
         f"Model {setup['model']} on {setup['device']}, detector {setup['detector']}, "
-        f"{setup['threads'] or 'default'} threads, {setup['frames']} frames of {setup['size'][0]}×{setup['size'][1]}, "
-        f"{result['people']:.2f} people a frame.",
+        f"{setup['threads'] or 'default'} threads, {'flip test, ' * setup['flip_test']}{setup['frames']} frames "
+        f"of {setup['size'][0]}×{setup['size'][1]}, {result['people']:.2f} people a frame.",
         "",
         "| stage, ms | " + " | ".join(f"p{q}" for q in QUANTILES) + " | mean | frames |",
         "| --- |" + " ---: |" * (len(QUANTILES) + 2),
@@ -128,7 +128,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     size = (int(width), int(height))
     about = machine()
     estimator = TopdownEstimator(
-        args.model, args.device, detector=args.detector, threads=args.threads, max_people=args.max_people, smooth=True
+        args.model,
+        args.device,
+        detector=args.detector,
+        threads=args.threads,
+        max_people=args.max_people,
+        flip_test=args.flip_test,
+        smooth=True,
     )
     times, people = measure(estimator, demo_frames(size), args.frames, args.warmup)
     stages = summarise(times)
@@ -142,6 +148,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             "device": estimator.device,
             "detector": estimator.detector.session.path.stem if estimator.detector else "none",
             "threads": args.threads,
+            "flip_test": args.flip_test,
             "frames": args.frames,
             "warmup": args.warmup,
             "size": size,
@@ -162,6 +169,7 @@ def main() -> int:
     parser.add_argument("--warmup", type=int, default=60)
     parser.add_argument("--size", default="1280x720", help="of the frames, WxH")
     parser.add_argument("--max-people", type=int)
+    parser.add_argument("--flip-test", action="store_true")
     parser.add_argument("--write", action="store_true", help="into benchmarks/results/")
     args = parser.parse_args()
     try:
@@ -177,7 +185,8 @@ def main() -> int:
     if args.write:
         RESULTS.mkdir(exist_ok=True)
         model = "" if args.model == "default" else f"-{Path(args.model).stem}"
-        name = f"pipeline-{result['setup']['device']}{model}"
+        flip = "-flip-test" if args.flip_test else ""
+        name = f"pipeline-{result['setup']['device']}{model}{flip}"
         (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
         (RESULTS / f"{name}.md").write_text(f"# Pipeline\n\n{result['command']}\n\n{table(result)}\n")
         print(f"\nWritten to benchmarks/results/{name}.json and .md")

@@ -66,8 +66,9 @@ class SimCC:
         simcc_y: NDArray[np.floating],  # [N, K, Wy]
         affine: Float | None = None,  # [N, 2, 3] crop → frame; None: pixels of the crop
         score: str = "calibrated",
+        flipped: tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.int64]] | None = None,
     ) -> tuple[Float, Float]:  # [N, K, 2], [N, K]
-        """Coordinates and scores.
+        """Coordinates and scores. `flipped`: what the net says of the mirrored crops, as for `simcc_decode`.
 
         ``"calibrated"`` is in [0, 1] and relative to the peak of an ideal label; ``"softmax"`` is the bare
         peak of the softmax; ``"min"``, ``"mean"`` and ``"max"`` are maxima of the raw logits.
@@ -85,6 +86,7 @@ class SimCC:
             beta=self.beta if soft else None,
             sigma=self.sigma if score == "calibrated" else None,
             affine=affine,
+            flipped=flipped,
         )
         return keypoints, scores
 

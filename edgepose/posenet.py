@@ -17,14 +17,19 @@ from .skeletons import Skeleton
 from .transforms import bbox_to_center_scale, crop_affine, invert_affine
 
 Float = NDArray[np.float32]
+# simcc_x [N, K, Wx] and simcc_y [N, K, Wy]; under the flip test those of the mirrored crops follow.
+Logits = tuple[NDArray[Any], ...]
 _log = logging.getLogger(__name__)
 _DEFAULT_THRESHOLD = 0.3  # a point is confident from this score on, when the card says nothing
 
 
 class PoseNet:
-    """``crop``, ``session.run``, ``decode``: the three steps from boxes in a frame to points in the frame."""
+    """``crop``, ``run``, ``decode``: the three steps from boxes in a frame to points in the frame.
 
-    def __init__(self, session: Session, score: str | None = None) -> None:
+    ``flip_test``: the net sees each crop's mirror image too, and the mean of both answers counts.
+    """
+
+    def __init__(self, session: Session, score: str | None = None, *, flip_test: bool = False) -> None:
         if session.card and session.card.task != "pose":
             raise EdgeposeError(f"{session.path.name} is a {session.card.task}: a pose model is needed here.")
         self.session = session
@@ -43,7 +48,12 @@ class PoseNet:
             [self.card.thresholds.get(part, _DEFAULT_THRESHOLD) for part in self.skeleton.part_of], np.float32
         )
         self._untrained = list(self.card.untrained)
+        self.flip_test = flip_test
         self._check_card()
+        if flip_test and not len(self.skeleton.swap_pairs):
+            raise EdgeposeError(
+                f"{session.path.name} cannot take the flip test: its card does not say which points are left and right."
+            )
 
     def crop(
         self,
@@ -65,9 +75,19 @@ class PoseNet:
         )
         return crops, invert_affine(affine)
 
-    def decode(self, logits: dict[str, NDArray[Any]], affine: Float) -> tuple[Float, Float]:
+    def run(self, crops: Float) -> Logits:  # crops [N, 3, h, w]
+        """The net's answers, in one call for all crops, and for their mirror images if those count."""
+        outputs = self.session.run(np.concatenate([crops, crops[..., ::-1]]) if self.flip_test else crops)
+        simcc_x, simcc_y = outputs[self._x], outputs[self._y]
+        if not self.flip_test:
+            return simcc_x, simcc_y
+        count = len(crops)
+        return simcc_x[:count], simcc_y[:count], simcc_x[count:], simcc_y[count:]
+
+    def decode(self, logits: Logits, affine: Float) -> tuple[Float, Float]:
         """Keypoints [N, K, 2] in the frame and scores [N, K]; untrained points score 0."""
-        keypoints, scores = self.codec.decode(logits[self._x], logits[self._y], affine, self.score)
+        flipped = (logits[2], logits[3], self.skeleton.swap) if self.flip_test else None
+        keypoints, scores = self.codec.decode(logits[0], logits[1], affine, self.score, flipped)
         if self.score == "calibrated":
             for part, (raw, seen) in self.card.calibration.items():
                 start, stop = self.skeleton.parts[part]

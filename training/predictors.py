@@ -1,4 +1,4 @@
-"""Ways from a frame and its boxes to keypoints: the app's own runtime; or a session's crops, mirrored too."""
+"""Ways from a frame and its boxes to keypoints: the app's own runtime, or its crop and decode around a session."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 
 from edgepose import EdgeposeError, TopdownEstimator
-from edgepose.modelcard import simcc_outputs
 from edgepose.posenet import PoseNet
 from edgepose.runtime import Session
 from edgepose.skeletons import Skeleton
@@ -33,8 +32,10 @@ class Predictor(Protocol):
 class RuntimePredictor:
     """The very class that the app runs, so that what ships is what is measured."""
 
-    def __init__(self, model: str | Path, device: str = "cpu", threads: int | None = None) -> None:
-        self._estimator = TopdownEstimator(model, device, threads=threads, sequence=False)
+    def __init__(
+        self, model: str | Path, device: str = "cpu", threads: int | None = None, *, flip: bool = False
+    ) -> None:
+        self._estimator = TopdownEstimator(model, device, threads=threads, sequence=False, flip_test=flip)
         self.name = Path(model).stem
         self.skeleton, self.thresholds = self._estimator.skeleton, self._estimator.thresholds
 
@@ -44,45 +45,16 @@ class RuntimePredictor:
 
 
 class CropPredictor:
-    """A session between the runtime's own crop and decode, with the flip test where it is asked for."""
+    """What is no ONNX file, such as a checkpoint, between the runtime's own crop and decode."""
 
     def __init__(self, name: str, session: Session, *, flip: bool = False) -> None:
         self.name = name
-        self._net = PoseNet(session)
-        self._flip = flip
-        self._x, self._y = simcc_outputs(session.outputs)
+        self._net = PoseNet(session, flip_test=flip)
         self.skeleton, self.thresholds = self._net.skeleton, self._net.thresholds
 
     def __call__(self, frame: np.ndarray, bboxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         crops, to_frame = self._net.crop(frame, np.asarray(bboxes, np.float32))
-        logits = self._net.session.run(crops)
-        if self._flip:
-            mirrored = self._net.session.run(np.ascontiguousarray(crops[..., ::-1]))
-            swapped_x, swapped_y = (mirrored[name][:, self.skeleton.swap] for name in (self._x, self._y))
-            merged_x, shift_px = flip_merge_x(logits[self._x], swapped_x, self._net.card.split_ratio)
-            logits = {self._x: merged_x, self._y: (logits[self._y] + swapped_y) / 2}
-            to_frame[:, :, 2] -= shift_px * to_frame[:, :, 0]  # the decoder's x is `shift_px` too large
-        return self._net.decode(logits, to_frame)
-
-
-def flip_merge_x(
-    simcc_x: np.ndarray,  # [N, K, Wx] logits of the crop
-    mirrored_x: np.ndarray,  # [N, K, Wx] logits of the mirrored crop, left and right already swapped
-    split_ratio: float,
-) -> tuple[np.ndarray, float]:
-    """Averaged logits [N, K, Wx], and by how many crop pixels a position read from them is too large.
-
-    A mirrored picture holds pixel x at W − 1 − x, so the reversed vector peaks split_ratio − 1 bins too high.
-    Whole bins are moved back here; a fraction of a bin cannot be, and is left for the coordinate: half of it,
-    as only one of the two averaged vectors is off.
-    """
-    reversed_x = mirrored_x[..., ::-1]
-    excess = split_ratio - 1
-    if not float(excess).is_integer():
-        return (simcc_x + reversed_x) / 2, excess / (2 * split_ratio)
-    bins = int(excess)
-    last = np.repeat(reversed_x[..., -1:], bins, axis=-1)
-    return (simcc_x + np.concatenate([reversed_x[..., bins:], last], axis=-1)) / 2, 0.0
+        return self._net.decode(self._net.run(crops), to_frame)
 
 
 def make_predictor(
@@ -101,9 +73,7 @@ def make_predictor(
         return _of_checkpoint(model, flip, device, threads, input_size)
     if input_size is not None:
         raise EdgeposeError(f"{model} has one input size: another is for checkpoints (.pt) in training only.")
-    if flip:
-        return CropPredictor(Path(model).stem, Session(model, device, threads), flip=True)
-    return RuntimePredictor(model, device, threads)
+    return RuntimePredictor(model, device, threads, flip=flip)
 
 
 def _of_checkpoint(

@@ -210,6 +210,15 @@ def test_nonsense_options_are_refused(tmp_path: Path):
         assert "Traceback" not in run.stderr
 
 
+@pytest.mark.parametrize("options", [[], ["--flip-test"]])
+def test_the_flip_test_reaches_the_net(constant_model: Path, options: list[str]):
+    pytest.importorskip("matplotlib", reason="the demo's photograph comes with matplotlib")
+    args = ["--source", "demo", "--detector", "none", "--model", str(constant_model), *options]
+    setup = cli._set_up(cli.parser().parse_args(args))
+    setup.source.close()
+    assert setup.estimator._net.flip_test == bool(options)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_and_a_polite_kill_finish_the_files(tmp_path: Path, constant_model: Path, number: signal.Signals):
     pytest.importorskip("matplotlib", reason="the demo's photograph comes with matplotlib")

@@ -201,20 +201,6 @@ def test_boxes_of_other_pictures_are_refused(data, model, tmp_path):
 # --- flip test ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("split_ratio", [1.0, 2.0, 3.0, 1.5])
-def test_the_mirrored_vector_lands_on_the_same_place(split_ratio):
-    width, x = 48, 20.0  # a pixel whose bin is whole for every ratio here
-    positions = np.arange(int(width * split_ratio))
-
-    def logits(pixel: float) -> np.ndarray:
-        return np.exp(-0.5 * ((positions - pixel * split_ratio) / 3) ** 2)[None, None]
-
-    merged, shift_px = predictors.flip_merge_x(logits(x), logits(width - 1 - x), split_ratio)
-    # The centre of mass is exact where the argmax can only be whole.
-    centre = (merged * positions).sum() / merged.sum() / split_ratio
-    assert centre - shift_px == pytest.approx(x, abs=1e-6)
-
-
 class Mirror:
     """A session whose answer follows the picture: one bright column, found at its place; points 0 and 1 swap."""
 
