@@ -1,19 +1,17 @@
-"""mmpose's checkpoints: their answers, their averages, their way into the app, and hostile files."""
+"""mmpose's checkpoints: their answers, their averages, and their way into the app."""
 
 import dataclasses
-import json
-import pickle
-import zipfile
-from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
 import pytest
-from seeded_weights import seeded, seeded_picture
+from seeded_weights import seeded_picture
 
 torch = pytest.importorskip("torch")
 
-from edgepose import EdgeposeError, Skeleton, TopdownEstimator  # noqa: E402
+from recorded_answers import CASES, FIXTURES, RECORDED, mmpose_weights  # noqa: E402
+
+from edgepose import Skeleton, TopdownEstimator  # noqa: E402
 from edgepose_training import checkpoint, convert, export, foreign  # noqa: E402
 from edgepose_training.config import Config  # noqa: E402
 from edgepose_training.drawn import draw_person  # noqa: E402
@@ -22,9 +20,6 @@ from edgepose_training.run import Run  # noqa: E402
 from edgepose_training.shards import ShardWriter  # noqa: E402
 from edgepose_training.store import CropStore  # noqa: E402
 
-FIXTURES = Path(__file__).parent / "fixtures"
-RECORDED = np.load(FIXTURES / "mmpose_parity.npz")
-CASES = json.loads(str(RECORDED["cases"]))
 NETS = {
     "rtmpose-t-17": ("t", 17, {}),
     "rtmpose-s-133": ("s", 133, {}),
@@ -36,12 +31,6 @@ NETS = {
     "hrnet-w32-simcc": ("w32", 17, {"backbone": "hrnet", "head": "simcc"}),
     "hrnet-w32-heatmap": ("w32", 17, {"backbone": "hrnet", "head": "heatmap"}),
 }
-
-
-def mmpose_weights(case: str) -> OrderedDict[str, torch.Tensor]:
-    """A state dict under the names that mmpose itself recorded."""
-    shapes = CASES[case]["shapes"]
-    return OrderedDict((name, torch.from_numpy(seeded(name, tuple(shape)))) for name, shape in shapes.items())
 
 
 def answers(net: torch.nn.Module, case: str) -> list[np.ndarray]:
@@ -215,140 +204,3 @@ def test_init_takes_mmposes_files_and_leaves_what_does_not_fit(tmp_path, wrapped
     left = checkpoint.initialise(net, tmp_path / "body.pth")
     assert left == ["head.final_layer.weight", "head.final_layer.bias"]  # 133 points instead of 17
     assert torch.equal(net.state_dict()["head.cls_x.weight"], weights["head.cls_x.weight"])
-
-
-# --- what is refused ----------------------------------------------------------------------------------------
-
-
-class Hostile:
-    """Runs a command when it is unpickled the ordinary way."""
-
-    def __init__(self, function, *args) -> None:
-        self.call = (function, args)
-
-    def __reduce__(self):
-        return self.call
-
-
-def write_with(path: Path, content: object, zipped: bool) -> Path:
-    torch.save(
-        {"state_dict": mmpose_weights("rtmpose-l-17"), "meta": content}, path, _use_new_zipfile_serialization=zipped
-    )
-    return path
-
-
-@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
-@pytest.mark.parametrize("door", ["read", "convert", "init", "project"])
-def test_no_code_of_a_file_runs(tmp_path, door, zipped, capsys):
-    marker = tmp_path / "it ran"
-    file = write_with(tmp_path / "hostile.pth", Hostile(Path.touch, marker), zipped)
-    # The weapon is loaded: read the usual way, the file does what it wants.
-    torch.load(file, weights_only=False)
-    assert marker.exists()
-    marker.unlink()
-    match door:
-        case "read":
-            with pytest.raises(EdgeposeError, match="refused, it asks to run"):
-                foreign.read(file)
-        case "convert":
-            assert convert.main([str(file), "-o", str(tmp_path / "out.pt")]) == 2
-            assert "refused, it asks to run" in capsys.readouterr().err
-            assert not (tmp_path / "out.pt").exists()
-        case "init":
-            with pytest.raises(EdgeposeError, match="refused"):
-                checkpoint.initialise(build_pose_net("n", 5, (64, 64)), file)
-        case "project":
-            with pytest.raises(EdgeposeError, match="refused, it asks to run"):
-                checkpoint.load(file)
-    assert not marker.exists()
-
-
-@pytest.mark.parametrize(
-    ("function", "argument"),
-    [(eval, "1"), (exec, "1"), (__import__, "antigravity"), (pickle.loads, pickle.dumps(1)), (Path, "file")],
-)
-def test_the_usual_weapons_are_refused_by_name(tmp_path, function, argument):
-    file = write_with(tmp_path / "hostile.pth", Hostile(function, argument), zipped=True)
-    with pytest.raises(EdgeposeError, match=rf"refused, it asks to run \S*{function.__name__}"):
-        foreign.read(file)
-
-
-def test_getattr_reaches_nothing(tmp_path):
-    """mmengine's HistoryBuffer needs the name. What stands there hands no method to whoever calls its result."""
-    file = write_with(tmp_path / "getattr.pth", Hostile(getattr, torch.Tensor, "numpy"), zipped=True)
-    assert isinstance(foreign.read(file)["meta"], foreign.Inert)
-
-
-def test_every_stand_in_is_inert(tmp_path):
-    """A file that names them gets nothing built, whatever it passes to them."""
-    opcodes = [b"\x80\x02}q\x00("]
-    for i, name in enumerate(foreign.STAND_INS):
-        module, _, attribute = name.rpartition(".")
-        key = f"key{i}".encode()
-        opcodes.append(b"X" + len(key).to_bytes(4, "little") + key)
-        opcodes.append(
-            f"c{module}\n{attribute}\n".encode() + b"(X\x01\x00\x00\x00xK\x01tR" + b"K\x02b"
-        )  # reduce, build
-    program = b"".join(opcodes) + b"u."
-    path = tmp_path / "names.pth"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("names/data.pkl", program)
-        archive.writestr("names/version", b"3\n")
-        archive.writestr("names/byteorder", b"little")
-    content = foreign.read(path)
-    assert len(content) == len(foreign.STAND_INS)
-    assert {type(value) for value in content.values()} == {foreign.Inert}
-    assert all(vars(value) == {} for value in content.values())
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "not a checkpoint"),
-        (b"<!DOCTYPE html><html>", "not a checkpoint"),
-        (b"\x00\x00\x00\x20ftypisom" + bytes(range(256)) * 40, "not a checkpoint"),  # a video
-        (b"PK\x03\x04" + bytes(200), "not a checkpoint"),  # half a zip
-        (None, "cannot read the checkpoint"),
-    ],
-)
-def test_what_is_no_checkpoint_is_one_sentence(tmp_path, content, message, capsys):
-    file = tmp_path / "net.pth"
-    if content is not None:
-        file.write_bytes(content)
-    assert convert.main([str(file), "-o", str(tmp_path / "net.pt")]) == 2
-    complaint = capsys.readouterr().err.strip()
-    assert message in complaint
-    assert "\n" not in complaint
-    assert len(complaint) < len(str(file)) + 80  # torch's own words are a page
-
-
-def test_a_file_of_mmpose_is_told_what_to_do_with_it(tmp_path):
-    torch.save({"state_dict": mmpose_weights("rtmpose-l-17")}, tmp_path / "net.pth")
-    with pytest.raises(EdgeposeError, match=r"convert a file of mmpose with training/convert\.py"):
-        checkpoint.load(tmp_path / "net.pth")
-
-
-def test_nets_that_are_not_rtmpose_are_named(tmp_path):
-    def converting(weights, **kwargs):
-        torch.save({"state_dict": weights}, tmp_path / "net.pth")
-        return convert.convert(tmp_path / "net.pth", **kwargs)
-
-    with pytest.raises(EdgeposeError, match=r"no backbone\.stage4\.0\.conv\.weight"):
-        converting(mmpose_weights("hrnet-w32-heatmap"))
-    weights = mmpose_weights("rtmpose-t-17")
-    with pytest.raises(EdgeposeError, match=r'Unexpected key.*"neck.conv.weight"'):
-        converting(weights | {"neck.conv.weight": torch.zeros(1)})
-    with pytest.raises(EdgeposeError, match="Missing key"):
-        converting({name: value for name, value in weights.items() if name != "head.gau.gamma"})
-    with pytest.raises(EdgeposeError, match="skeleton coco_wholebody has 133 points, the net 17"):
-        converting(weights, skeleton="coco_wholebody")
-    with pytest.raises(EdgeposeError, match="fit no input size"):
-        converting(weights | {"head.cls_x.weight": torch.zeros(383, 256)})
-    with pytest.raises(EdgeposeError, match="no weights inside"):
-        converting({})
-
-
-def test_the_output_is_a_pt_file(tmp_path, capsys):
-    torch.save({"state_dict": mmpose_weights("rtmpose-l-17")}, tmp_path / "net.pth")
-    assert convert.main([str(tmp_path / "net.pth"), "-o", str(tmp_path / "net.onnx")]) == 2
-    assert "--output expected a .pt file" in capsys.readouterr().err
