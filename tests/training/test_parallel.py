@@ -13,9 +13,12 @@ torch = pytest.importorskip("torch")
 
 from edgepose import EdgeposeError  # noqa: E402
 from edgepose_training import checkpoint, distill  # noqa: E402
+from edgepose_training.config import Config  # noqa: E402
 from edgepose_training.drawn import draw_person  # noqa: E402
 from edgepose_training.parallel import GlobalBatchNorm, Processes, synchronise_norms  # noqa: E402
-from edgepose_training.shards import ShardWriter  # noqa: E402
+from edgepose_training.run import Run  # noqa: E402
+from edgepose_training.shards import ShardWriter, find_shards  # noqa: E402
+from edgepose_training.store import CropStore  # noqa: E402
 
 CRASHING = Path(__file__).with_name("crash_once.py")
 CONFIG = """
@@ -132,6 +135,21 @@ def test_global_batch_norm_alone_is_batch_norm():
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
         assert torch.equal(plain.eval()(x), plain(x))
         torch.testing.assert_close(ours.eval()(x), plain(x))
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("synchronised", [True, False])
+def test_norms_see_the_whole_batch_or_a_share_of_it(data, tmp_path, synchronised):
+    config = Config.load(data / "small.toml", [f"sync_norms={str(synchronised).lower()}"])
+    store = CropStore(find_shards(data / "shards" / "train"))
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        run = Run(config, store, None, tmp_path, torch.device("cpu"), processes=Processes(0, 2))
+        norms = [module for module in run.distiller.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+        shared = [module for module in run.distiller.modules() if isinstance(module, GlobalBatchNorm)]
+        assert bool(shared) == synchronised
+        assert bool(norms) != synchronised
     finally:
         torch.distributed.destroy_process_group()
 
