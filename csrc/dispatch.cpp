@@ -7,6 +7,10 @@
 
 #include "scratch.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 namespace edgepose {
 namespace {
 
@@ -53,6 +57,17 @@ void out_of_memory() {
 std::vector<std::string> simd_levels() { return {kNames, kNames + best_supported() + 1}; }
 std::string simd_level() { return kNames[chosen()]; }
 void set_simd_level(const std::string& name) { chosen() = level_named(name); }
+
+bool has_vnni() {
+#if defined(__x86_64__)
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  const bool wide = __builtin_cpu_supports("avx512f") && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c >> 11 & 1);
+  return wide || (__builtin_cpu_supports("avx2") && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1));
+#else
+  return false;
+#endif
+}
+
 Level current_level() { return static_cast<Level>(chosen().load(std::memory_order_relaxed)); }
 
 }  // namespace edgepose

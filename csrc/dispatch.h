@@ -14,6 +14,7 @@ std::vector<std::string> simd_levels();        // those this processor can run, 
 std::string simd_level();                      // the one in use
 void set_simd_level(const std::string& name);  // throws std::invalid_argument
 Level current_level();
+bool has_vnni();  // sums of products of bytes do not overflow on the way
 
 // All levels of one kernel; `best()` is the one in use.
 template <class Args>

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import models
+from . import _C, models
 from .errors import EdgeposeError
 from .modelcard import METADATA_KEY, ModelCard
 
@@ -105,6 +106,9 @@ def _open(path: Path, device: str, threads: int | None) -> Any:
     options.log_severity_level = _QUIET
     # Spinning workers steal the cores from capture and painting: 32 ms stalls were measured on two cores.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if platform.machine().lower() in ("x86_64", "amd64") and not _C.has_vnni():
+        # Pairs of int8 products overflow sixteen bits there: right and slower is better than fast and wrong.
+        options.add_session_config_entry("session.x64quantprecision", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
     providers: list[Any] = ["CPUExecutionProvider"]

@@ -27,7 +27,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         ("appearance", "boxes", "codecs", "smoothing", "tracking", "tracks", "formats"), (VALUES, {"numpy"})
     ),
     **dict.fromkeys(("transforms", "draw"), (PICTURES, {"numpy", "cv2"})),
-    "runtime": (NETS, {"numpy", "onnxruntime"}),
+    "runtime": (NETS | {"_C"}, {"numpy", "onnxruntime"}),
     **dict.fromkeys(("posenet", "topdown"), (NETS, {"numpy"})),
     "detectors": (NETS, {"numpy", "cv2"}),
     "torch": ({"_C", "ops", "torch"}, {"numpy", "torch"}),

@@ -26,6 +26,7 @@ PYBIND11_MODULE(_C, m, pybind11::mod_gil_not_used()) {
   m.def("simd_levels", &simd_levels, "SIMD levels this processor can run, slowest first.");
   m.def("simd_level", &simd_level, "The SIMD level in use.");
   m.def("set_simd_level", &set_simd_level, "Choose another SIMD level for the whole process.");
+  m.def("has_vnni", &has_vnni, "Whether this is an x86-64 processor that adds products of bytes without overflow.");
   m.def("num_threads", &num_threads);
   m.def("set_num_threads", &set_num_threads);
   m.attr("with_cuda") = kWithCuda;

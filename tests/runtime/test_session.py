@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edgepose import Detector, EdgeposeError, ModelCard, Skeleton, models
+from edgepose import _C, Detector, EdgeposeError, ModelCard, Skeleton, models
 from edgepose.posenet import PoseNet
 from edgepose.runtime import Session
 
@@ -30,6 +31,24 @@ def test_what_a_session_knows(body_net: Path) -> None:
     assert session.output_shapes() == {"simcc_x": (1, 17, 384), "simcc_y": (1, 17, 512)}
     outputs = session.run(np.zeros((3, 3, 256, 192), np.float32))
     assert {name: rows.shape for name, rows in outputs.items()} == {"simcc_x": (3, 17, 384), "simcc_y": (3, 17, 512)}
+
+
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="an option of x86-64")
+@pytest.mark.parametrize("vnni", [True, False])
+def test_int8_nets_add_up_where_the_processor_would_overflow(body_net: Path, monkeypatch, vnni: bool) -> None:
+    monkeypatch.setattr(_C, "has_vnni", lambda: vnni)
+    options = Session(body_net, "cpu")._session.get_session_options()
+    if vnni:
+        with pytest.raises(RuntimeError):  # nobody has set it
+            options.get_session_config_entry("session.x64quantprecision")
+    else:
+        assert options.get_session_config_entry("session.x64quantprecision") == "1"
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="Linux tells what the processor can do")
+def test_vnni_is_what_linux_says() -> None:
+    words = set(Path("/proc/cpuinfo").read_text().split())
+    assert _C.has_vnni() == bool({"avx512_vnni", "avx_vnni"} & words)
 
 
 def test_the_gpu_sees_few_batch_sizes(body_net: Path, monkeypatch) -> None:
