@@ -22,7 +22,7 @@ namespace edgepose {
 namespace {
 
 // Waking a sleeping thread costs some 10–50 µs, in which one core moves about this much.
-constexpr double kBytesPerThread = 1 << 20;
+constexpr double kBytesPerThread = 2 << 20;
 
 int available_cores() {
 #if defined(__linux__)

@@ -152,7 +152,7 @@ struct LabelRule {
 inline namespace EDGEPOSE_LEVEL {
 
 EDGEPOSE_HD float label_centre(const LabelRule& rule, float coordinate) {
-  const float centre = coordinate * rule.split_ratio;
+  const float centre = multiply(coordinate, rule.split_ratio);
   return rule.exact ? centre : ::rintf(centre);  // half to even
 }
 

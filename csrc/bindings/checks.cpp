@@ -48,6 +48,13 @@ std::string_view choice(const char* op, const char* name, py::handle object) {
   return object.cast<std::string_view>();
 }
 
+bool flag(const char* op, const char* name, py::handle object) {
+  const bool of_numpy = std::string_view(Py_TYPE(object.ptr())->tp_name).substr(0, 10) == "numpy.bool";
+  if (!py::isinstance<py::bool_>(object) && !of_numpy)
+    type_error(op, std::string(name) + " expected True or False, got " + text_of(object));
+  return PyObject_IsTrue(object.ptr()) == 1;
+}
+
 std::pair<double, double> positive_pair(const char* op, const char* name, py::handle object) {
   if (!PySequence_Check(object.ptr()) || PySequence_Size(object.ptr()) != 2)
     type_error(op, std::string(name) + " expected two numbers (x, y), got " + text_of(object));

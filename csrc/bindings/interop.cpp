@@ -203,7 +203,13 @@ void Argument::from_tensor(const dlpack::Tensor& t) {
 
 void Argument::from_capsule(bool writable) {
   refuse_lazy_negation();
-  const auto device = object_.attr("__dlpack_device__")().cast<std::pair<int, int>>();
+  std::pair<int, int> device;
+  try {
+    device = object_.attr("__dlpack_device__")().cast<std::pair<int, int>>();
+  } catch (const py::cast_error&) {
+    fail_type(std::string("expected __dlpack_device__() to tell (type, number), but that of ") +
+              Py_TYPE(object_.ptr())->tp_name + " does not");
+  }
   py::dict options;
   if (device.first == dlpack::kCUDA || device.first == dlpack::kCUDAManaged)
     options["stream"] = py::int_(reinterpret_cast<intptr_t>(announced_stream(object_)));

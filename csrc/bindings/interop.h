@@ -82,6 +82,7 @@ constexpr double kSmallest = 1e-30, kLargest = 1e30;
 double number(const char* op, const char* name, py::handle object);
 double positive(const char* op, const char* name, py::handle object);
 std::string_view choice(const char* op, const char* name, py::handle object);
+bool flag(const char* op, const char* name, py::handle object);
 // A pair (x, y), such as sigma=(4.9, 5.66).
 std::pair<double, double> positive_pair(const char* op, const char* name, py::handle object);
 // A tuple of `Count` arrays; `names` lists them for the error message, e.g. "(keypoints, scores)".

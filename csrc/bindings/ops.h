@@ -29,12 +29,12 @@ py::object simcc_decode(py::object simcc_x, py::object simcc_y, py::object split
                         py::object flip_shift, py::object out);
 
 py::object simcc_encode(py::object keypoints, py::object visible, py::object input_size, py::object split_ratio,
-                        py::object sigma, py::object kind, py::object center, bool normalize, py::object smoothing,
+                        py::object sigma, py::object kind, py::object center, py::object normalize, py::object smoothing,
                         py::object out);
 
 py::object simcc_gaussian_kl_div(py::object simcc_x, py::object simcc_y, py::object keypoints, py::object visible,
-                                 py::object split_ratio, py::object sigma, py::object center, bool normalize,
-                                 py::object beta, py::object target_beta, bool bin_mean, py::object loss,
+                                 py::object split_ratio, py::object sigma, py::object center, py::object normalize,
+                                 py::object beta, py::object target_beta, py::object bin_mean, py::object loss,
                                  py::object grad);
 
 py::object simcc_kl_div(py::object student, py::object target, py::object beta, py::object target_beta,

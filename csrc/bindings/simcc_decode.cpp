@@ -78,8 +78,6 @@ void read_flipped(py::handle flipped, std::string_view shift, double split_ratio
   args.flipped_x = mx;
   args.flipped_y = my;
   args.swap = swap;
-  if (shift != "exact" && shift != "mmpose")
-    value_error(kOp, "flip_shift expected 'exact' or 'mmpose', got '" + std::string(shift) + "'");
   if (shift == "mmpose") return;
   if (split_ratio == std::floor(split_ratio) && split_ratio < INT32_MAX) {
     args.rule.mirror_shift = static_cast<int32_t>(split_ratio) - 1;
@@ -130,7 +128,10 @@ py::object simcc_decode(py::object simcc_x, py::object simcc_y, py::object split
     }
     if (args.rule.dark) args.blur_x = dark_kernel(sx), args.blur_y = dark_kernel(sy);
   }
-  if (!flipped.is_none()) read_flipped(flipped, choice(kOp, "flip_shift", flip_shift), ratio, x, y, args);
+  const std::string_view shift = choice(kOp, "flip_shift", flip_shift);
+  if (shift != "exact" && shift != "mmpose")
+    value_error(kOp, "flip_shift expected 'exact' or 'mmpose', got '" + std::string(shift) + "'");
+  if (!flipped.is_none()) read_flipped(flipped, shift, ratio, x, y, args);
   if (!affine.is_none()) {
     Argument a(kOp, "affine", affine);
     a.dtypes({DType::f32, DType::f64}).dims(3, "[N, 2, 3]").same_device(x).size_is(0, "N", N, x);

@@ -32,8 +32,8 @@ Label label_named(std::string_view kind) {
 }  // namespace
 
 py::object simcc_encode(py::object keypoints, py::object visible, py::object input_size, py::object split_ratio,
-                        py::object sigma, py::object kind, py::object center, bool normalize, py::object smoothing,
-                        py::object out) {
+                        py::object sigma, py::object kind, py::object center, py::object normalize,
+                        py::object smoothing, py::object out) {
   Argument points(kOp, "keypoints", keypoints), shown(kOp, "visible", visible);
   points.dtypes({DType::f32, DType::f64}).dims(3, "[N, K, 2]");
   if (points.size(2) != 2) points.fail("expected shape [N, K, 2], got " + points.shape_text());
@@ -80,8 +80,9 @@ py::object simcc_encode(py::object keypoints, py::object visible, py::object inp
     oy.fail_type("expected the dtype of out[0] (" + ox.dtype_text() + "), got " + oy.dtype_text());
 
   SimccEncode args{points, shown, ox, oy, ow, {}, nullptr, nullptr, 0, 0, false};
-  args.rule = {label, exact, static_cast<float>(ratio), label_axis(kind_name, Wx, widths.first, normalize, eps),
-               label_axis(kind_name, Wy, widths.second, normalize, eps)};
+  const bool normal = flag(kOp, "normalize", normalize);
+  args.rule = {label, exact, static_cast<float>(ratio), label_axis(kind_name, Wx, widths.first, normal, eps),
+               label_axis(kind_name, Wy, widths.second, normal, eps)};
   LabelTable table_x, table_y;
   if (!points.view().device.cuda && N * K > 0) {
     table_x = make_label_table(args.rule, args.rule.x, ox.view().dtype);

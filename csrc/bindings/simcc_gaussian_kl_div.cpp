@@ -19,8 +19,8 @@ LabelAxis gaussian_axis(int64_t bins, double sigma, bool normalize) {
 }  // namespace
 
 py::object simcc_gaussian_kl_div(py::object simcc_x, py::object simcc_y, py::object keypoints, py::object visible,
-                                 py::object split_ratio, py::object sigma, py::object center, bool normalize,
-                                 py::object beta, py::object target_beta, bool bin_mean, py::object loss,
+                                 py::object split_ratio, py::object sigma, py::object center, py::object normalize,
+                                 py::object beta, py::object target_beta, py::object bin_mean, py::object loss,
                                  py::object grad) {
   const auto floating = {DType::f32, DType::f16, DType::bf16};
   Argument x(kOp, "simcc_x", simcc_x), y(kOp, "simcc_y", simcc_y);
@@ -47,13 +47,14 @@ py::object simcc_gaussian_kl_div(py::object simcc_x, py::object simcc_y, py::obj
   const std::string_view center_name = choice(kOp, "center", center);
   if (center_name != "round" && center_name != "exact")
     value_error(kOp, "center expected 'round' or 'exact', got '" + std::string(center_name) + "'");
+  const bool normal = flag(kOp, "normalize", normalize), mean = flag(kOp, "bin_mean", bin_mean);
   const auto [sx, sy] = positive_pair(kOp, "sigma", sigma);
   args.label = {Label::gaussian, center_name == "exact", static_cast<float>(positive(kOp, "split_ratio", split_ratio)),
-                gaussian_axis(x.size(2), sx, normalize), gaussian_axis(y.size(2), sy, normalize)};
+                gaussian_axis(x.size(2), sx, normal), gaussian_axis(y.size(2), sy, normal)};
   args.rule.beta = static_cast<float>(positive(kOp, "beta", beta));
   args.rule.target_beta = target_beta.is_none() ? 0.0f : static_cast<float>(positive(kOp, "target_beta", target_beta));
-  args.factor_x = bin_mean ? 1.0f / static_cast<float>(x.size(2)) : 1.0f;
-  args.factor_y = bin_mean ? 1.0f / static_cast<float>(y.size(2)) : 1.0f;
+  args.factor_x = mean ? 1.0f / static_cast<float>(x.size(2)) : 1.0f;
+  args.factor_y = mean ? 1.0f / static_cast<float>(y.size(2)) : 1.0f;
 
   if (loss.is_none()) loss = x.make_float({N, K});
   Argument l(kOp, "loss", loss, true);

@@ -84,9 +84,11 @@ class Ahead {
 };
 
 // The sums of one row; leaves 2^d of the student and, for a soft target, of the target in `es` and `et`.
+// `t_peak`: the largest value of a soft target.
 template <bool Soft>
-KlSums sum_row(const float* s, const float* t, int bins, const KlRule& rule, float* es, float* et, const Ahead& ahead) {
-  const float s_peak = row_max(s, bins), t_peak = Soft ? row_max(t, bins) : 0.0f;
+KlSums sum_row(const float* s, const float* t, float t_peak, int bins, const KlRule& rule, float* es, float* et,
+               const Ahead& ahead) {
+  const float s_peak = row_max(s, bins);
   const vf s_scale = splat(rule.beta * kLog2e), t_scale = splat(rule.target_beta * kLog2e);
   return sum_stretches(bins, [&](int i, int count, VectorSums& sums) {
     const vf d = (load_padded(s + i, count, s_peak) - s_peak) * s_scale;
@@ -121,7 +123,10 @@ KlSums sum_row_to_table(const float* s, const KlTable& table, int64_t start, int
     sums.cross = fma(load_padded(target + i, count, 0.0f), d, sums.cross);
     if (es) ahead.fetch_gradient(i), ahead.fetch_next(s, bins, i), store(es + i, e);
   });
-  const auto between = [&](const double* upto) { return static_cast<float>(upto[start + bins] - upto[start]); };
+  // Of a row behind the centre the same stretch before it, tables being symmetric: sums that already hold the peak
+  // would have no digits left for the tail.
+  const int64_t from = start > table.origin ? 2 * table.origin + 1 - start - bins : start;
+  const auto between = [&](const double* upto) { return static_cast<float>(upto[from + bins] - upto[from]); };
   sums.target = between(table.sums);
   sums.entropy = between(table.own_sums);
   sums.cross *= Soft ? -scale : scale;

@@ -38,7 +38,8 @@ float diverge(const SimccGaussianKlDiv& a, const Axis& axis, int64_t n, int64_t 
   } else {
     float* label = scratch.at(room);
     write_label(label, a.label, axis.label, centre, point.drawn);
-    sums = sum_row<Soft>(s, label, bins, a.rule, es, et, ahead);
+    const float t_peak = point.drawn ? label_peak(a.label, axis.label, centre) : 0.0f;
+    sums = sum_row<Soft>(s, label, t_peak, bins, a.rule, es, et, ahead);
     if (!Soft) target = label;
   }
   const KlRow row = finish_kl(a.rule, sums, point.weight * axis.factor);

@@ -25,7 +25,8 @@ void kl_range(const SimccKlDiv& a, int64_t begin, int64_t end) {
     const float* t = widened(a.target.at(n, k), a.target.dtype, bins, scratch.at(room));
     float *es = a.grad ? scratch.at(2 * room) : nullptr, *et = scratch.at(3 * room);
     const Ahead ahead(a.grad ? a.grad.at(n, k) : nullptr, a.grad.dtype);
-    const KlRow row = finish_kl(a.rule, sum_row<Soft>(s, t, bins, a.rule, es, et, ahead), weight);
+    const float t_peak = Soft ? row_max(t, bins) : 0.0f;
+    const KlRow row = finish_kl(a.rule, sum_row<Soft>(s, t, t_peak, bins, a.rule, es, et, ahead), weight);
     *loss = row.loss;
     if (a.grad) write_gradient(a.grad.at(n, k), a.grad.dtype, es, Soft ? et : t, bins, row);
   }

@@ -30,13 +30,23 @@ def without_tangents(name: str, function: Callable[..., Any], traced: bool = Fal
     """
 
     def guarded(*args: Any) -> Any:
+        if not torch.compiler.is_compiling() and _in_functional_grad():
+            raise NotImplementedError(
+                f"{name}: has no derivative under torch.func (grad, vjp, jacrev); use backward() or torch.autograd.grad"
+            )
         if forward_ad._current_level >= 0 and (traced or torch.compiler.is_compiling() or any(tangents(args))):
             raise NotImplementedError(
-                f"{name}: has no forward-mode derivative (jvp, jacfwd); use reverse mode, or pass detached tensors"
+                f"{name}: has no forward-mode derivative (jvp, jacfwd); use backward(), or pass detached tensors"
             )
         return function(*args)
 
     return guarded
+
+
+def _in_functional_grad() -> bool:
+    """Whether torch.func differentiates what runs. It cannot see the derivative that is registered with autograd."""
+    level = torch._C._functorch.peek_interpreter_stack()
+    return level is not None and level.key() == torch._C._functorch.TransformType.Grad
 
 
 def tangents(values: tuple[Any, ...]) -> Iterator[bool]:
@@ -85,6 +95,9 @@ def chain(op: str, grad: Tensor, upstream: Tensor | None) -> Tensor | None:
     if torch.is_grad_enabled():  # create_graph=True; what comes out of here would pass for a constant
         raise RuntimeError(f"{op}: has a first derivative only; call backward without create_graph")
     # A plain sum, the common end of a loss, scales nothing: a look at [N, K] values saves a pass over the gradient.
-    # On a GPU looking costs more than it saves; a tracer's tensors, of other types, have no values to look at.
-    plain_sum = type(upstream) is Tensor and upstream.device.type == "cpu" and bool((upstream == 1).all())
-    return grad if plain_sum else grad * upstream[(...,) + (None,) * (grad.ndim - 2)].to(grad.dtype)
+    # On a GPU looking costs more than it saves; tensors of a tracer, of other types, and of vmap have no values to see.
+    batched = torch._C._functorch.is_batchedtensor(upstream) or torch._C._functorch.is_legacy_batchedtensor(upstream)
+    if type(upstream) is Tensor and not batched and upstream.device.type == "cpu" and bool((upstream == 1).all()):
+        return grad
+    # The loss may be scaled beyond float16 (torch's GradScaler begins at 65,536): the product is float32's.
+    return (grad * upstream[(...,) + (None,) * (grad.ndim - 2)]).to(grad.dtype)

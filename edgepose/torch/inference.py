@@ -12,24 +12,30 @@ from .. import _C
 from ._library import LIB, define, extent, no_gradient, pair, plain
 
 
-def _crop_outputs(frame: Tensor, affine: Tensor, input_size: list[int], *_: Any) -> Tensor:
+def _crop_outputs(frame: Tensor, affine: Tensor, input_size: list[int], *rest: Any) -> Tensor:
     w, h = map(extent, pair("crop_normalize", "input_size", input_size))
-    return frame.new_empty((affine.shape[0], 3, h, w), dtype=torch.float32)
+    return frame.new_empty((affine.shape[0], 3, h, w), dtype=rest[-1])
 
 
 def _crop(
-    frame: Tensor, affine: Tensor, input_size: list[int], mean: list[float], std: list[float], channel_order: str
+    frame: Tensor,
+    affine: Tensor,
+    input_size: list[int],
+    mean: list[float],
+    std: list[float],
+    channel_order: str,
+    dtype: torch.dtype,
 ) -> Tensor:
     if affine.ndim != 3:
         raise ValueError(f"crop_normalize: affine expected shape [N, 2, 3], got {list(affine.shape)}")
-    out = _crop_outputs(frame, affine, input_size)
+    out = _crop_outputs(frame, affine, input_size, dtype)
     _C.crop_normalize(frame, plain(affine), input_size, mean, std, channel_order, out)
     return out
 
 
 _crop_normalize = define(
-    "crop_normalize(Tensor frame, Tensor affine, int[] input_size, float[] mean, float[] std, str channel_order)"
-    " -> Tensor",
+    "crop_normalize(Tensor frame, Tensor affine, int[] input_size, float[] mean, float[] std, str channel_order, "
+    "ScalarType dtype) -> Tensor",
     _crop,
     _crop_outputs,
 )
@@ -48,9 +54,10 @@ def crop_normalize(
     mean: Sequence[float],
     std: Sequence[float],
     channel_order: str = "rgb",
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Crops [N, 3, h, w] float32 as the network wants them: see `edgepose.ops.crop_normalize`."""
-    crops: Tensor = _crop_normalize(frame, affine, input_size, mean, std, channel_order)
+    """Crops [N, 3, h, w] as the network wants them, float32, float16 or bfloat16: see `edgepose.ops.crop_normalize`."""
+    crops: Tensor = _crop_normalize(frame, affine, input_size, mean, std, channel_order, dtype)
     return crops
 
 

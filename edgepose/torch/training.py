@@ -12,12 +12,13 @@ from ._library import LIB, chain, define, extent, keep_gradients, no_gradient, p
 
 
 def _encode_outputs(
-    keypoints: Tensor, _visible: Tensor, input_size: list[float], split_ratio: float, *_: Any
+    keypoints: Tensor, _visible: Tensor, input_size: list[float], split_ratio: float, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     n, k = keypoints.shape[:2]
     wx, wy = (extent(size * split_ratio) for size in pair("simcc_encode", "input_size", input_size))
     shapes = (n, k, wx), (n, k, wy), (n, k)
-    x, y, weight = (keypoints.new_empty(shape, dtype=torch.float32) for shape in shapes)
+    dtypes = rest[-1], rest[-1], torch.float32
+    x, y, weight = (keypoints.new_empty(shape, dtype=dtype) for shape, dtype in zip(shapes, dtypes, strict=True))
     return x, y, weight
 
 
@@ -31,13 +32,14 @@ def _encode(
     center: str,
     normalize: bool,
     smoothing: float,
+    dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor, Tensor]:
     if keypoints.ndim != 3:
         raise ValueError(f"simcc_encode: keypoints expected shape [N, K, 2], got {list(keypoints.shape)}")
     points, shown, outputs = (
         plain(keypoints),
         plain(visible),
-        _encode_outputs(keypoints, visible, input_size, split_ratio),
+        _encode_outputs(keypoints, visible, input_size, split_ratio, dtype),
     )
     _C.simcc_encode(points, shown, input_size, split_ratio, sigma, kind, center, normalize, smoothing, outputs)
     return outputs
@@ -45,7 +47,7 @@ def _encode(
 
 _simcc_encode = define(
     "simcc_encode(Tensor keypoints, Tensor visible, float[] input_size, float split_ratio, float[]? sigma, str kind, "
-    "str center, bool normalize, float smoothing) -> (Tensor, Tensor, Tensor)",
+    "str center, bool normalize, float smoothing, ScalarType dtype) -> (Tensor, Tensor, Tensor)",
     _encode,
     _encode_outputs,
 )
@@ -67,9 +69,14 @@ def simcc_encode(
     center: str = "round",
     normalize: bool = False,
     smoothing: float = 0.1,
+    dtype: torch.dtype = torch.float32,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """simcc_x [N, K, Wx], simcc_y [N, K, Wy] and target_weight [N, K], float32: see `edgepose.ops.simcc_encode`."""
-    x, y, weight = _simcc_encode(keypoints, visible, input_size, split_ratio, sigma, kind, center, normalize, smoothing)
+    """simcc_x [N, K, Wx] and simcc_y [N, K, Wy], float32, float16 or bfloat16, and target_weight [N, K] float32.
+
+    See `edgepose.ops.simcc_encode`.
+    """
+    options = kind, center, normalize, smoothing, dtype
+    x, y, weight = _simcc_encode(keypoints, visible, input_size, split_ratio, sigma, *options)
     return x, y, weight
 
 

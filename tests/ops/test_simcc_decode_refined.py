@@ -170,6 +170,7 @@ swap = np.arange(5)
             "flip_shift expected 'exact' or 'mmpose', got 'none'",
             {"flipped": (x, y, swap), "flip_shift": "none"},
         ),
+        (ValueError, "flip_shift expected 'exact' or 'mmpose', got 'none'", {"flip_shift": "none"}),
         (ValueError, "refine expected 'none' or 'dark', got 'DARK'", {"refine": "DARK"}),
         (TypeError, "sigma expected two numbers (x, y) with refine='dark', got None", {"refine": "dark"}),
         (

@@ -70,11 +70,11 @@ def test_kernel_matches_reference(data):
     visible = rng.choice([0, 0.49, 0.5, 1, 2], (n, k))
     options = {
         "split_ratio": ratio,
-        "sigma": draw(st.sampled_from([SIGMA, (0.3, 40.0)])),
+        "sigma": draw(st.sampled_from([SIGMA, (0.3, 40.0), (0.5, 0.1)])),
         "center": draw(st.sampled_from(["round", "exact"])),
         "normalize": draw(st.booleans()),
         "beta": draw(st.sampled_from([0.3, 1.0, 10.0])),
-        "target_beta": draw(st.sampled_from([None, 1.0, 10.0])),
+        "target_beta": draw(st.sampled_from([None, 1.0, 10.0, 30.0, 55.0, 300.0])),
         "bin_mean": draw(st.booleans()),
     }
     grads, expected_grads = (np.empty_like(x), np.empty_like(y)), (np.empty(x.shape), np.empty(y.shape))
@@ -86,6 +86,27 @@ def test_kernel_matches_reference(data):
     for got, wanted in zip(grads, expected_grads, strict=True):
         bound = (1e-5 + step) * np.abs(wanted).max(-1, initial=0) + 1e-7 * scale
         assert (np.abs(got.astype(np.float64) - wanted).max(-1, initial=0) <= bound).all()
+
+
+@every_level
+@pytest.mark.parametrize("sigma", [0.1, 0.5, 4.9])
+@pytest.mark.parametrize("target_beta", [None, 10.0, 25.0, 40.0, 59.0, 500.0])
+@pytest.mark.parametrize("normalize", [False, True])
+def test_labels_beyond_an_end_of_the_row_keep_their_digits(sigma, target_beta, normalize):
+    """Only the tail is inside: next to a peak that is not, it would be lost in any sum that holds both."""
+    rng = np.random.default_rng(4)
+    beyond = np.array([-15, -14, -2, -1, 0, 383, 384, 385, 397, 398], np.float32)  # centres in bins
+    inside = np.abs(beyond - np.clip(beyond, 0, 383)) <= 3 * sigma
+    points = np.stack([beyond[inside] / 2, np.full(inside.sum(), 2.0)], -1)[None]
+    x, y = (rng.normal(0, 0.3, (1, inside.sum(), width)).astype(np.float32) for width in (384, 8))
+    options = {"sigma": (sigma, 1.0), "beta": 10.0, "target_beta": target_beta, "normalize": normalize}
+    grads, expected_grads = (np.empty_like(x), np.empty_like(y)), (np.empty(x.shape), np.empty(y.shape))
+    args = x, y, points, np.ones(points.shape[:2], np.float32)
+    loss = simcc_gaussian_kl_div(*args, **options, grad=grads)
+    expected = reference.simcc_gaussian_kl_div(*args, **options, grad=expected_grads)
+    np.testing.assert_allclose(loss, expected, rtol=5e-5, atol=2e-5)
+    for got, wanted in zip(grads, expected_grads, strict=True):
+        assert (np.abs(got - wanted).max(-1) <= 2e-5 * np.abs(wanted).max(-1) + 1e-6).all()
 
 
 torch = pytest.importorskip("torch")
@@ -142,6 +163,8 @@ x, y, points, shown = batch()
         (ValueError, "keypoints has N=2 but simcc_x has N=3", (x, y, points[:2], shown), {}),
         (TypeError, "visible expected float32 or float64, got bool", (x, y, points, shown > 0), {}),
         (TypeError, "sigma expected two numbers (x, y), got None", (x, y, points, shown), {"sigma": None}),
+        (TypeError, "bin_mean expected True or False, got 'yes'", (x, y, points, shown), {"bin_mean": "yes"}),
+        (TypeError, "normalize expected True or False, got None", (x, y, points, shown), {"normalize": None}),
         (ValueError, "center expected 'round' or 'exact', got ''", (x, y, points, shown), {"center": ""}),
         (TypeError, "grad expected (grad_x, grad_y), got numpy.ndarray", (x, y, points, shown), {"grad": x.copy()}),
         (ValueError, "grad[1] has Wy=96 but simcc_y has Wy=128", (x, y, points, shown), {"grad": (x.copy(), x.copy())}),

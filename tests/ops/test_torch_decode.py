@@ -112,12 +112,18 @@ def test_crop_normalize(logits):
     np.testing.assert_allclose(
         crops.cpu(), reference.crop_normalize(frame.numpy(), affine.numpy(), **options), atol=1e-3
     )
+    for dtype in (torch.float16, torch.bfloat16):
+        narrow = et.crop_normalize(frame.to(device), affine.to(device), **options, dtype=dtype)
+        torch.testing.assert_close(narrow, crops.to(dtype), rtol=0, atol=0)
+    with pytest.raises(TypeError, match="crop_normalize: out expected float32, float16 or bfloat16, got float64"):
+        et.crop_normalize(frame.to(device), affine.to(device), **options, dtype=torch.float64)
     inputs = (
         frame.to(device),
         affine.to(device),
         [24, 32],
         *(list(map(float, options[k])) for k in ("mean", "std")),
         "rgb",
+        torch.float16,
     )
     torch.library.opcheck(torch.ops.edgepose.crop_normalize.default, inputs)
     with pytest.raises(RuntimeError, match="crop_normalize: has no gradient for the affine"):

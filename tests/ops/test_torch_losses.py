@@ -118,6 +118,28 @@ def test_mixed_precision(device, dtype):
     assert grad.dtype == dtype
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_scaled_loss_beyond_float16_has_finite_gradients(device, dtype):
+    """torch's GradScaler multiplies by 65,536 before the mean's division brings the gradient back into range."""
+    student, target, _ = rows(device, dtype=dtype)
+    weight = torch.full(student.shape[:2], 1 / 6, device=device)
+    (et.simcc_kl_div(student, target, weight=weight).sum() * 65536).backward()
+    exact = student.detach().double()
+    expected = 65536 / 6 * (torch.softmax(exact, -1) * target.double().sum(-1, keepdim=True) - target.double())
+    step = torch.finfo(dtype).eps
+    bound = 2 * step * expected.abs() + 2 * step * expected.abs().amax(-1, keepdim=True)
+    assert ((student.grad.double() - expected).abs() <= bound).all()
+
+
+def test_small_upstream_gradients_keep_their_digits(device):
+    """A mean over people, points and bins divides by more than float16 has digits for."""
+    student, target, _ = rows(device, dtype=torch.float16)
+    (one,) = torch.autograd.grad(et.simcc_kl_div(student, target).sum() * 0.5, student)
+    (tiny,) = torch.autograd.grad(et.simcc_kl_div(student, target).sum() * 3e-5, student)
+    large = one.abs() > 0.1  # what is left of it is no subnormal number
+    torch.testing.assert_close(tiny[large].float() / 6e-5, one[large].float(), rtol=0.02, atol=0)
+
+
 def test_a_retained_graph_gives_the_same_gradient_twice(device):
     student, target, _ = rows(device)
     loss = et.simcc_kl_div(student, target).sum()
@@ -151,6 +173,10 @@ def test_encode_matches_reference(device, kind):
     got = et.simcc_encode(keypoints.to(device), visible.to(device), **options)
     for a, b in zip(got, reference.simcc_encode(keypoints.numpy(), visible.numpy(), **options), strict=True):
         np.testing.assert_allclose(a.cpu(), b, rtol=2e-5, atol=1e-36)
+    for dtype in (torch.float16, torch.bfloat16):
+        narrow = et.simcc_encode(keypoints.to(device), visible.to(device), **options, dtype=dtype)
+        for a, b in zip(narrow, (got[0].to(dtype), got[1].to(dtype), got[2]), strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
 def test_opcheck(device):
@@ -161,7 +187,10 @@ def test_opcheck(device):
         torch.library.opcheck(divergence, (logits, target, weight, 10.0, 10.0, wanted))
         torch.library.opcheck(divergence, (logits, target, None, 1.0, None, wanted))
     keypoints, visible = torch.rand(2, 3, 2, device=device), torch.rand(2, 3, device=device)
-    torch.library.opcheck(encode, (keypoints, visible, [8.0, 6.0], 2.0, [1.0, 2.0], "gaussian", "exact", True, 0.1))
+    for dtype in (torch.float32, torch.bfloat16):
+        torch.library.opcheck(
+            encode, (keypoints, visible, [8.0, 6.0], 2.0, [1.0, 2.0], "gaussian", "exact", True, 0.1, dtype)
+        )
 
 
 def test_compiles_without_graph_breaks(device):
@@ -247,3 +276,20 @@ def test_sizes_that_no_label_has_are_named(ratio):
         et.heatmap_encode(torch.zeros(1, 1, 2), torch.ones(1, 1), input_size=(6, 8), heatmap_size=(-1, 4))
     with pytest.raises(TypeError, match=r"^simcc_encode: input_size expected two numbers \(x, y\), got \[6.0\]"):
         et.simcc_encode(torch.zeros(1, 1, 2), torch.ones(1, 1), input_size=(6,), sigma=(1, 1))
+
+
+@torch_says
+@pytest.mark.parametrize("op", ["batch_norm_silu", "heatmap_mse", "simcc_gaussian_kl_div", "simcc_kl_div"])
+def test_functional_derivatives_are_refused_in_one_sentence(op):
+    call, x = calls()[op]
+    with pytest.raises(NotImplementedError, match=rf"{op}: has no derivative under torch\.func"):
+        torch.func.grad(lambda x: call(x).sum())(x)
+
+
+def test_rows_of_a_jacobian_can_be_had_at_once(device):
+    student, target, _ = rows(device)
+    call = lambda s: et.simcc_kl_div(s, target).sum(-1)  # noqa: E731
+    one_by_one, at_once = (
+        torch.autograd.functional.jacobian(call, student.detach(), vectorize=vectorize) for vectorize in (False, True)
+    )
+    torch.testing.assert_close(at_once, one_by_one)
