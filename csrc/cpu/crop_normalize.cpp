@@ -15,6 +15,21 @@ EDGEPOSE_INLINE void split_channels(const f4* p, float* c0, float* c1, float* c2
   store_bits(c2, shuffle<0, 1, 4, 5>(shuffle<2, 6, 3, 7>(p[0], p[1]), shuffle<2, 6, 3, 7>(p[2], p[3])));
 }
 
+// Two neighbours in each of two rows, blended: rows first, as upright crops do it.
+EDGEPOSE_INLINE f4 blend_four(const char* upper, const char* lower, float u, float v) {
+#if defined(__AVX2__)
+  const auto two_pixels = [](const char* p) {  // and two bytes more
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(load_bits<int64_t>(p))));
+  };
+  const __m256 above = two_pixels(upper), below = two_pixels(lower);
+  const __m256 both = _mm256_fmadd_ps(_mm256_sub_ps(below, above), _mm256_set1_ps(v), above);
+  const __m256 second = _mm256_permutevar8x32_ps(both, _mm256_setr_epi32(3, 4, 5, 6, 7, 7, 7, 7));
+  return mix((f4)_mm256_castps256_ps128(both), (f4)_mm256_castps256_ps128(second), u);
+#else
+  return mix(mix(load_pixel(upper), load_pixel(lower), v), mix(load_pixel(upper + 3), load_pixel(lower + 3), v), u);
+#endif
+}
+
 // Where the pixels of one row of the crop lie in the frame.
 struct Columns {
   int32_t *x, *y;   // upper left neighbours
@@ -82,6 +97,9 @@ class CropRows {
     const float x0 = fma(warp_.b, static_cast<float>(row), warp_.c),
                 y0 = fma(warp_.e, static_cast<float>(row), warp_.f);
     const vf step = to_float(lane_numbers());
+    const float width = static_cast<float>(width_), right = static_cast<float>(frame_width_ - 2),
+                bottom = static_cast<float>(frame_height_ - 1);
+    columns_.first = columns_.last = width_;
     for (int i = 0; i < width_; i += kLanes) {
       const vf column = step + static_cast<float>(i);
       const vf x = clamp_coordinate(fma(splat(warp_.a), column, splat(x0)));
@@ -91,15 +109,13 @@ class CropRows {
       store_bits(columns_.y + i, __builtin_convertvector(top, vi));
       store(columns_.u + i, x - left);
       store(columns_.v + i, y - top);
+      vi inside = (column < width) & (left >= 0.0f) & (left < right);
+      if (!upright_) inside &= (top >= 0.0f) & (top < bottom);
+      if (const uint32_t lanes = bits(inside)) {  // on a line of pixels they follow each other
+        if (columns_.first == width_) columns_.first = i + __builtin_ctz(lanes);
+        columns_.last = i + 32 - __builtin_clz(lanes);
+      }
     }
-    const auto inside = [&](int i) {
-      const int x = columns_.x[i], y = columns_.y[i];
-      return x >= 0 && x + 2 < frame_width_ && (upright_ || (y >= 0 && y + 1 < frame_height_));
-    };
-    int& first = columns_.first = 0;
-    while (first < width_ && !inside(first)) ++first;
-    int& last = columns_.last = first;
-    while (last < width_ && inside(last)) ++last;
   }
 
   // Two rows of the frame, where the columns look, mixed by v into blended_.
@@ -145,10 +161,7 @@ class CropRows {
   EDGEPOSE_INLINE void sample_frame() {
     sample_inside([frame = frame_.data, stride = frame_.strides[0], columns = columns_](int i) {
       const char* upper = frame + columns.y[i] * stride + 3 * columns.x[i];
-      const char* lower = upper + stride;
-      const float u = columns.u[i];
-      return mix(mix(load_pixel(upper), load_pixel(upper + 3), u), mix(load_pixel(lower), load_pixel(lower + 3), u),
-                 columns.v[i]);
+      return blend_four(upper, upper + stride, columns.u[i], columns.v[i]);
     });
   }
 
