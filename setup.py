@@ -1,5 +1,8 @@
 """Builds `edgepose._C` with ninja: CPU kernels at every SIMD level, CUDA kernels where a toolkit is found.
 
+`python setup.py ninja` builds it into the source tree without reading pyproject.toml, whose SPDX licence setuptools of
+before 77 refuses: for machines on which nothing can be installed. Needs pybind11 and ninja as well.
+
 Environment:
   EDGEPOSE_CUDA=auto|on|off      auto (default): use nvcc if it is there and can link; on: fail without it
   EDGEPOSE_CUDA_ARCHS=75,90      compute capabilities instead of the whole list (`native`: the card at hand)
@@ -185,26 +188,31 @@ def ninja_path(path: Path) -> str:
     return re.sub(r"([$: ])", r"$\1", str(path))
 
 
-class NinjaBuild(build_ext):
+def build(output: Path) -> None:
     """Hands the whole extension to ninja, which compiles in parallel and only what changed."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    variant = f"ninja-{sysconfig.get_platform()}-{sys.implementation.cache_tag}"
+    folder = ROOT / "build" / (variant + ("-sanitize" if os.environ.get("EDGEPOSE_SANITIZE") else ""))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "build.ninja").write_text(build_file(output))
+    jobs = [f"-j{os.environ['MAX_JOBS']}"] if os.environ.get("MAX_JOBS") else []
+    try:
+        subprocess.run([ninja_executable(), "-C", str(folder), *jobs], check=True)
+    except subprocess.CalledProcessError:
+        sys.exit("edgepose: compiling edgepose._C failed; the compiler's own message stands above.")
 
+
+class NinjaBuild(build_ext):
     def build_extension(self, ext: Extension) -> None:
-        output = Path(self.get_ext_fullpath(ext.name)).resolve()
-        output.parent.mkdir(parents=True, exist_ok=True)
-        variant = f"ninja-{sysconfig.get_platform()}-{sys.implementation.cache_tag}"
-        folder = ROOT / "build" / (variant + ("-sanitize" if os.environ.get("EDGEPOSE_SANITIZE") else ""))
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "build.ninja").write_text(build_file(output))
-        jobs = [f"-j{os.environ['MAX_JOBS']}"] if os.environ.get("MAX_JOBS") else []
-        try:
-            subprocess.run([ninja_executable(), "-C", str(folder), *jobs], check=True)
-        except subprocess.CalledProcessError:
-            sys.exit("edgepose: compiling edgepose._C failed; the compiler's own message stands above.")
+        build(Path(self.get_ext_fullpath(ext.name)).resolve())
 
 
 sources = [str(path.relative_to(ROOT)) for path in sorted(CSRC.rglob("*")) if path.suffix in (".cpp", ".cu")]
 headers = [str(path.relative_to(ROOT)) for path in sorted(CSRC.rglob("*")) if path.suffix in (".h", ".cuh")]
-setup(
-    ext_modules=[Extension("edgepose._C", sources=sources, depends=headers)],
-    cmdclass={"build_ext": NinjaBuild},
-)
+if sys.argv[1:] == ["ninja"]:
+    build(ROOT / "edgepose" / f"_C{sysconfig.get_config_var('EXT_SUFFIX')}")
+else:
+    setup(
+        ext_modules=[Extension("edgepose._C", sources=sources, depends=headers)],
+        cmdclass={"build_ext": NinjaBuild},
+    )

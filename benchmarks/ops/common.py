@@ -44,11 +44,12 @@ class Row:
     median: float
     quartiles: tuple[float, float]
     against: dict[str, float]  # peer → how many times as fast as it this variant is
+    moved: int = 0  # bytes that must be read and written, where that is what a case is about
 
 
-def options(description: str) -> argparse.Namespace:
+def options(description: str, device: str = "cpu") -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--device", default=device, choices=["cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--level", choices=_C.simd_levels(), help="SIMD level instead of the best")
     parser.add_argument("--rounds", type=int, default=40)
@@ -91,25 +92,38 @@ def once(work: Work, calls: int, device: str) -> float:
     return (time.perf_counter() - start) * 1e3 / calls
 
 
-def compare(case: str, variants: dict[str, Work], args: argparse.Namespace) -> list[Row]:
-    """Times the variants in turns. The last one is ours; the others are peers."""
+def compare(
+    case: str,
+    variants: dict[str, Work],
+    args: argparse.Namespace,
+    *,
+    ours: int = 1,
+    calls: int | None = None,
+    moved: int = 0,
+) -> list[Row]:
+    """Times the variants in turns. The last `ours` of them are ours; the others are peers.
+
+    calls: so many in a row, instead of five milliseconds' worth; moved: see `Row`.
+    """
     for work in variants.values():
         work()  # first calls make threads, tables and compiled code
     single = {name: once(work, 1, args.device) for name, work in variants.items()}
-    calls = {name: 1 if args.quick else max(1, int(5 / max(cost, 1e-4))) for name, cost in single.items()}  # 5 ms
-    turn = sum(cost * calls[name] for name, cost in single.items()) / 1e3
+    count = {name: calls or max(1, int(5 / max(cost, 1e-4))) for name, cost in single.items()}  # 5 ms
+    count = dict.fromkeys(count, 1) if args.quick else count
+    turn = sum(cost * count[name] for name, cost in single.items()) / 1e3
     rounds = 2 if args.quick else max(7, min(args.rounds, int(SECONDS / turn)))
     times: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(rounds):
         for name, work in variants.items():
-            times[name].append(once(work, calls[name], args.device))
+            times[name].append(once(work, count[name], args.device))
     medians = {name: statistics.median(values) for name, values in times.items()}
-    *peers, ours = variants
+    names = list(variants)
+    peers, own = names[:-ours], names[-ours:]
     rows = []
     for name, values in times.items():
         low, _, high = statistics.quantiles(values, n=4)
-        against = {peer: medians[peer] / medians[ours] for peer in peers} if name == ours else {}
-        rows.append(Row(case, name, medians[name], (low, high), against))
+        against = {peer: medians[peer] / medians[name] for peer in peers} if name in own else {}
+        rows.append(Row(case, name, medians[name], (low, high), against, moved))
     return rows
 
 
@@ -121,7 +135,9 @@ def report(name: str, rows: list[Row], args: argparse.Namespace, notes: tuple[st
     for row in rows:
         ratios = ", ".join(f"{ratio:.2f}× {peer}" for peer, ratio in row.against.items())
         low, high = row.quartiles
-        lines.append(f"| {row.case} | {row.variant} | {row.median:.4g} | {low:.4g} – {high:.4g} | {ratios} |")
+        case = row.case + (f", {row.moved / 1e6:.4g} MB" if row.moved else "")
+        median = f"{row.median:.4g}" + (f" ({row.moved / row.median / 1e6:.0f} GB/s)" if row.moved else "")
+        lines.append(f"| {case} | {row.variant} | {median} | {low:.4g} – {high:.4g} | {ratios} |")
     slower = [
         f"{row.case}: {peer} takes {ratio:.2f} of the time of {row.variant}"
         for row in rows
@@ -135,7 +151,8 @@ def report(name: str, rows: list[Row], args: argparse.Namespace, notes: tuple[st
         return
     if machine["load per core"] > BUSY:
         sys.exit(f"not written: the machine is busy (load per core {machine['load per core']}).")
-    stem = f"ops-{args.device}" if name == "ops" else f"ops_{name}_{args.device}"
+    place = "gpu" if args.device == "cuda" else "cpu"
+    stem = f"ops-{place}" if name == "ops" else f"ops_{name}_{place}"
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{stem}.md").write_text(text, "utf-8")
     data = {"machine": machine, "rows": [vars(row) for row in rows], "slower": slower, **more}
@@ -164,7 +181,7 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
 
         machine["torch"] = torch.__version__
         if args.device == "cuda":
-            machine["gpu"] = torch.cuda.get_device_name()
+            machine["gpu"] = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
     return machine
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 
 import batch_norm_silu
 import crop_normalize
@@ -13,18 +12,9 @@ import simcc_decode
 import simcc_encode
 import simcc_kl_div
 from common import K, Row, compare, logits, options, report, sizes
+from goals import Goal, held_to, table
 
 from edgepose import _C, ops
-
-
-@dataclass(frozen=True)
-class Goal:
-    """At least `times` as fast as the peer, in every case whose name starts so."""
-
-    case: str
-    peer: str
-    times: float
-
 
 # At the best level of a processor with AVX-512; where AVX2 has a goal of its own it follows.
 GOALS = [
@@ -91,24 +81,10 @@ def with_two_threads(args: argparse.Namespace) -> list[Row]:
     return rows
 
 
-def held_to(goals: list[Goal], rows: list[Row]) -> list[dict[str, object]]:
-    """Each goal with the worst of what its cases reached."""
-    result = []
-    for goal in goals:
-        reached = [
-            row.against[goal.peer] for row in rows
-            if (row.case == goal.case or row.case.startswith(goal.case + " ")) and goal.peer in row.against
-        ]  # fmt: skip
-        if reached:
-            worst = min(reached)
-            result.append({**vars(goal), "reached": round(worst, 2), "met": worst >= goal.times})
-    return result
-
-
 def main() -> None:
     args = options(__doc__ or "")
     if args.device != "cpu":
-        raise SystemExit("everything.py is for the CPU; benchmarks/ops/gpu.sh runs the scripts on a GPU.")
+        raise SystemExit("everything.py is for the CPU; on_gpu.py is the same for a GPU.")
     rows = simcc_decode.all_rows(args) + simcc_encode.all_rows(args) + simcc_kl_div.all_rows(args)
     rows += crop_normalize.all_rows(args) + heatmap.all_rows(args) + batch_norm_silu.all_rows(args)
     rows += with_two_threads(args)
@@ -123,11 +99,7 @@ def main() -> None:
         report("ops", rows, args, ("", "A quick run shows that the benchmarks run; its numbers mean nothing."))
         return
     held = held_to(goals, rows)
-    notes = ["", "| goal | against | at least | reached | |", "| --- | --- | --- | --- | --- |"]
-    for each in held:
-        verdict = "met" if each["met"] else "**missed**"
-        notes.append(f"| {each['case']} | {each['peer']} | {each['times']}× | {each['reached']}× | {verdict} |")
-    report("ops", rows, args, tuple(notes), goals=held)
+    report("ops", rows, args, tuple(table(held)), goals=held)
 
 
 if __name__ == "__main__":

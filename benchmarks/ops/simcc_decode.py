@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
-from common import SIZES, Row, Work, compare, logits, options, report, sizes
+from common import SIZES, K, Row, Work, compare, logits, options, report, sizes
 from plain_maximum import plain_maximum
 
 from edgepose import ops
@@ -155,38 +155,42 @@ def torch_decode(x: np.ndarray, y: np.ndarray) -> dict[str, Work]:
 
 
 def on_gpu(args) -> list[Row]:
-    """Bandwidth against a copy of the same bytes, and the cost of a single call."""
+    numbers = (1, 8) if args.quick else (1, 256, 2048)
+    return [row for size, n in product(sizes(args), numbers) for row in one_on_gpu(size, n, args)]
+
+
+def one_on_gpu(size: str, n: int, args) -> list[Row]:
+    """Many people: bandwidth, against a copy of as many bytes. One person: the cost of a call among 1,000 in a row."""
     import torch
+    from bandwidth import copy_of, size_of
 
     import edgepose.torch as et
 
-    rows: list[Row] = []
-    for size, n in product(SIZES, (1, 256, 2048)):
-        x, y = (torch.from_numpy(axis).cuda() for axis in logits(n, size))
-        out = torch.empty(n, x.shape[1], 2, device="cuda"), torch.empty(n, x.shape[1], device="cuda")
-        half = torch.empty((x.numel() + y.numel()) // 2, device="cuda")  # a copy reads and writes: half moves as much
-        target = torch.empty_like(half)
-        graph = torch.cuda.CUDAGraph()
+    x, y = (torch.randn(n, K, bins, device=args.device) for bins in SIZES[size])
+    out = torch.empty(n, K, 2, device=args.device), torch.empty(n, K, device=args.device)
+
+    def eager() -> tuple[torch.Tensor, torch.Tensor]:
+        (vx, ix), (vy, iy) = x.max(-1), y.max(-1)
+        return torch.stack([ix, iy], -1) / 2, torch.minimum(vx, vy)
+
+    def through_torch() -> None:
         et.simcc_decode(x, y, out=out)
+
+    for got, expected in zip(ops.simcc_decode(x, y, out=out), eager(), strict=True):
+        torch.testing.assert_close(got, expected, rtol=0, atol=0)
+    replay = {}
+    if args.device == "cuda":
+        graph = torch.cuda.CUDAGraph()
+        through_torch()
         with torch.cuda.graph(graph):
-            et.simcc_decode(x, y, out=out)
-
-        def eager(x: torch.Tensor = x, y: torch.Tensor = y) -> tuple[torch.Tensor, torch.Tensor]:
-            (vx, ix), (vy, iy) = x.max(-1), y.max(-1)
-            return torch.stack([ix, iy], -1) / 2, torch.minimum(vx, vy)
-
-        rows += compare(
-            f"decode {size} N={n}",
-            {
-                "copy of as many bytes": lambda target=target, half=half: target.copy_(half),
-                "torch": eager,
-                "edgepose.torch": lambda x=x, y=y, out=out: et.simcc_decode(x, y, out=out),
-                "graph replay": graph.replay,
-                "edgepose.ops": lambda x=x, y=y, out=out: ops.simcc_decode(x, y, out=out),
-            },
-            args,
-        )
-    return rows
+            through_torch()
+        replay = {"graph replay": graph.replay}
+    ours = {"edgepose.torch": through_torch, **replay, "edgepose.ops": lambda: ops.simcc_decode(x, y, out=out)}
+    if n == 1:
+        return compare(f"decode {size} N=1", {"torch": eager, **ours}, args, ours=len(ours), calls=1000)
+    moved = size_of(x, y, *out)
+    peers = {**copy_of(moved, args), "torch": eager}
+    return compare(f"decode {size} N={n}", {**peers, **ours}, args, ours=len(ours), moved=moved)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
-from common import K, Row, compare, options, report, sizes
+from common import SIZES, K, Row, compare, options, report, sizes
 
 from edgepose import ops
 
@@ -38,7 +40,23 @@ def vectorised(points: np.ndarray, visible: np.ndarray, bins: tuple[int, int], s
     return *rows, visible
 
 
+def in_torch(points, visible, bins: tuple[int, int], sigma: tuple[float, float]):
+    """As a training loop would write it. Returns what makes the labels of both axes."""
+    import torch
+
+    grids = [torch.arange(b, device=points.device, dtype=torch.float32) for b in bins]
+
+    def eager() -> list[torch.Tensor]:
+        mu = torch.round(points * 2)
+        shown = (visible >= 0.5)[..., None]
+        return [torch.exp(-0.5 * ((grids[a] - mu[..., a, None]) / sigma[a]) ** 2) * shown for a in (0, 1)]
+
+    return eager
+
+
 def all_rows(args) -> list[Row]:
+    if args.device == "cuda":
+        return on_gpu(args)
     rows: list[Row] = []
     rng = np.random.default_rng(0)
     for size, bins in sizes(args).items():
@@ -55,22 +73,10 @@ def main() -> None:
 
 
 def one(case: str, points: np.ndarray, visible: np.ndarray, bins, sigma, args) -> list[Row]:
-    size = (bins[0] / 2, bins[1] / 2)
     import torch
 
-    import edgepose.torch as et
-
-    tp, tv = (torch.from_numpy(a).to(args.device) for a in (points, visible))
-    grids = [torch.arange(b, device=args.device, dtype=torch.float32) for b in bins]
-
-    def eager() -> list[torch.Tensor]:
-        mu = torch.round(tp * 2)
-        shown = (tv >= 0.5)[..., None]
-        return [torch.exp(-0.5 * ((grids[a] - mu[..., a, None]) / sigma[a]) ** 2) * shown for a in (0, 1)]
-
-    if args.device == "cuda":
-        ours = {"edgepose.torch": lambda: et.simcc_encode(tp, tv, input_size=size, sigma=sigma)}
-        return compare(case, {"torch": eager, **ours}, args)
+    size = (bins[0] / 2, bins[1] / 2)
+    eager = in_torch(*(torch.from_numpy(a) for a in (points, visible)), bins, sigma)
     out = (*tuple(np.empty((*visible.shape, b), np.float32) for b in bins), np.empty_like(visible))
     for got, expected in zip(ops.simcc_encode(points, visible, input_size=size, sigma=sigma)[:2], eager(), strict=True):
         np.testing.assert_allclose(got, expected, rtol=2e-5, atol=1e-7)
@@ -84,6 +90,36 @@ def one(case: str, points: np.ndarray, visible: np.ndarray, bins, sigma, args) -
         },
         args,
     )
+
+
+def on_gpu(args) -> list[Row]:
+    numbers = (1, 8) if args.quick else (1, 1024)
+    return [row for size, n in product(sizes(args), numbers) for row in one_on_gpu(size, n, args)]
+
+
+def one_on_gpu(size: str, n: int, args) -> list[Row]:
+    """Against torch, and against a copy of as many bytes as the labels, the weights and the keypoints have."""
+    import torch
+    from bandwidth import copy_of, size_of
+
+    import edgepose.torch as et
+
+    bins, sigma = SIZES[size], SIGMA[size]
+    points = torch.rand(n, K, 2, device=args.device) * torch.tensor(bins, device=args.device) / 2
+    visible = torch.ones(n, K, device=args.device)
+    out = *(torch.empty(n, K, b, device=args.device) for b in bins), torch.empty_like(visible)
+    moved = size_of(points, visible, *out)
+    options = {"input_size": (bins[0] / 2, bins[1] / 2), "sigma": sigma}
+    eager = in_torch(points, visible, bins, sigma)
+    for got, expected in zip(ops.simcc_encode(points, visible, **options, out=out)[:2], eager(), strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-6)
+    variants = {
+        **copy_of(moved, args),
+        "torch": eager,
+        "edgepose.torch": lambda: et.simcc_encode(points, visible, **options),
+        "edgepose.ops": lambda: ops.simcc_encode(points, visible, **options, out=out),
+    }
+    return compare(f"labels {size} N={n}", variants, args, ours=2, moved=moved)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import torch
+from bandwidth import copy_of, size_of
 from common import K, Row, compare, options, report, sizes
 from torch import Tensor
 from torch.nn import functional as F
 
 import edgepose.torch as et
+from edgepose import ops
 
 BETA = 10.0
 
@@ -24,13 +28,26 @@ def joint_by_joint(student: Tensor, target: Tensor) -> Tensor:
 
 def all_rows(args) -> list[Row]:
     torch.manual_seed(0)
-    n = 64 if args.device == "cpu" else 512
+    if args.device == "cuda":
+        return on_gpu(args)
+    n = 64
     return [row for size, bins in sizes(args).items() for row in one(f"{size} N={n}", n, bins, args)]
+
+
+def on_gpu(args) -> list[Row]:
+    n = 8 if args.quick else 512
+    rows = [row for size, bins in sizes(args).items() for row in one(f"{size} N={n}", n, bins, args)]
+    return rows + [row for size, bins in sizes(args).items() for row in kernels(f"{size} N={n}", n, bins, args)]
 
 
 def main() -> None:
     args = options(__doc__ or "")
     report("simcc_kl_div", all_rows(args), args)
+
+
+def compiles(args) -> bool:
+    """Whether torch.compile is a peer: it needs triton on a GPU, and a minute."""
+    return not args.quick and (args.device == "cpu" or importlib.util.find_spec("triton") is not None)
 
 
 def one(case: str, n: int, bins: tuple[int, int], args) -> list[Row]:
@@ -60,11 +77,39 @@ def one(case: str, n: int, bins: tuple[int, int], args) -> list[Row]:
     variants = {
         "torch joint by joint": both(joint_by_joint),
         "torch eager": both(eager),
-        **({} if args.quick else {"torch.compile": both(torch.compile(eager))}),  # a minute of compiling
+        **({"torch.compile": both(torch.compile(eager))} if compiles(args) else {}),
         "edgepose": both(ours),
     }
     rows = compare(f"KL {case}", variants, args)
     return rows + compare(f"Gaussian KL {case}", {"simcc_kl_div": both(ours), "edgepose": without_labels}, args)
+
+
+def kernels(case: str, n: int, bins: tuple[int, int], args) -> list[Row]:
+    """Loss and gradient of both axes as the kernels leave them, without autograd, against a copy of as many bytes.
+
+    That are those of the logits, of their gradients and of the losses, and for `simcc_kl_div` those of the labels.
+    """
+    students = tuple(torch.randn(n, K, b, device=args.device) for b in bins)
+    grads, losses = tuple(map(torch.empty_like, students)), [torch.empty(n, K, device=args.device) for _ in bins]
+    points = torch.rand(n, K, 2, device=args.device) * torch.tensor(bins, device=args.device) / 2
+    shown = torch.ones(n, K, device=args.device)
+    sigma = ((bins[0] / 16) ** 0.5, (bins[1] / 16) ** 0.5)
+    labels = et.simcc_encode(points, shown, input_size=(bins[0] / 2, bins[1] / 2), sigma=sigma)[:2]
+    betas = {"beta": BETA, "target_beta": BETA}
+
+    def two_axes() -> None:
+        for student, label, loss, grad in zip(students, labels, losses, grads, strict=True):
+            ops.simcc_kl_div(student, label, **betas, loss=loss, grad=grad)
+
+    def gaussian() -> None:
+        ops.simcc_gaussian_kl_div(*students, points, shown, sigma=sigma, **betas, loss=losses[0], grad=grads)
+
+    moved = size_of(*students, *labels, *grads, *losses)
+    rows = compare(f"KL kernel {case}", {**copy_of(moved, args), "edgepose.ops": two_axes}, args, moved=moved)
+    moved = size_of(*students, points, shown, *grads, losses[0])
+    return rows + compare(
+        f"Gaussian KL kernel {case}", {**copy_of(moved, args), "edgepose.ops": gaussian}, args, moved=moved
+    )
 
 
 if __name__ == "__main__":

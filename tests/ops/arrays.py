@@ -2,20 +2,27 @@
 
 import os
 
-import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
+from drawing import HealthCheck, settings, st
+
+try:
+    from ml_dtypes import bfloat16
+except ImportError:  # then numpy has no bfloat16; torch's reaches the kernels in test_torch_bfloat16.py
+    BFLOAT16 = None
+else:
+    BFLOAT16 = np.dtype(bfloat16)
 
 every_level = pytest.mark.usefixtures("level")  # once per SIMD level of this processor
+every_backend = pytest.mark.usefixtures("backend")  # the same, and once on a CUDA device where there is one
 every_case = settings(
     max_examples=int(os.environ.get("EDGEPOSE_EXAMPLES", "80")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
-DTYPES = [np.dtype(np.float32), np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)]
+DTYPES = [np.dtype(np.float32), np.dtype(np.float16), *([] if BFLOAT16 is None else [BFLOAT16])]
+SIXTEEN_BITS = DTYPES[1:]
 LAYOUTS = ["packed", "read-only", "strided", "transposed", "broadcast"]
 VALUES = ["normal", "ties", "zeros", "negative", "nan", "inf", "-inf rows", "large"]
 

@@ -16,4 +16,4 @@ export EDGEPOSE_EXAMPLES=${EDGEPOSE_EXAMPLES:-15} # instrumented code is slow
 export ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 cd "$target" # so that the sanitized package is the one that is imported
 "$python" -c "import edgepose._C as c; assert c.__file__.startswith('$target'), c.__file__"
-"$python" -m pytest -q -p no:cacheprovider -c "$OLDPWD/pyproject.toml" "$OLDPWD/tests/ops" -s -m "not slow" -k "not torch and not build and not docs and not benchmarks and not stubs" "$@" # -s: a report must not die in pytest's capture
+"$python" -m pytest -q -p no:cacheprovider -c "$OLDPWD/pyproject.toml" "$OLDPWD/tests/ops" -s -m "not slow" -k "not torch and not build and not docs and not benchmarks and not stubs and not gpu_script" "$@" # -s: a report must not die in pytest's capture

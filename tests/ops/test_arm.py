@@ -10,7 +10,6 @@ import struct
 import subprocess
 from pathlib import Path
 
-import ml_dtypes
 import numpy as np
 import pytest
 from arrays import DTYPES, fill
@@ -218,7 +217,7 @@ def test_batch_norm_silu(run, dtype):
         np.testing.assert_allclose(got.astype(np.float64), wanted, rtol=0, atol=limit)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("turn", [0.0, 0.2])
 def test_crop_normalize(run, dtype, turn):
     frame = np.random.default_rng(6).integers(0, 256, (50, 61, 3)).astype(np.uint8)

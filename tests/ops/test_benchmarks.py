@@ -21,6 +21,32 @@ def test_everything_runs():
     assert "its numbers mean nothing" in done.stdout
 
 
+@pytest.mark.slow
+def test_the_gpu_table_runs_on_the_cpu():
+    """Everything but the graph: what is measured on a GPU, of a few people."""
+    for module in ("torch", "cv2"):
+        pytest.importorskip(module)
+    command = [sys.executable, FOLDER / "on_gpu.py", "--quick", "--device", "cpu"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for case in ("decode 256x192 N=1", "KL 256x192 N=8", "192x256 at 0°", "encode N=64"):
+        assert f"| {case} |" in done.stdout
+    for case, megabytes in (("decode", 3.826), ("labels", 3.83), ("KL kernel", 11.45), ("Gaussian KL kernel", 7.644)):
+        assert f"| {case} 256x192 N=8, {megabytes} MB | copy of as many bytes |" in done.stdout
+    assert "GB/s)" in done.stdout
+    assert "its numbers mean nothing" in done.stdout
+
+
+def test_limits_take_the_worst_of_their_cases(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    goals = pytest.importorskip("goals")
+    rows = [goals.Row("decode N=1", name, ms, (ms, ms), {}) for name, ms in (("ops", 0.011), ("ops", 0.0125), ("x", 9))]
+    held = goals.held_to([goals.Limit("decode N=1", "ops", 12), goals.Limit("decode", "graph", 5)], rows)
+    assert held == [{"case": "decode N=1", "variant": "ops", "microseconds": 12, "reached": 12.5, "met": False}]
+    (*_, line) = goals.table(held)
+    assert line == "| decode N=1 | the clock, ops | at most 12 µs | 12.5 µs | **missed** |"
+
+
 def test_goals_take_the_worst_of_their_cases(monkeypatch):
     pytest.importorskip("torch")
     pytest.importorskip("cv2")

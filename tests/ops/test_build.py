@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,29 @@ def test_cuda_source_compiles_without_a_warning(source, tmp_path):
     command = [NVCC, "-std=c++17", f"-I{ROOT / 'csrc'}", "-arch=sm_75", *strict, "-c", "-o", str(tmp_path / "out.o")]
     done = subprocess.run([*command, str(source)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(shutil.which("c++") is None and shutil.which("g++") is None, reason="no C++ compiler")
+def test_building_directly_reads_no_metadata(tmp_path):
+    """`setup.py ninja` is for setuptools of any age: here pyproject.toml is one that none of them takes."""
+    pytest.importorskip("pybind11")
+    shutil.copy(ROOT / "setup.py", tmp_path)
+    (tmp_path / "csrc").symlink_to(ROOT / "csrc")
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "edgepose"\nlicense = 7\n')
+    (tmp_path / "ninja.py").write_text(f"BIN_DIR = {str(tmp_path)!r}\n")  # instead of compiling for a minute
+    (tmp_path / "ninja").write_text("#!/bin/sh\necho ninja ran: $*\n")
+    (tmp_path / "ninja").chmod(0o755)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "EDGEPOSE_CUDA": "off"}
+    results = [
+        subprocess.run(
+            [sys.executable, "setup.py", *how], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        for how in (["ninja"], ["build_ext", "--inplace"])
+    ]
+    assert [done.returncode == 0 for done in results] == [True, False]
+    assert "ninja ran: -C" in results[0].stdout
+    (recipe,) = tmp_path.glob("build/*/build.ninja")
+    assert f"default {tmp_path}/edgepose/_C{sysconfig.get_config_var('EXT_SUFFIX')}\n" in recipe.read_text()
 
 
 def test_every_op_stands_in_the_same_named_places():

@@ -4,12 +4,10 @@ import ctypes
 import mmap
 import sys
 
-import ml_dtypes
 import numpy as np
 import pytest
-from arrays import every_case, every_level
-from hypothesis import given
-from hypothesis import strategies as st
+from arrays import SIXTEEN_BITS, every_backend, every_case, every_level
+from drawing import given, st
 
 from edgepose.ops import crop_normalize, reference
 
@@ -63,7 +61,7 @@ class TestLiterals:
         assert crop(picture(9, 9), np.zeros((0, 2, 3)), input_size=(4, 6), **RAW).shape == (0, 3, 6, 4)
 
 
-@every_level
+@every_backend
 @every_case
 @given(data=st.data())
 def test_kernel_matches_reference(data):
@@ -99,7 +97,7 @@ def test_kernel_matches_reference(data):
     )  # grey levels: float32 coordinates of some thousand pixels are off by 5e-4
 
 
-@every_level
+@every_backend
 @pytest.mark.parametrize("degrees", [0, 20, -133])
 @pytest.mark.parametrize("zoom", [0.3, 0.43, 1.7])
 @pytest.mark.parametrize("dx", [0, 500])
@@ -114,8 +112,8 @@ def test_within_one_grey_level_of_opencv(degrees, zoom, dx):
     assert np.abs(got - expected).max() < 1
 
 
-@every_level
-@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+@every_backend
+@pytest.mark.parametrize("dtype", SIXTEEN_BITS, ids=str)
 def test_sixteen_bit_output_is_rounded_to_nearest(dtype):
     frame, affine = picture(60, 80), similarity((37, 29), (80, 60), 0.7, 11)
     options = {"input_size": (37, 29), "mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}

@@ -1,11 +1,9 @@
 """heatmap_encode, heatmap_decode and heatmap_mse: numbers written by hand, the reference at every SIMD level, torch."""
 
-import ml_dtypes
 import numpy as np
 import pytest
-from arrays import DTYPES, VALUES, every_case, every_level, fill
-from hypothesis import given
-from hypothesis import strategies as st
+from arrays import DTYPES, SIXTEEN_BITS, VALUES, every_backend, every_case, fill
+from drawing import given, st
 
 from edgepose.ops import heatmap_decode, heatmap_encode, heatmap_mse, reference
 
@@ -64,7 +62,7 @@ class TestEncode:
         assert encode(np.zeros((0, 3, 2), np.float32), np.zeros((0, 3), np.float32), **SIZE)[0].shape == (0, 3, 12, 16)
 
 
-@every_level
+@every_backend
 @every_case
 @given(data=st.data())
 def test_encode_matches_reference(data):
@@ -85,9 +83,11 @@ def test_encode_matches_reference(data):
     expected = reference.heatmap_encode(keypoints, visible, **options)
     for got, wanted in zip(heatmap_encode(keypoints, visible, **options), expected, strict=True):
         np.testing.assert_allclose(got, wanted, rtol=2e-5, atol=1e-36)
-    out = np.empty((n, k, size[1], size[0]), ml_dtypes.bfloat16), np.empty((n, k), np.float32)
-    heatmap_encode(keypoints, visible, **options, out=out)
-    np.testing.assert_allclose(out[0].astype(np.float32), expected[0], rtol=2.0**-8, atol=1e-36)
+    for dtype in SIXTEEN_BITS:
+        out = np.empty((n, k, size[1], size[0]), dtype), np.empty((n, k), np.float32)
+        heatmap_encode(keypoints, visible, **options, out=out)
+        smallest = 6e-8 if dtype == np.float16 else 1e-36
+        np.testing.assert_allclose(out[0].astype(np.float32), expected[0], rtol=2.0**-8, atol=smallest)
 
 
 # ---- decode ----
@@ -128,7 +128,7 @@ class TestDecode:
         assert decode(np.zeros((0, 3, 4, 4), np.float32), **DECODE)[0].shape == (0, 3, 2)
 
 
-@every_level
+@every_backend
 @every_case
 @given(data=st.data())
 def test_decode_matches_reference(data):
@@ -171,7 +171,7 @@ def test_mixed_error_by_hand(function):
     assert grad.ravel().tolist() == [0.0, 1.0]
 
 
-@every_level
+@every_backend
 @every_case
 @given(data=st.data())
 def test_mse_matches_reference(data):

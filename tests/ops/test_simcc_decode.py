@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from arrays import DTYPES, every_case, every_level, lay_out, logit_pairs
-from hypothesis import given
-from hypothesis import strategies as st
+from arrays import DTYPES, every_backend, every_case, every_level, lay_out, logit_pairs
+from drawing import given, st
 
 from edgepose import _C
 from edgepose.ops import reference, simcc_decode
@@ -83,7 +82,7 @@ class TestLiterals:
 # ---- the kernel against the reference ----
 
 
-@every_level
+@every_backend
 @every_case
 @given(
     logits=logit_pairs(),
@@ -106,7 +105,7 @@ def test_kernel_matches_reference(logits, score, split_ratio, beta, mapped):
     assert not np.isnan(scores).any()
 
 
-@every_level
+@every_backend
 @pytest.mark.parametrize("width", [*range(1, 140), 383, 384, 385, 1023, 1024, 1025])
 def test_peak_is_found_at_every_bin(width):
     """One-hot rows with the hot bin anywhere, and the same with an equal peak behind it."""
@@ -117,7 +116,7 @@ def test_peak_is_found_at_every_bin(width):
         assert (scores == 1).all()
 
 
-@every_level
+@every_backend
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("width", [65, 130, 384])
 def test_rows_may_begin_anywhere_in_a_cache_line(width, dtype):
@@ -131,7 +130,7 @@ def test_rows_may_begin_anywhere_in_a_cache_line(width, dtype):
             np.testing.assert_array_equal(got, expected)
 
 
-@every_level
+@every_backend
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_every_sixteen_bit_value_is_widened_exactly(dtype):
     if dtype == np.float32:

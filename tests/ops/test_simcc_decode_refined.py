@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from arrays import LAYOUTS, VALUES, bins, dtypes, every_case, every_level, fill, lay_out
-from hypothesis import given
-from hypothesis import strategies as st
+from arrays import LAYOUTS, VALUES, bins, dtypes, every_backend, every_case, fill, lay_out
+from drawing import given, st
 
 from edgepose.ops import reference, simcc_decode
 
@@ -109,7 +108,7 @@ def test_dark_is_that_of_mmpose(sigma, taps):
             assert got == pytest.approx(expected, abs=2e-3)
 
 
-@every_level
+@every_backend
 @every_case
 @given(data=st.data())
 def test_kernel_matches_reference(data):

@@ -1,11 +1,9 @@
 """simcc_encode: the reference against numbers written by hand, the kernel at every SIMD level against the reference."""
 
-import ml_dtypes
 import numpy as np
 import pytest
-from arrays import every_case, every_level
-from hypothesis import given
-from hypothesis import strategies as st
+from arrays import SIXTEEN_BITS, every_backend, every_case
+from drawing import given, st
 
 from edgepose.ops import reference, simcc_encode
 
@@ -92,7 +90,7 @@ class TestLiterals:
 
 
 # Sizes whose bins are small, odd, or those of real nets; centres up to far outside, on and between bins.
-@every_level
+@every_backend
 @every_case
 @given(data=st.data())
 def test_kernel_matches_reference(data):
@@ -123,8 +121,8 @@ def test_kernel_matches_reference(data):
             np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-36)
 
 
-@every_level
-@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+@every_backend
+@pytest.mark.parametrize("dtype", SIXTEEN_BITS, ids=str)
 @pytest.mark.parametrize("center", ["round", "exact"])
 def test_sixteen_bit_labels_are_rounded_to_nearest(dtype, center):
     rng = np.random.default_rng(1)
@@ -137,7 +135,7 @@ def test_sixteen_bit_labels_are_rounded_to_nearest(dtype, center):
         np.testing.assert_array_equal(a.view(np.uint16), b.astype(dtype).view(np.uint16))
 
 
-@every_level
+@every_backend
 def test_a_huge_sigma_is_computed_without_a_table():
     options = {"input_size": (48, 64), "sigma": (1e5, 3e4)}
     for got, expected in zip(

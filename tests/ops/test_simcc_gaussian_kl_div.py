@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from arrays import bins, dtypes, every_case, every_level, fill
-from hypothesis import given
-from hypothesis import strategies as st
+from arrays import bins, dtypes, every_backend, every_case, fill
+from drawing import given, st
 
 from edgepose.ops import reference, simcc_encode, simcc_gaussian_kl_div, simcc_kl_div
 
@@ -33,7 +32,7 @@ def test_flat_logits_against_a_label_written_by_hand(function):
     assert raw[0, 0] == pytest.approx(2 / 8 * (label * (np.log(label) + np.log(8))).sum(), rel=1e-5)
 
 
-@every_level
+@every_backend
 @pytest.mark.parametrize("center", ["round", "exact"])
 @pytest.mark.parametrize("target_beta", [None, 10.0, 200.0])
 @pytest.mark.parametrize("bin_mean", [False, True])
@@ -55,7 +54,7 @@ def test_equals_labels_and_divergence_in_turn(center, target_beta, bin_mean):
     assert ((loss != 0) == (weight != 0)).all() or target_beta is None  # a zero row has no mass to diverge
 
 
-@every_level
+@every_backend
 @every_case
 @given(data=st.data())
 def test_kernel_matches_reference(data):

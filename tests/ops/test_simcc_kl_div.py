@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from arrays import DTYPES, LAYOUTS, bins, dtypes, every_case, every_level, fill, lay_out
-from hypothesis import given
-from hypothesis import strategies as st
+from arrays import DTYPES, LAYOUTS, bins, dtypes, every_backend, every_case, fill, lay_out
+from drawing import given, st
 
 from edgepose.ops import reference, simcc_kl_div
 
@@ -87,7 +86,7 @@ def test_reference_gradient_agrees_with_finite_differences(target_beta):
 # ---- the kernel against the reference ----
 
 
-@every_level
+@every_backend
 @every_case
 @given(data=st.data())
 def test_kernel_matches_reference(data):
@@ -119,7 +118,7 @@ def test_kernel_matches_reference(data):
     assert (error <= bound).all()
 
 
-@every_level
+@every_backend
 @pytest.mark.parametrize("width", [384, 512, 517, 1025])
 @pytest.mark.parametrize("target_beta", [None, 10.0])
 def test_gradient_error_on_labels_is_within_four_millionths(width, target_beta):
@@ -134,7 +133,7 @@ def test_gradient_error_on_labels_is_within_four_millionths(width, target_beta):
     assert (np.abs(grad - expected).max(-1) <= 4e-6 * np.abs(expected).max(-1)).all()
 
 
-@every_level
+@every_backend
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_out_arrays_are_written(dtype):
     rng = np.random.default_rng(2)
