@@ -21,9 +21,9 @@ PYTHONUNBUFFERED=1
 export PYTHONPATH PYTHONUNBUFFERED
 
 if ! $python -c 'import edgepose._C' 2>/dev/null; then
-  if ! EDGEPOSE_CUDA=on EDGEPOSE_CUDA_ARCHS=native $python setup.py -q build_ext --inplace; then
+  if ! EDGEPOSE_CUDA=on EDGEPOSE_CUDA_ARCHS=native $python setup.py -q ninja; then
     echo "gpu_train: no kernels for this card; the losses run in plain torch" >&2
-    EDGEPOSE_CUDA=off $python setup.py -q build_ext --inplace
+    EDGEPOSE_CUDA=off $python setup.py -q ninja
     touch build/no-kernels
   fi
 fi
