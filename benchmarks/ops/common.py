@@ -62,8 +62,8 @@ def options(description: str, device: str = "cpu") -> argparse.Namespace:
     if args.level:
         _C.set_simd_level(args.level)
     os.environ.setdefault("OMP_NUM_THREADS", str(args.threads))
-    # Until one was given back, glibc asks the system for every large array anew, page by page. Peers that allocate as they
-    # go took twice as long then; a process that has handled a few frames is past that.
+    # Until one was given back, glibc asks the system for every large array anew, page by page. Peers that allocate as
+    # they go took twice as long then; a process that has handled a few frames is past that.
     np.ones(7 << 20, np.float32)
     try:
         import torch

@@ -87,7 +87,7 @@ def test_kernel_matches_reference(data):
         assert (np.abs(got.astype(np.float64) - wanted).max(-1, initial=0) <= bound).all()
 
 
-@every_level
+@every_backend
 @pytest.mark.parametrize("sigma", [0.1, 0.5, 4.9])
 @pytest.mark.parametrize("target_beta", [None, 10.0, 25.0, 40.0, 59.0, 500.0])
 @pytest.mark.parametrize("normalize", [False, True])
