@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     model.add_argument("--model", default="default", metavar="NAME|ONNX", help="a shipped one, or RTMPose, DWPose")
     model.add_argument("--detector", metavar="ONNX", help="a person detector (default: ours; RTMDet, YOLOX; none)")
     model.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    model.add_argument("--flip-test", action="store_true", help="look at mirror images too: better, at half the pace")
+    model.add_argument("--flip-test", action="store_true", help="look at mirror images too: better, and slower")
     model.add_argument("--max-people", type=_positive, metavar="N", help="at most so many people")
     model.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of the network")
     out = p.add_argument_group("output")

@@ -33,7 +33,7 @@ GOALS = [
             ("KL {} N=64", "torch eager", 12),
             ("KL {} N=64", "torch.compile", 2.7),
             ("KL {} N=64", "torch joint by joint", 40),
-            ("Gaussian KL {} N=64", "simcc_kl_div", 1.3),
+            ("Gaussian KL kernel {} N=64", "simcc_kl_div", 1.3),
         )
         for size in SIZES
     ),

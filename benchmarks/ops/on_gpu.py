@@ -30,7 +30,7 @@ GOALS: list[Goal | Limit] = [
 STEPS = {
     "simcc_decode": simcc_decode.on_gpu,
     "simcc_encode": simcc_encode.on_gpu,
-    "simcc_kl_div": simcc_kl_div.on_gpu,
+    "simcc_kl_div": simcc_kl_div.all_rows,
     "crop_normalize": crop_normalize.all_rows,
     "heatmap": heatmap.all_rows,
     "batch_norm_silu": batch_norm_silu.all_rows,

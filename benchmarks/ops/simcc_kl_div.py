@@ -28,14 +28,7 @@ def joint_by_joint(student: Tensor, target: Tensor) -> Tensor:
 
 def all_rows(args) -> list[Row]:
     torch.manual_seed(0)
-    if args.device == "cuda":
-        return on_gpu(args)
-    n = 64
-    return [row for size, bins in sizes(args).items() for row in one(f"{size} N={n}", n, bins, args)]
-
-
-def on_gpu(args) -> list[Row]:
-    n = 8 if args.quick else 512
+    n = 64 if args.device == "cpu" else 8 if args.quick else 512
     rows = [row for size, bins in sizes(args).items() for row in one(f"{size} N={n}", n, bins, args)]
     return rows + [row for size, bins in sizes(args).items() for row in kernels(f"{size} N={n}", n, bins, args)]
 
@@ -107,9 +100,8 @@ def kernels(case: str, n: int, bins: tuple[int, int], args) -> list[Row]:
     moved = size_of(*students, *labels, *grads, *losses)
     rows = compare(f"KL kernel {case}", {**copy_of(moved, args), "edgepose.ops": two_axes}, args, moved=moved)
     moved = size_of(*students, points, shown, *grads, losses[0])
-    return rows + compare(
-        f"Gaussian KL kernel {case}", {**copy_of(moved, args), "edgepose.ops": gaussian}, args, moved=moved
-    )
+    variants = {**copy_of(moved, args), "simcc_kl_div": two_axes, "edgepose.ops": gaussian}
+    return rows + compare(f"Gaussian KL kernel {case}", variants, args, moved=moved)
 
 
 if __name__ == "__main__":
