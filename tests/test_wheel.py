@@ -5,6 +5,7 @@ EDGEPOSE_WHEEL names a wheel to test instead of building one.
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -81,7 +82,7 @@ def test_it_holds_all_that_is_shipped(wheel):
     assert not [name for name in held if name.startswith(("tests/", "csrc/", "benchmarks/"))]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory):
     """A fresh environment with wheel[runtime] in it, built by nobody's compiler."""
     folder = tmp_path_factory.mktemp("empty")
@@ -96,7 +97,8 @@ def installed(wheel, tmp_path_factory):
     if done.returncode and re.search("No matching distribution|Connection|Temporary failure|timed out", done.stderr):
         pytest.skip(f"the packages that it needs cannot be had here: {done.stderr.strip().splitlines()[-1]}")
     assert done.returncode == 0, done.stderr
-    return binaries, environment, folder
+    yield binaries, environment, folder
+    shutil.rmtree(folder)  # half a gigabyte
 
 
 def test_the_library_works_without_a_compiler_or_torch(installed):
