@@ -10,13 +10,13 @@ namespace edgepose {
 
 // ---- decode ----
 
-enum class Score : uint8_t { min, mean, max, softmax };
+enum class Score : uint8_t { min, mean, max, softmax, entropy };  // the last two are of the softmax
 
 struct DecodeRule {
   float split_ratio;  // bins per pixel
   Score score;
   float beta;              // softmax temperature multiplier
-  float scale_x, scale_y;  // 1 / peak of the ideal label; 1 when the score is not calibrated
+  float scale_x, scale_y;  // 1 / what the ideal label scores; 1 when the score is not calibrated
   bool calibrated;
   bool dark;             // DARK refinement
   int32_t mirror_shift;  // bins by which the reversed x row of the mirrored pass is moved down
@@ -49,6 +49,26 @@ EDGEPOSE_HD V below_peak(V x, V peak) {
   return select(x == peak, constant(0.0f, x), x - peak);
 }
 
+EDGEPOSE_HD bool of_softmax(Score score) { return score == Score::softmax || score == Score::entropy; }
+
+// What the softmax of one row scores, from sums over its bins with t = β(x − peak), in base-2 units: its height at the
+// peak, or e to the minus entropy, one over the number of bins that it spreads over.
+struct SoftmaxSums {
+  float mass;   // Σ 2^t
+  float cross;  // Σ 2^t t, used by the entropy alone
+};
+
+EDGEPOSE_HD float softmax_score(Score score, const SoftmaxSums& sums) {
+  const float peak = 1.0f / sums.mass;
+  return score == Score::entropy ? peak * ::exp2f(sums.cross * peak) : peak;
+}
+
+// 2^t t, which is 0 far down, where t may be −∞.
+template <class V>
+EDGEPOSE_HD V times_exponent(V exp2_t, V t) {
+  return exp2_t * select(t < -126.0f, constant(0.0f, t), t);
+}
+
 EDGEPOSE_HD float combine_scores(const DecodeRule& rule, float x, float y) {
   if (is_nan(x) || is_nan(y)) return 0.0f;
   float score = 0.0f;
@@ -56,7 +76,8 @@ EDGEPOSE_HD float combine_scores(const DecodeRule& rule, float x, float y) {
     case Score::min: score = x < y ? x : y; break;
     case Score::mean: score = 0.5f * (x + y); break;
     case Score::max: score = x > y ? x : y; break;
-    case Score::softmax: {
+    case Score::softmax:
+    case Score::entropy: {
       const float a = x * rule.scale_x, b = y * rule.scale_y;
       score = a < b ? a : b;
       if (rule.calibrated && score > 1.0f) score = 1.0f;

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import ops
-from .modelcard import SCORES, ModelCard
+from .modelcard import RELATIVE, SCORES, ModelCard
 
 Float = NDArray[np.float32]
 
@@ -70,21 +70,22 @@ class SimCC:
     ) -> tuple[Float, Float]:  # [N, K, 2], [N, K]
         """Coordinates and scores. `flipped`: what the net says of the mirrored crops, as for `simcc_decode`.
 
-        ``"calibrated"`` is in [0, 1] and relative to the peak of an ideal label; ``"softmax"`` is the bare
-        peak of the softmax; ``"min"``, ``"mean"`` and ``"max"`` are maxima of the raw logits.
+        ``"entropy"`` is one over the number of bins that the softmax spreads over, ``"calibrated"`` its peak, both
+        relative to an ideal label and so in [0, 1]; ``"softmax"`` is the bare peak; ``"min"``, ``"mean"`` and
+        ``"max"`` are maxima of the raw logits.
         """
         if score not in SCORES:
             raise ValueError(f"SimCC.decode: score expected one of {SCORES}, got {score!r}")
-        if score == "calibrated" and (self.beta is None or self.sigma is None):
-            raise ValueError("SimCC.decode: score 'calibrated' expected beta and sigma, got None")
-        soft = score in ("calibrated", "softmax")
+        if score in RELATIVE and (self.beta is None or self.sigma is None):
+            raise ValueError(f"SimCC.decode: score {score!r} expected beta and sigma, got None")
+        soft = score in (*RELATIVE, "softmax")
         keypoints, scores = ops.simcc_decode(
             simcc_x,
             simcc_y,
             split_ratio=self.split_ratio,
-            score="softmax" if soft else score,
+            score="softmax" if score == "calibrated" else score,
             beta=self.beta if soft else None,
-            sigma=self.sigma if score == "calibrated" else None,
+            sigma=self.sigma if score in RELATIVE else None,
             affine=affine,
             flipped=flipped,
         )

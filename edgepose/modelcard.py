@@ -18,7 +18,8 @@ from .skeletons import Skeleton
 METADATA_KEY = "edgepose"
 FORMAT = 1  # raised when an older runtime would misread a card
 
-SCORES = ("calibrated", "softmax", "min", "mean", "max")
+RELATIVE = ("entropy", "calibrated")  # to what an ideal label scores, in [0, 1]: the calibration maps these
+SCORES = (*RELATIVE, "softmax", "min", "mean", "max")
 _TASKS = ("pose", "detector")
 _ORDERS = ("rgb", "bgr")
 _PAIRS = ("input_size", "sigma")
@@ -41,10 +42,10 @@ class ModelCard:
     split_ratio: float = 2.0  # SimCC bins per pixel
     sigma: tuple[float, float] | None = (4.9, 5.66)  # (x, y) width of the labels, in bins
     beta: float | None = 10.0  # the training softmax was softmax(beta · logits); None: raw scores only
-    score: str = "calibrated"  # one of SCORES: what `Poses.scores` holds
+    score: str = "calibrated"  # one of SCORES: what `Poses.scores` holds; `SimCC.decode` says what they are
     skeleton: Skeleton | None = None
     untrained: tuple[int, ...] = ()  # points without labels in the data: they leave with score 0
-    # part -> [[raw, …], [seen, …]]: a piecewise linear map from the bare calibrated score to the one people see
+    # part -> [[raw, …], [seen, …]]: a piecewise linear map from the bare relative score to the one people see
     calibration: dict[str, list[list[float]]] = field(default_factory=dict)
     thresholds: dict[str, float] = field(default_factory=dict)  # part (or "person") -> show from this score on
     licence: str = ""
@@ -70,8 +71,8 @@ class ModelCard:
                 raise ValueError(f"ModelCard: {name} expected a positive number, got {value!r}")
         if not isinstance(self.thresholds, dict) or not all(map(_is_number, self.thresholds.values())):
             raise ValueError(f"ModelCard: thresholds expected numbers by part, got {self.thresholds!r}")
-        if self.score == "calibrated" and self.task == "pose" and (self.beta is None or self.sigma is None):
-            raise ValueError("ModelCard: score 'calibrated' expected beta and sigma, got none")
+        if self.score in RELATIVE and self.task == "pose" and (self.beta is None or self.sigma is None):
+            raise ValueError(f"ModelCard: score {self.score!r} expected beta and sigma, got none")
         for part, (raw, seen) in self.calibration.items():
             if len(raw) != len(seen) or list(raw) != sorted(raw) or not all(0 <= s <= 1 for s in seen):
                 raise ValueError(f"ModelCard: calibration of {part} expected rising scores to [0, 1], got {raw}")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from . import ops
 from .codecs import SimCC
 from .errors import EdgeposeError
-from .modelcard import SCORES, ModelCard, simcc_outputs
+from .modelcard import RELATIVE, SCORES, ModelCard, simcc_outputs
 from .runtime import Session
 from .skeletons import Skeleton
 from .transforms import bbox_to_center_scale, crop_affine, invert_affine
@@ -88,7 +88,7 @@ class PoseNet:
         """Keypoints [N, K, 2] in the frame and scores [N, K]; untrained points score 0."""
         flipped = (logits[2], logits[3], self.skeleton.swap) if self.flip_test else None
         keypoints, scores = self.codec.decode(logits[0], logits[1], affine, self.score, flipped)
-        if self.score == "calibrated":
+        if self.score in RELATIVE and self.score == self.card.score:  # another score is not what was calibrated
             for part, (raw, seen) in self.card.calibration.items():
                 start, stop = self.skeleton.parts[part]
                 scores[:, start:stop] = np.interp(scores[:, start:stop], raw, seen)

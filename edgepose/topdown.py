@@ -49,8 +49,8 @@ class TopdownEstimator:
     ``max_people``: at most so many, the largest and surest first. ``sequence``: frames follow each other and
     people are tracked (an attribute too); False for unrelated pictures. ``smooth``: One-Euro filter on
     tracked people. ``flip_test``: each person's mirror image is looked at too, and the mean counts: better, at twice
-    the network's time; scores keep the calibration without it. ``score``: by name instead of the card's (min, mean,
-    max, softmax, calibrated).
+    the network's time; scores keep the calibration without it. ``score``: by name instead of the card's
+    (`SimCC.decode` says which there are).
 
     Raises EdgeposeError in one sentence for what a user can get wrong.
     """

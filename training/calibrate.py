@@ -1,9 +1,9 @@
 """Fit the scores that people see: `python training/calibrate.py runs/t/best.pt --data ../shared/data -o scores.json`
 
-A net's bare score, the peak of its softmax relative to an ideal label's, says how narrow the net's belief is,
-not how often it is right. Here it is mapped, part by part, to the share of points that are right: a point is
+A net's bare score, over how few bins its softmax spreads relative to an ideal label's, says how narrow the net's belief
+is, not how often it is right. Here it is mapped, part by part, to the share of points that are right: a point is
 right if its own OKS is at least `--right`. Pictures without people count as points that are all wrong. The map
-is the isotonic regression of right on score, thinned to a few knots; it goes into the card with
+is the centred isotonic regression of right on score, thinned to a few knots; it goes into the card with
 `training/export.py … --card scores.json`.
 """
 
@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 
 from edgepose import EdgeposeError
+from edgepose.modelcard import RELATIVE
 from edgepose.runtime import Session
 from edgepose.skeletons import Skeleton
 from edgepose_training.checkpoint_predictors import CheckpointSession
@@ -36,26 +37,38 @@ KNOTS = 12  # of each part's map: more only follow the noise
 MIN_POINTS = 200  # labelled points of a part below which no map is fitted
 
 
-def isotonic(scores: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scores [M] sorted, and the rising function of them [M] nearest to `right` [M] (pool adjacent violators)."""
-    order = np.argsort(scores, kind="stable")
-    means: list[float] = []
-    counts: list[int] = []
-    for value in right[order].astype(float):
-        means.append(float(value))
-        counts.append(1)
-        while len(means) > 1 and means[-2] >= means[-1]:
-            count = counts[-2] + counts[-1]
-            means[-2:] = [(means[-2] * counts[-2] + means[-1] * counts[-1]) / count]
-            counts[-2:] = [count]
-    return scores[order], np.repeat(means, counts)
+def isotonic(scores: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The rising steps nearest to `right` [M] over `scores` [M]: mean score, share right and points of each.
+
+    Pool adjacent violators. A step counts at its middle: the line through the middles rises everywhere, so that no two
+    scores become the same (centred isotonic regression, Oron and Flournoy, 2017).
+    """
+    values, place = np.unique(scores.astype(float), return_inverse=True)
+    counts = np.bincount(place)
+    means = np.bincount(place, right.astype(float)) / counts
+    steps: list[tuple[float, float, int]] = []
+    for here in zip(values.tolist(), means.tolist(), counts.tolist(), strict=True):
+        while steps and steps[-1][1] >= here[1]:
+            before = steps.pop()
+            count = before[2] + here[2]
+            here = (
+                (before[0] * before[2] + here[0] * here[2]) / count,
+                (before[1] * before[2] + here[1] * here[2]) / count,
+                count,
+            )
+        steps.append(here)
+    at, share, points = (np.array(column) for column in zip(*steps, strict=True))
+    return at, share, points
 
 
 def fit(scores: np.ndarray, right: np.ndarray) -> list[list[float]]:
     """Knots [[score, …], [seen, …]] of a piecewise linear map from 0 to 1 for the card."""
-    rising, seen = isotonic(scores, right)
-    at = np.unique(np.quantile(np.arange(len(rising)), np.linspace(0.02, 0.98, KNOTS)).astype(int))
-    knots = {0.0: 0.0} | {round(float(rising[i]), 4): round(float(seen[i]), 3) for i in at}
+    at, share, points = isotonic(scores, right)
+    # Neighbouring steps are pooled to about as many points for each knot.
+    group = ((np.cumsum(points) - points / 2) / len(scores) * KNOTS).astype(int)
+    mass = np.bincount(group, points)
+    at, share = (np.bincount(group, points * column)[mass > 0] / mass[mass > 0] for column in (at, share))
+    knots = {0.0: 0.0} | {round(x, 5): round(y, 4) for x, y in zip(at.tolist(), share.tolist(), strict=True)}
     knots |= {1.0: max(knots.values())}
     return [list(knots), list(knots.values())]
 
@@ -130,7 +143,7 @@ def run(args: argparse.Namespace) -> dict[str, dict[str, list[list[float]]]]:
     """The card's entries; prints how well they hold on the other split."""
     make = CheckpointSession if args.model.suffix == ".pt" else Session
     session = make(args.model, args.device, args.threads)
-    if session.card is None or session.card.score != "calibrated":
+    if session.card is None or session.card.score not in RELATIVE:
         raise EdgeposeError(f"{args.model} has no card with beta and sigma: its raw scores cannot be calibrated.")
     session.card = replace(session.card, calibration={})
     predictor = CropPredictor(args.model.stem, session)

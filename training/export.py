@@ -58,7 +58,7 @@ def card_of(path: str | Path, config: Config, skeleton: Skeleton, state: dict[st
         sigma=config.sigma,
         # Regressed heat vectors peak at 1 by themselves: their scores are read as they are.
         beta=None if config.head == "heatmap1d" else config.beta,
-        score="min" if config.head == "heatmap1d" else "calibrated",
+        score="min" if config.head == "heatmap1d" else "entropy",
         skeleton=skeleton,
         untrained=tuple(state.get("untrained", ())),
         recipe=recipe,

@@ -214,10 +214,3 @@ def fpd_loss(
 def decay(epoch: int, epochs: int) -> float:
     """DWPose r(t) = 1 − (t − 1)/t_max with t counted from 1; `epoch` here counts from 0. Source: DWPose §3.2."""
     return 1.0 - epoch / epochs
-
-
-def ideal_peak(sigma: float, beta: float) -> float:
-    """Peak of softmax(β·label) for a Gaussian label of peak 1 and width `sigma` bins, on an endless axis."""
-    reach = math.ceil(6 * sigma)
-    grid = torch.arange(-reach, reach + 1, dtype=torch.float64)
-    return float(torch.softmax(beta * torch.exp(-0.5 * (grid / sigma).square()), 0).max())

@@ -9,7 +9,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgepose import ModelCard
-from edgepose.modelcard import METADATA_KEY
+from edgepose.modelcard import METADATA_KEY, RELATIVE
+from edgepose.ops import simcc_decode
 
 MIN_HALF_ELEMENTS = 32  # smaller tensors (scalars, single rows) save nothing worth a Cast
 MIN_INT8_ELEMENTS = 1024
@@ -155,34 +156,45 @@ def append_decode(model: onnx.ModelProto, card: ModelCard) -> None:
 
 def _axis_scores(builder: _Builder, card: ModelCard, axes: Iterable[str]) -> str:
     """Name of the score [N, K] over both axes, before calibration."""
-    soft = card.score in ("calibrated", "softmax")
-    peaks = []
+    both = []
+    ideal = ideal_scores(card) if card.score in RELATIVE else ()
     for axis, name in enumerate(axes):
-        values = name
-        if soft:
-            scaled = builder.add("Mul", [name, builder.constant(np.float32(card.beta))])
-            values = builder.add("Softmax", [scaled], axis=-1)
-        peak = builder.add("ReduceMax", [values], axes=[-1], keepdims=0)
-        if card.score == "calibrated":
-            ideal = ideal_peak(card.bins[axis], card.sigma[axis], card.beta)
-            peak = builder.add("Div", [peak, builder.constant(np.float32(ideal))])
-        peaks.append(peak)
-    merged = builder.add({"mean": "Mean", "max": "Max"}.get(card.score, "Min"), peaks)
+        value = _axis_score(builder, card, name)
+        if card.score in RELATIVE:
+            value = builder.add("Div", [value, builder.constant(np.float32(ideal[axis]))])
+        both.append(value)
+    merged = builder.add({"mean": "Mean", "max": "Max"}.get(card.score, "Min"), both)
     limits = [builder.constant(np.float32(0))]  # not found is 0, never less
-    if card.score == "calibrated":
+    if card.score in RELATIVE:
         limits.append(builder.constant(np.float32(1)))
     return builder.add("Clip", [merged, *limits])
 
 
-def ideal_peak(bins: int, sigma: float, beta: float) -> float:
-    """Softmax peak of a perfect label: softmax(β · gauss(σ)), peak 1, in the middle of the axis."""
-    label = np.exp(-0.5 * ((np.arange(bins) - bins // 2) / sigma) ** 2)
-    return float(1 / np.exp(beta * (label - 1)).sum())
+def _axis_score(builder: _Builder, card: ModelCard, name: str) -> str:
+    if card.score in ("min", "mean", "max"):
+        return builder.add("ReduceMax", [name], axes=[-1], keepdims=0)
+    scaled = builder.add("Mul", [name, builder.constant(np.float32(card.beta))])
+    softmax = builder.add("Softmax", [scaled], axis=-1)
+    if card.score != "entropy":
+        return builder.add("ReduceMax", [softmax], axes=[-1], keepdims=0)
+    terms = builder.add("Mul", [softmax, builder.add("LogSoftmax", [scaled], axis=-1)])
+    last = builder.constant(np.array([-1], np.int64))
+    return builder.add("Exp", [builder.add("ReduceSum", [terms, last], keepdims=0)])  # of minus the entropy
+
+
+def ideal_scores(card: ModelCard) -> list[float]:
+    """What a perfect label scores bare on each axis, as `simcc_decode` has it: a Gaussian of peak 1 in the middle."""
+    kind = "entropy" if card.score == "entropy" else "softmax"
+    found = []
+    for bins, sigma in zip(card.bins, card.sigma, strict=True):
+        label = np.exp(-0.5 * ((np.arange(bins) - bins // 2) / sigma) ** 2).astype(np.float32)[None, None]
+        found.append(float(simcc_decode(label, label, score=kind, beta=card.beta)[1][0, 0]))
+    return [min(found)] * 2 if kind == "entropy" else found
 
 
 def _calibrated(builder: _Builder, scores: str, card: ModelCard) -> str:
     """The card's piecewise-linear curves, part by part: y₀ + Σ slopeᵢ · (clip(s, xᵢ, xᵢ₊₁) − xᵢ)."""
-    if card.score != "calibrated" or not card.calibration:
+    if card.score not in RELATIVE or not card.calibration:
         return scores
     pieces = []
     for part, (start, stop) in card.skeleton.parts.items():

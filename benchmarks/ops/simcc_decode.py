@@ -41,6 +41,18 @@ def softmax_scores(x: np.ndarray, y: np.ndarray, beta: float) -> tuple[np.ndarra
     return places, np.minimum(*peaks)
 
 
+def entropy_scores(x: np.ndarray, y: np.ndarray, beta: float) -> tuple[np.ndarray, np.ndarray]:
+    """Decoding with e to the minus the softmax's entropy, person by person."""
+    places, _ = person_by_person(x, y)
+    spread = []
+    for axis in (x, y):
+        t = beta * (axis - axis.max(-1, keepdims=True))
+        e = np.exp(t)
+        mass = e.sum(-1)
+        spread.append(np.exp((e * t).sum(-1) / mass) / mass)
+    return places, np.minimum(*spread)
+
+
 def mmpose_visibility(x: np.ndarray, y: np.ndarray, sigma: tuple[float, float]) -> tuple[np.ndarray, ...]:
     """As mmpose's SimCCLabel.decode with decode_visibility: both maxima, then those of a softmax, person by person.
 
@@ -118,6 +130,14 @@ def on_cpu(size: str, n: int, args) -> list[Row]:
             "mmpose's visibility": lambda: mmpose_visibility(x, y, SIGMA[size]),
             "numpy": lambda: softmax_scores(x, y, 10.0),
             "edgepose": lambda: ops.simcc_decode(x, y, **soft, out=out),
+        },
+        args,
+    )
+    rows += compare(
+        f"entropy scores {size} N={n}",
+        {
+            "numpy": lambda: entropy_scores(x, y, 10.0),
+            "edgepose": lambda: ops.simcc_decode(x, y, **soft | {"score": "entropy"}, out=out),
         },
         args,
     )

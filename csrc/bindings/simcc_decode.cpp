@@ -15,38 +15,40 @@ Score score_named(std::string_view name) {
   if (name == "mean") return Score::mean;
   if (name == "max") return Score::max;
   if (name == "softmax") return Score::softmax;
-  value_error(kOp, "score expected 'min', 'mean', 'max' or 'softmax', got '" + std::string(name) + "'");
+  if (name == "entropy") return Score::entropy;
+  value_error(kOp, "score expected 'min', 'mean', 'max', 'softmax' or 'entropy', got '" + std::string(name) + "'");
 }
 
-// The softmax peak of an ideal label: 1 / Σ exp(β(g(i) − 1)), g a Gaussian of peak 1 on the middle bin. Far from the
-// centre g is 0 to double precision, so that those bins need no loop.
-double ideal_peak(int64_t bins, double sigma, double beta) {
+// What an ideal label scores, g a Gaussian of peak 1 on the middle bin: with t = β(g − 1) over the bins, 1 / Σ eᵗ, and
+// for the entropy e^(Σ eᵗ t / Σ eᵗ) times as much. Far from the centre g is 0 to double precision: no loop there.
+double ideal_score(Score score, int64_t bins, double sigma, double beta) {
   const int64_t centre = bins / 2;
   const auto reach = static_cast<int64_t>(std::min(std::ceil(9.0 * sigma), static_cast<double>(bins)));
   const int64_t first = std::max<int64_t>(0, centre - reach), last = std::min<int64_t>(bins - 1, centre + reach);
-  double sum = static_cast<double>(bins - (last - first + 1)) * std::exp(-beta);
+  double sum = static_cast<double>(bins - (last - first + 1)) * std::exp(-beta), cross = -beta * sum;
   for (int64_t i = first; i <= last; ++i) {
     const double d = static_cast<double>(i - centre) / sigma;
-    sum += std::exp(beta * (std::exp(-0.5 * d * d) - 1.0));
+    const double t = beta * (std::exp(-0.5 * d * d) - 1.0);
+    sum += std::exp(t);
+    cross += std::exp(t) * t;
   }
-  return 1.0 / sum;
+  return (score == Score::entropy ? std::exp(cross / sum) : 1.0) / sum;
 }
 
 // A network's bins, sigma and beta do not change from frame to frame: the last answer is kept.
-float inverse_ideal_peak(int64_t bins, double sigma, double beta) {
+float inverse_ideal_score(Score score, int64_t bins, double sigma, double beta) {
   struct Memo {
+    Score score = Score::min;
     int64_t bins = 0;
     double sigma = 0, beta = 0;
     float value = 0;
   };
   thread_local Memo memos[2];  // x and y
-  Memo& memo = memos[0].bins == bins && memos[0].sigma == sigma ? memos[0] : memos[1];
-  if (memo.bins != bins || memo.sigma != sigma || memo.beta != beta) {
-    memos[0] = memos[1];
-    memos[1] = {bins, sigma, beta, static_cast<float>(1.0 / ideal_peak(bins, sigma, beta))};
-    return memos[1].value;
-  }
-  return memo.value;
+  for (const Memo& memo : memos)
+    if (memo.score == score && memo.bins == bins && memo.sigma == sigma && memo.beta == beta) return memo.value;
+  memos[0] = memos[1];
+  memos[1] = {score, bins, sigma, beta, static_cast<float>(1.0 / ideal_score(score, bins, sigma, beta))};
+  return memos[1].value;
 }
 
 // mmpose's rule for a label of width sigma: (20σ − 7) // 3 taps, made odd.
@@ -113,18 +115,21 @@ py::object simcc_decode(py::object simcc_x, py::object simcc_y, py::object split
   if (refinement != "none" && refinement != "dark")
     value_error(kOp, "refine expected 'none' or 'dark', got '" + std::string(refinement) + "'");
   args.rule.dark = refinement == "dark";
-  const bool soft = args.rule.score == Score::softmax;
+  const bool soft = of_softmax(args.rule.score);
   if (args.rule.dark && sigma.is_none())
     type_error(kOp, "sigma expected two numbers (x, y) with refine='dark', got None");
   if (!sigma.is_none()) {
     if (!soft && !args.rule.dark)
-      value_error(kOp, "sigma expected None unless score='softmax' or refine='dark', got score='" +
+      value_error(kOp, "sigma expected None unless score='softmax', score='entropy' or refine='dark', got score='" +
                            score.cast<std::string>() + "'");
     const auto [sx, sy] = positive_pair(kOp, "sigma", sigma);
     if (soft) {
-      args.rule.calibrated = true;
-      args.rule.scale_x = inverse_ideal_peak(x.size(2), sx, temperature);
-      args.rule.scale_y = inverse_ideal_peak(y.size(2), sy, temperature);
+      DecodeRule& rule = args.rule;
+      rule.calibrated = true;
+      rule.scale_x = inverse_ideal_score(rule.score, x.size(2), sx, temperature);
+      rule.scale_y = inverse_ideal_score(rule.score, y.size(2), sy, temperature);
+      // Bins are as wide on both axes, so entropies compare as they are: one measure for both.
+      if (rule.score == Score::entropy) rule.scale_x = rule.scale_y = std::max(rule.scale_x, rule.scale_y);
     }
     if (args.rule.dark) args.blur_x = dark_kernel(sx), args.blur_y = dark_kernel(sy);
   }

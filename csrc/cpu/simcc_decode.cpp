@@ -7,35 +7,40 @@ namespace edgepose {
 inline namespace EDGEPOSE_LEVEL {
 namespace {
 
-// 1 / Σ exp(β(x − peak)): the height of the softmax at its peak.
-template <class T>
-float softmax_peak(const T* row, int bins, float peak, float beta) {
+// What the softmax of a row scores: its height at the peak, or e to the minus entropy.
+template <Score kScore, class T>
+float row_score(const T* row, int bins, float peak, float beta) {
   if (peak - peak != 0.0f) {  // an infinite peak shares the mass with its equals alone
     int equal = 0;
     for (int i = 0; i < bins; ++i) equal += to_float(row[i]) == peak;
     return 1.0f / static_cast<float>(equal);
   }
   const vf p = splat(peak), b = splat(beta * kLog2e);
-  vf sum = {}, other = {};
+  vf mass = {}, other_mass = {}, cross = {}, other_cross = {};
+  const auto add = [&](vf d, vf e, vf& into_mass, vf& into_cross) {
+    into_mass += e;
+    if constexpr (kScore == Score::entropy) into_cross += times_exponent(e, b * d);
+  };
   int i = 0;
   for (; i + 2 * kLanes <= bins; i += 2 * kLanes) {
-    const vf u = load(row + i), v = load(row + i + kLanes);
-    sum += exp2_scaled(u - p, b);
-    other += exp2_scaled(v - p, b);
+    const vf u = load(row + i) - p, v = load(row + i + kLanes) - p;
+    add(u, exp2_scaled(u, b), mass, cross);
+    add(v, exp2_scaled(v, b), other_mass, other_cross);
   }
-  sum += other;
+  mass += other_mass;
   for (; i < bins; i += kLanes) {
     const int count = bins - i < kLanes ? bins - i : kLanes;
-    const vf e = exp2_scaled(load_first(row + i, count, peak) - p, b);
-    sum += select(lane_numbers() < splat(count), e, splat(0.0f));
+    const vf d = load_first(row + i, count, peak) - p;
+    add(d, select(lane_numbers() < splat(count), exp2_scaled(d, b), splat(0.0f)), mass, cross);
   }
-  return 1.0f / sum_lanes(sum);
+  return softmax_score(kScore, SoftmaxSums{sum_lanes(mass), sum_lanes(cross + other_cross)});
 }
 
 template <class T>
 EDGEPOSE_INLINE float axis_value(const T* row, int bins, const Peak& peak, const DecodeRule& rule) {
-  if (rule.score != Score::softmax || is_nan(peak.value)) return peak.value;
-  return softmax_peak(row, bins, peak.value, rule.beta);
+  if (!of_softmax(rule.score) || is_nan(peak.value)) return peak.value;
+  const auto score = rule.score == Score::entropy ? row_score<Score::entropy, T> : row_score<Score::softmax, T>;
+  return score(row, bins, peak.value, rule.beta);
 }
 
 template <class T>

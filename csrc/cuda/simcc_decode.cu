@@ -39,10 +39,14 @@ struct AxisRow {
     return join_peaks(peak, broken);
   }
 
-  __device__ float softmax_peak(float peak) const {
-    float sum = 0.0f;  // a second read, from the cache
-    each([&](int, float x) { sum += exp2_nonpositive(rule.beta * kLog2e * below_peak(x, peak)); });
-    return 1.0f / warp_sum(sum);
+  __device__ float score(float peak) const {
+    SoftmaxSums sums{0.0f, 0.0f};  // a second read, from the cache
+    each([&](int, float x) {
+      const float t = rule.beta * kLog2e * below_peak(x, peak), e = exp2_nonpositive(t);
+      sums.mass += e;
+      sums.cross += times_exponent(e, t);
+    });
+    return softmax_score(rule.score, {warp_sum(sums.mass), warp_sum(sums.cross)});
   }
 
   __device__ float blurred(int bin, const BlurKernel& kernel) const {  // the same on every lane
@@ -71,7 +75,7 @@ struct AxisRow {
     const Peak peak = find_peak();
     AxisResult result{static_cast<float>(peak.bin), peak.value};
     if (is_nan(peak.value)) return result;
-    if (rule.score == Score::softmax) result.value = softmax_peak(peak.value);
+    if (of_softmax(rule.score)) result.value = score(peak.value);
     if (rule.dark) result.position += refine(peak, kernel);
     return result;
   }

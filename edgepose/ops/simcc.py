@@ -26,11 +26,13 @@ def simcc_decode(
     Args:
         simcc_x, simcc_y: logits over the bins of each axis; any strides along N and K, contiguous bins.
         split_ratio: bins per pixel.
-        score: "min", "mean" or "max" of the two axes' maxima, or "softmax": the smaller of the two peaks of
-            softmax(beta · logits). Scores that are not above zero come out as 0.
+        score: "min", "mean" or "max" of the two axes' maxima; "softmax": the smaller of the two peaks of
+            softmax(beta · logits); or "entropy": the smaller e^(−H) of the two, H the softmax's entropy, which is one
+            over the number of bins that it spreads over. Scores that are not above zero come out as 0.
         beta: temperature multiplier of the softmax; None is 1.
-        sigma: label widths (x, y) in bins. With score="softmax" each peak is divided by the one that the ideal label
-            softmax(beta · Gaussian) has, and the result is clipped to [0, 1]. With refine="dark" they give the blur.
+        sigma: label widths (x, y) in bins. With score="softmax" each axis is divided by what the ideal label
+            softmax(beta · Gaussian) scores, with "entropy" both by the smaller of its two scores, and the result is
+            clipped to [0, 1]. With refine="dark" they give the blur.
         refine: "none", or "dark": one Newton step on the logarithm of the blurred row (DARK, in mmpose's form), left
             out where the row is no hill or the step is longer than the blur reaches.
         affine: crop pixels → image pixels, applied to the keypoints.

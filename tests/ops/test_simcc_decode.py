@@ -54,6 +54,31 @@ class TestLiterals:
         flat = decode(0 * x, 0 * y, score="softmax", beta=10, sigma=(4.9, 5.66))[1]
         assert 0 < flat < 0.05
 
+    def test_the_entropy_score_is_one_over_the_bins_that_the_belief_spreads_over(self, decode):
+        alike, two_of_four = rows([5] * 8), rows([40, 0, 40, 0])
+        assert decode(alike, alike, score="entropy")[1] == pytest.approx(1 / 8, rel=1e-6)
+        assert decode(two_of_four, two_of_four, score="entropy")[1] == pytest.approx(1 / 2, rel=1e-6)
+        assert decode(alike, two_of_four, score="entropy")[1] == pytest.approx(1 / 8, rel=1e-6)  # the less certain axis
+        three_and_one = np.log(np.float32([3, 1]))[None, None]
+        expected = (3 / 4) ** (3 / 4) * (1 / 4) ** (1 / 4)  # e^(Σ q ln q)
+        assert decode(three_and_one, three_and_one, score="entropy")[1] == pytest.approx(expected, rel=1e-6)
+        squares = np.log(np.float32([9, 1]))[None, None]
+        assert decode(squares, squares, score="entropy", beta=0.5)[1] == pytest.approx(expected, rel=1e-6)
+
+    def test_the_entropy_of_an_ideal_label_is_what_others_are_measured_by(self, decode):
+        gauss = [np.exp(-0.5 * ((np.arange(b) - b // 2) / s) ** 2) for b, s in ((384, 4.9), (512, 5.66))]
+        x, y = (np.float32(g)[None, None] for g in gauss)
+        options = {"score": "entropy", "beta": 10, "sigma": (4.9, 5.66)}
+        assert decode(x, y, **options)[1] == pytest.approx(1, abs=1e-5)
+        assert decode(3 * x, 3 * y, **options)[1] == 1  # clipped
+        assert 0 < decode(0 * x, 0 * y, **options)[1] < 0.05
+
+    def test_infinite_logits_have_an_entropy(self, decode):
+        down, up, ups = rows([0, -np.inf, 0, -np.inf]), rows([0, np.inf, 3, 0]), rows([np.inf, 0, 1, np.inf])
+        assert decode(down, down, score="entropy")[1] == pytest.approx(1 / 2, rel=1e-6)
+        assert decode(up, up, score="entropy")[1] == 1
+        assert decode(ups, ups, score="entropy")[1] == pytest.approx(1 / 2, rel=1e-6)
+
     def test_nan_row_scores_zero_at_bin_zero(self, decode):
         broken = rows([0, 3, np.nan, 9], [0, 1, 2, 3])
         fine = rows([0, 1, 7], [0, 5, 4])
@@ -86,15 +111,16 @@ class TestLiterals:
 @every_case
 @given(
     logits=logit_pairs(),
-    score=st.sampled_from(["min", "mean", "max", "softmax", "calibrated"]),
+    score=st.sampled_from(["min", "mean", "max", "softmax", "entropy"]),
+    relative=st.booleans(),
     split_ratio=st.sampled_from([1, 1.5, 2, 3]),
     beta=st.sampled_from([None, 0.3, 10]),
     mapped=st.booleans(),
 )
-def test_kernel_matches_reference(logits, score, split_ratio, beta, mapped):
+def test_kernel_matches_reference(logits, score, relative, split_ratio, beta, mapped):
     options = {"split_ratio": split_ratio, "score": score, "beta": beta}
-    if score == "calibrated":
-        options |= {"score": "softmax", "sigma": (4.9, 0.7)}
+    if relative and score in ("softmax", "entropy"):
+        options |= {"sigma": (4.9, 0.7)}
     if mapped:
         options["affine"] = np.random.default_rng(0).normal(size=(len(logits[0]), 2, 3)).astype(np.float32) * 100
     keypoints, scores = simcc_decode(*logits, **options)
@@ -240,11 +266,16 @@ x, y = LOGITS
         ),
         (ValueError, "split_ratio expected a positive number, got 0", (x, y), {"split_ratio": 0}),
         (ValueError, "split_ratio expected a positive number, got nan", (x, y), {"split_ratio": float("nan")}),
-        (ValueError, "score expected 'min', 'mean', 'max' or 'softmax', got 'sum'", (x, y), {"score": "sum"}),
+        (
+            ValueError,
+            "score expected 'min', 'mean', 'max', 'softmax' or 'entropy', got 'sum'",
+            (x, y),
+            {"score": "sum"},
+        ),
         (ValueError, "beta expected a positive number, got -1", (x, y), {"beta": -1}),
         (
             ValueError,
-            "sigma expected None unless score='softmax' or refine='dark', got score='min'",
+            "sigma expected None unless score='softmax', score='entropy' or refine='dark', got score='min'",
             (x, y),
             {"sigma": (1, 1)},
         ),

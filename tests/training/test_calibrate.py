@@ -18,9 +18,25 @@ def test_isotonic_by_hand() -> None:
     """Sorted by score the outcomes are 0 1 0 0 1 1: the one that is too early is pooled with its successors."""
     scores = np.array([0.6, 0.1, 0.2, 0.3, 0.4, 0.5])
     right = np.array([1, 0, 1, 0, 0, 1], bool)
-    rising, seen = isotonic(scores, right)
-    assert rising.tolist() == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
-    np.testing.assert_allclose(seen, [0, 1 / 3, 1 / 3, 1 / 3, 1, 1])
+    at, share, points = isotonic(scores, right)
+    np.testing.assert_allclose(at, [0.1, 0.3, 0.55])  # each step's middle
+    np.testing.assert_allclose(share, [0, 1 / 3, 1])
+    assert points.tolist() == [1, 3, 2]
+
+
+def test_equal_scores_are_one_step() -> None:
+    at, share, points = isotonic(np.array([0.5, 0.5, 0.5, 0.1]), np.array([0, 1, 1, 0], bool))
+    assert (at.tolist(), points.tolist()) == ([0.1, 0.5], [1, 3])
+    np.testing.assert_allclose(share, [0, 2 / 3])
+
+
+def test_the_map_keeps_the_order_of_the_scores() -> None:
+    """Long steps must not make one score of many: thresholds would cut nothing, or everything, at once."""
+    rng = np.random.default_rng(2)
+    scores = rng.uniform(size=300)
+    raw, seen = fit(scores, rng.uniform(size=300) < 0.3 + 0.4 * (scores > 0.5))
+    between = np.linspace(raw[1], raw[-2], 200)
+    assert (np.diff(np.interp(between, raw, seen)) > 0).all()
 
 
 def test_the_meaning_of_scores_is_recovered() -> None:

@@ -9,7 +9,8 @@ import torch
 from onnx import TensorProto, numpy_helper
 
 from edgepose import EdgeposeError, ModelCard, Skeleton, TopdownEstimator
-from edgepose.ops import simcc_decode
+from edgepose.codecs import SimCC
+from edgepose.modelcard import SCORES
 from edgepose_training import checkpoint, evaluate, export, onnx_file, onnx_graph, quantise
 from edgepose_training.checkpoint_predictors import CheckpointSession
 from edgepose_training.config import Config
@@ -231,19 +232,11 @@ def logits(count: int = 4) -> tuple[np.ndarray, np.ndarray]:
     return simcc_x, simcc_y
 
 
-@pytest.mark.parametrize("score", ["calibrated", "softmax", "min", "mean", "max"])
+@pytest.mark.parametrize("score", SCORES)
 def test_the_graphs_decoder_is_simcc_decode(score):
     card = fixtures.card(BODY, input_size=INPUT_SIZE, sigma=(2.83, 3.46), score=score)
-    soft = score in ("calibrated", "softmax")
     simcc_x, simcc_y = logits()
-    keypoints, scores = simcc_decode(
-        simcc_x,
-        simcc_y,
-        split_ratio=2.0,
-        score="softmax" if soft else score,
-        beta=card.beta if soft else None,
-        sigma=card.sigma if score == "calibrated" else None,
-    )
+    keypoints, scores = SimCC.from_card(card).decode(simcc_x, simcc_y, score=score)
     theirs = decoded(card, simcc_x, simcc_y)
     np.testing.assert_array_equal(theirs[0], keypoints)
     np.testing.assert_allclose(theirs[1], scores, rtol=2e-5, atol=1e-6)

@@ -272,7 +272,7 @@ def test_nets_of_other_heads_export_with_a_card_that_decodes_them(tmp_path, head
     _, card, difference = export.export(tmp_path / "net.pt")
     assert difference <= onnx_file.TOLERANCES["float32"]
     assert card.bins == (96, 96)
-    assert card.score == ("min" if head == "heatmap1d" else "calibrated")
+    assert card.score == ("min" if head == "heatmap1d" else "entropy")
     assert card.recipe.startswith(f"cspnext-n {head}, ")
 
 

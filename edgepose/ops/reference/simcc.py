@@ -17,17 +17,23 @@ def _first_peak(logits: Floats) -> tuple[Floats, Floats]:  # [..., B] → value,
     return np.where(broken, np.float32(np.nan), logits.max(axis=-1)), bins
 
 
-def _softmax_peak(logits: Floats, peak: Floats, beta: float) -> Floats:  # [..., B], [...] → [...]
+def _softmax_score(logits: Floats, peak: Floats, beta: float, score: str) -> Floats:  # [..., B], [...] → [...]
+    """Height of the softmax at its peak, or e to the minus its entropy."""
     with np.errstate(invalid="ignore"):
         below = np.where(logits == peak[..., None], np.float32(0), logits - peak[..., None])  # ∞ − ∞ is 0 here
-    height = 1 / np.exp(np.float32(beta) * below).sum(axis=-1)
-    return np.where(np.isnan(peak), peak, height)
+        q = np.exp(np.float64(np.float32(beta)) * below)
+        q /= q.sum(axis=-1, keepdims=True)
+    if score == "softmax":
+        found = q.max(axis=-1)
+    else:
+        found = np.exp((q * np.log(q, out=np.zeros_like(q), where=q > 0)).sum(axis=-1))
+    return np.where(np.isnan(peak), peak, found.astype(np.float32))
 
 
-def _ideal_peak(bins: int, sigma: float, beta: float) -> float:
-    """Softmax peak of the ideal label, a Gaussian of peak 1 on the middle bin."""
+def _ideal_score(bins: int, sigma: float, beta: float, score: str) -> Floats:
+    """What the ideal label scores, a Gaussian of peak 1 on the middle bin."""
     label = np.exp(-0.5 * ((np.arange(bins) - bins // 2) / sigma) ** 2)
-    return float(1 / np.exp(beta * (label - 1)).sum())
+    return _softmax_score(label, label.max(), beta, score)
 
 
 def _unflip(x: Floats, y: Floats, flipped: tuple[Floats, Floats, Floats], shift: int) -> list[Floats]:
@@ -103,11 +109,13 @@ def simcc_decode(
         a = np.asarray(affine).astype(np.float32)
         keypoints = np.einsum("nij,nkj->nki", a[:, :, :2], keypoints) + a[:, None, :, 2]
 
-    if score == "softmax":
+    if score in ("softmax", "entropy"):
         temperature = 1.0 if beta is None else beta
-        peaks = tuple(_softmax_peak(axis, peak, temperature) for axis, peak in zip(logits, peaks, strict=True))
+        peaks = tuple(_softmax_score(axis, peak, temperature, score) for axis, peak in zip(logits, peaks, strict=True))
         if sigma is not None:
-            ideal = [_ideal_peak(axis.shape[-1], s, temperature) for axis, s in zip(logits, sigma, strict=True)]
+            ideal = [_ideal_score(axis.shape[-1], s, temperature, score) for axis, s in zip(logits, sigma, strict=True)]
+            if score == "entropy":
+                ideal = [min(ideal)] * 2
             peaks = tuple(np.minimum(p / np.float32(i), 1) for p, i in zip(peaks, ideal, strict=True))
     with np.errstate(invalid="ignore", over="ignore"):
         x, y = peaks
