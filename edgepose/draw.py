@@ -42,8 +42,8 @@ def draw_poses(
 ) -> NDArray[np.uint8]:  # [H, W, 3]
     """A copy of the frame with its people drawn on it (the frame itself with ``inplace``).
 
-    Points below the threshold or outside the picture are not drawn, nor is a line that ends in one. Widths
-    follow the size of the person and of the frame.
+    Points below the threshold or outside the picture are not drawn, nor is a line that ends in one, nor a point whose
+    lines all do: a wrist without its elbow says nothing. Widths follow the size of the person and of the frame.
     """
     canvas = frame if inplace else frame.copy()
     if background != 1.0:
@@ -89,8 +89,9 @@ def _draw_person(
             cv2.line(canvas, spots[start], spots[stop], _RIM, (fine if is_fine else width) + 2, cv2.LINE_AA, _SHIFT)
     for start, stop, colour, is_fine in visible:
         cv2.line(canvas, spots[start], spots[stop], colour, fine if is_fine else width, cv2.LINE_AA, _SHIFT)
+    alone = {end for stroke in strokes for end in stroke[:2]} - {end for stroke in visible for end in stroke[:2]}
     for k, (colour, is_fine) in dots.items():
-        if shown[k]:
+        if shown[k] and k not in alone:
             _dot(canvas, spots[k], colour, 0.8 * fine if is_fine else 0.9 * width, rim=not is_fine and width > 1)
 
 

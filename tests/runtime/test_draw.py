@@ -56,6 +56,17 @@ def test_what_is_not_drawn(points, scores) -> None:
     assert not touched(drawn)[:, :14].any()
 
 
+def test_a_point_whose_lines_all_end_out_of_sight_is_not_drawn() -> None:
+    """A wrist without its elbow; but a point that no line ever leads to stands for itself."""
+    lonely = Skeleton.from_dict({"name": "lonely", "keypoints": ["a", "b", "c", "d"], "links": [[0, 1], [1, 2]]})
+    points = [(20, 20), (80, 20), (80, 80), (20, 80)]
+    poses = Poses([points], [[1, 0, 1, 1]], [[0, 0, 100, 100]], [4], [1.0])
+    drawn = touched(draw_poses(np.zeros((100, 100, 3), np.uint8), poses, lonely))
+    assert drawn[80, 20]
+    assert not drawn[20, 20]
+    assert not drawn[80, 80]
+
+
 def test_thresholds_of_parts() -> None:
     scores = np.full((1, 133), 0.2, np.float32)
     poses = Poses(np.full((1, 133, 2), 5.0), scores, np.zeros((1, 4)), [1], [1.0])
