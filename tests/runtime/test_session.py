@@ -125,7 +125,7 @@ def test_a_card_of_another_net(constant_net, peaks, card: ModelCard) -> None:
 
 
 def test_an_unknown_score(body_net: Path) -> None:
-    with pytest.raises(EdgeposeError, match="'best' is unknown: use one of calibrated, softmax, min"):
+    with pytest.raises(EdgeposeError, match="'best' is unknown: use one of entropy, calibrated, softmax, min"):
         PoseNet(Session(body_net, "cpu"), "best")
 
 
