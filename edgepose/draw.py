@@ -89,9 +89,9 @@ def _draw_person(
             cv2.line(canvas, spots[start], spots[stop], _RIM, (fine if is_fine else width) + 2, cv2.LINE_AA, _SHIFT)
     for start, stop, colour, is_fine in visible:
         cv2.line(canvas, spots[start], spots[stop], colour, fine if is_fine else width, cv2.LINE_AA, _SHIFT)
-    alone = {end for stroke in strokes for end in stroke[:2]} - {end for stroke in visible for end in stroke[:2]}
-    for k, (colour, is_fine) in dots.items():
-        if shown[k] and k not in alone:
+    touched = {end for stroke in visible for end in stroke[:2]}
+    for k, (colour, is_fine, has_lines) in dots.items():
+        if shown[k] and (k in touched or not has_lines):
             _dot(canvas, spots[k], colour, 0.8 * fine if is_fine else 0.9 * width, rim=not is_fine and width > 1)
 
 
@@ -122,8 +122,8 @@ def _draw_bbox(canvas: NDArray[np.uint8], bbox: NDArray[np.float32], track_id: i
 
 
 @lru_cache(maxsize=16)
-def _style(skeleton: Skeleton) -> tuple[list[_Stroke], dict[int, tuple[Colour, bool]]]:
-    """Lines, and the dots of the points that no contour passes through."""
+def _style(skeleton: Skeleton) -> tuple[list[_Stroke], dict[int, tuple[Colour, bool, bool]]]:
+    """Lines, and the dots of the points that no contour passes through: colour, fine or not, ends of lines or not."""
     colours = [(int(b), int(g), int(r)) for r, g, b in skeleton.rgb]
     fine = [part in _FINE for part in skeleton.part_of]
     delicate = np.logical_or(head_mask(skeleton), fine).tolist()  # thick lines would hide the face
@@ -141,4 +141,6 @@ def _style(skeleton: Skeleton) -> tuple[list[_Stroke], dict[int, tuple[Colour, b
     for line in skeleton.contours:
         strokes += [_Stroke(a, b, colours[a], True) for a, b in pairwise(line)]
     drawn = {k for line in skeleton.contours for k in line}
-    return strokes, {k: (colours[k], delicate[k]) for k in range(skeleton.num_keypoints) if k not in drawn}
+    ends = {end for stroke in strokes for end in stroke[:2]}
+    dots = {k: (colours[k], delicate[k], k in ends) for k in range(skeleton.num_keypoints) if k not in drawn}
+    return strokes, dots

@@ -117,10 +117,15 @@ def test_untrained_points_leave_with_score_zero(constant_net, ideal_answers) -> 
     assert np.isfinite(poses.keypoints).all()
 
 
-def test_the_cards_calibration_is_applied(constant_net, ideal_answers) -> None:
-    net = constant_net(ideal_answers, card=_carded(calibration={"body": [[0, 0.5, 1], [0, 0.1, 0.8]]}))
-    poses = TopdownEstimator(net, "cpu", detector="none")(np.zeros((480, 640, 3), np.uint8), [[100, 50, 300, 350]])
-    np.testing.assert_allclose(poses.scores[0, 2:], 0.8, atol=1e-3)
+@pytest.mark.parametrize("score", ["calibrated", "entropy"])
+def test_the_cards_calibration_is_applied_to_the_cards_score(constant_net, ideal_answers, score: str) -> None:
+    """The other relative score is what it is: the card's map says nothing about it."""
+    card = _carded(score=score, calibration={"body": [[0, 0.5, 1], [0, 0.1, 0.8]]})
+    net, frame = constant_net(ideal_answers, card=card), np.zeros((480, 640, 3), np.uint8)
+    other = "entropy" if score == "calibrated" else "calibrated"
+    for asked, expected in ((None, 0.8), (score, 0.8), (other, 1.0)):
+        poses = TopdownEstimator(net, "cpu", detector="none", score=asked)(frame, [[100, 50, 300, 350]])
+        np.testing.assert_allclose(poses.scores[0, 2:], expected, atol=2e-3)
 
 
 @pytest.mark.parametrize(("order", "expected"), [("rgb", (0.0, 0.5, 1.0)), ("bgr", (1.0, 0.5, 0.0))])
