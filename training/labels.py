@@ -60,3 +60,4 @@ class Predictions:
     keypoints: np.ndarray  # [N, K, 2] px
     scores: np.ndarray  # [N, K]
     parts: tuple[str, ...] | None = None  # the parts it predicts at all; None: every part
+    thresholds: np.ndarray | None = None  # [K] scores from which its points are shown; None: it has none

@@ -114,4 +114,5 @@ def predict(people: Sequence[Person], predictors: Sequence[Predictor]) -> tuple[
 
 def _stacked(predictor: Predictor, answers: list[tuple[np.ndarray, np.ndarray]]) -> Predictions:
     keypoints, scores = (np.concatenate(arrays) for arrays in zip(*answers, strict=True))
-    return Predictions(predictor.name, keypoints, scores, getattr(predictor, "parts", None))
+    parts, thresholds = (getattr(predictor, name, None) for name in ("parts", "thresholds"))
+    return Predictions(predictor.name, keypoints, scores, parts, thresholds)

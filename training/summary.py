@@ -167,15 +167,23 @@ def _special_measures(labels: Labels, predictions: Predictions, skeleton: Skelet
         measures["lspet_pck20"] = asdict(torso_pck(labels, predictions, skeleton))
     if "face" in known:
         errors = face_errors(labels, predictions, skeleton)
-        measures["face_nme"] = asdict(mean_estimate(errors, labels.image_id))
-        measures["face_nme_by_source"] = {
-            str(source): asdict(mean_estimate(errors[mine], labels.image_id[mine]))
-            for source in np.unique(labels.source)
-            if np.isfinite(errors[mine := labels.from_sources([source])]).any()
-        }
+        measures |= _with_sources("face_nme", errors, labels)
+        if predictions.thresholds is not None:
+            shown = np.where(shown_faces(labels, predictions, skeleton), errors, np.nan)
+            measures |= _with_sources("face_nme_shown", shown, labels)
     if {"lefthand", "righthand"} <= known:
         measures["webcam_hand_error"] = asdict(hand_error(labels, predictions, skeleton))
     return measures
+
+
+def _with_sources(name: str, errors: np.ndarray, labels: Labels) -> dict[str, Any]:
+    """Mean of errors [N] over everybody who has one, as `name`, and source by source, as `name`_by_source."""
+    by_source = {
+        str(source): asdict(mean_estimate(errors[mine], labels.image_id[mine]))
+        for source in np.unique(labels.source)
+        if np.isfinite(errors[mine := labels.from_sources([source])]).any()
+    }
+    return {name: asdict(mean_estimate(errors, labels.image_id)), f"{name}_by_source": by_source}
 
 
 def torso_pck(labels: Labels, predictions: Predictions, skeleton: Skeleton, threshold: float = 0.2) -> Estimate:
@@ -205,6 +213,15 @@ def face_errors(labels: Labels, predictions: Predictions, skeleton: Skeleton) ->
     )
 
 
+def shown_faces(labels: Labels, predictions: Predictions, skeleton: Skeleton) -> np.ndarray:
+    """Whether at least half of a face's labelled points score as high as the model shows them, [N] bool."""
+    assert predictions.thresholds is not None
+    points = slice(*skeleton.parts["face"])
+    labelled = labels.visible[:, points] > 0
+    passing = (predictions.scores >= predictions.thresholds)[:, points]
+    return labelled.any(1) & (2 * (labelled & passing).sum(1) >= labelled.sum(1))
+
+
 def hand_error(labels: Labels, predictions: Predictions, skeleton: Skeleton) -> Estimate:
     """Mean error ÷ diagonal of the label's hand box: webcam sources, hands with ≥ 18 labelled points."""
     people = labels.from_sources(WEBCAM_SOURCES)
@@ -221,6 +238,7 @@ def hand_error(labels: Labels, predictions: Predictions, skeleton: Skeleton) -> 
 SPECIAL_TITLES = {
     "lspet_pck20": "LSPET PCK@0.2 of torso, v = 2 ↑",
     "face_nme": "face NME by box diagonal ↓",
+    "face_nme_shown": "the same of the faces that it shows ↓",
     "webcam_hand_error": "webcam hands, error by box diagonal ↓",
 }
 
@@ -233,6 +251,7 @@ def markdown(summaries: Mapping[str, Mapping[str, Any]]) -> str:
         _table("measure", summaries, lambda s: {v: s[k] for k, v in SPECIAL_TITLES.items() if k in s}),
         *(_source_table(name, summary["sources"]) for name, summary in summaries.items()),
         _table("face NME ↓ by source", summaries, lambda s: s.get("face_nme_by_source", {})),
+        _table("shown faces' NME ↓ by source", summaries, lambda s: s.get("face_nme_shown_by_source", {})),
     ]
     return "\n\n".join(block for block in blocks if block)
 

@@ -61,6 +61,26 @@ def test_hands_with_too_few_points_and_other_sources_do_not_count():
     assert figures["webcam_hand_error"]["value"] == pytest.approx(0.1)
 
 
+def test_shown_faces_are_those_of_which_half_the_labelled_points_pass():
+    labels = labels_of_two()
+    labels.part_boxes["face"][:] = [[10, 10, 40, 50], [10, 10, 70, 90]]
+    labels.visible[:, 23:43] = 1  # 20 points; the other 48 are unlabelled and pass or not without effect
+    keypoints = labels.keypoints.copy()
+    keypoints[0] += [3, 4]
+    keypoints[1] += [60, 80]
+    scores = np.zeros((2, 133))
+    scores[:, 43:91] = 1
+    scores[0, 23:33] = 0.6  # ten of twenty, at the threshold
+    scores[1, 23:32] = 0.9  # nine
+    thresholds = np.full(133, 0.6)
+    figures = summarise(labels, Predictions("x", keypoints, scores, None, thresholds), WHOLEBODY, intervals=False)
+    assert (figures["face_nme"]["count"], figures["face_nme"]["value"]) == (2, pytest.approx((0.1 + 1) / 2))
+    assert (figures["face_nme_shown"]["count"], figures["face_nme_shown"]["value"]) == (1, pytest.approx(0.1))
+    assert list(figures["face_nme_shown_by_source"]) == ["coco"]
+    without = summarise(labels, Predictions("x", keypoints, scores), WHOLEBODY, intervals=False)
+    assert "face_nme_shown" not in without  # nothing says what it would show
+
+
 def test_labels_of_teachers_do_not_enter_the_truth_row():
     labels = labels_of_two()
     labels.visible[0, :2] = [2, 1]
