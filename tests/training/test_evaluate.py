@@ -45,6 +45,7 @@ def test_a_model_that_meets_every_label_scores_one_everywhere(data, model):
     assert figures["lspet_pck20"]["value"] == 1
     assert figures["lspet_pck20"]["count"] == 2 * 17
     assert figures["face_nme"]["value"] == pytest.approx(0, abs=1e-5)
+    assert figures["face_nme_shown"]["count"] == figures["face_nme"]["count"]  # sure of all, at its own thresholds
     assert figures["webcam_hand_error"]["count"] == 2
     assert figures["sources"]["gesture"]["body"]["mean_oks"]["count"] == 1
     assert figures["sources"]["gesture"]["foot"]["ap"] == pytest.approx(1)
