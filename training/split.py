@@ -1,8 +1,9 @@
-"""Hold images out of training: `python training/split.py --data DATA --hold-out training/splits/edgepose_dev.txt -o runs/data`
+"""Hold images out of training: `python training/split.py --data DATA --hold-out LIST.txt -o runs/data`.
 
-Writes a folder with the layout of DATA, in which the listed images of `train` are a split of their own (`dev`), those
-of `negatives.json` (images without people) included. Its labels are new files, its images are a link to DATA's. Settings, scores and thresholds are chosen on `dev`, so that
-`val` is left for the figures. Every other command takes the folder as its `--data`, with `--split dev`.
+Writes a folder with the layout of DATA in which the listed images of `train` are a split of their own (`dev`), those
+of `negatives.json` (images without people) included. Its labels are new files, its images are a link to DATA's.
+Settings, scores and thresholds are chosen on `dev`, so that `val` is left for the figures. Every other command takes
+the folder as its `--data`, with `--split dev`. `training/splits/edgepose_dev.txt` is the list of the shipped nets.
 """
 
 from __future__ import annotations
