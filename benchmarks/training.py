@@ -32,18 +32,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from edgepose.skeletons import Skeleton
-from edgepose_training import checkpoint
-from edgepose_training import config as recipes
 from edgepose_training.config import Config
-from edgepose_training.data import Batch, normalise
-from edgepose_training.distill import pick_device
-from edgepose_training.drawn import draw_person
-from edgepose_training.losses import PlainTorch, rtmpose_loss
-from edgepose_training.run import Run
-from edgepose_training.shards import ShardWriter, find_shards
-from edgepose_training.store import CropStore
+from edgepose_training.data.crop_cache import CropStore
+from edgepose_training.data.loaders import Batch, normalise
+from edgepose_training.data.shards import ShardWriter, find_shards
+from edgepose_training.data.synthetic import draw_person
+from edgepose_training.distributed import pick_device
+from edgepose_training.engine import checkpoints
+from edgepose_training.engine.losses import PlainTorch, rtmpose_loss
+from edgepose_training.engine.trainer import Run
 
-RECIPE = Path(recipes.__file__).parent / "configs" / "rtmpose_t_wholebody.toml"
+RECIPE = "rtmpose_t_wholebody"
 PLAIN, OURS, THEIRS = "plain float32", "as the recipes", "mmpose"
 Times = dict[str, np.ndarray]  # milliseconds [rounds] of each variant
 
@@ -75,7 +74,7 @@ class MmposeStep:
     has made (they cost nothing here), AdamW, and averages tensor by tensor."""
 
     def __init__(self, config: Config, batch: Batch, device: torch.device) -> None:
-        self.net = checkpoint.build_net(config, Skeleton.load(config.skeleton)).to(device).train()
+        self.net = checkpoints.build_net(config, Skeleton.load(config.skeleton)).to(device).train()
         decayed = [p for p in self.net.parameters() if p.ndim > 1]
         others = [p for p in self.net.parameters() if p.ndim <= 1]
         groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
@@ -131,7 +130,7 @@ def steps(config: Config, store: CropStore, folder: Path, device: torch.device, 
 
 def stages(config: Config, store: CropStore, folder: Path, device: torch.device, rounds: int) -> Times:
     teacher = folder / "teacher.pt"
-    checkpoint.save(teacher, Run(config, store, None, folder / "teacher", device).state())
+    checkpoints.save(teacher, Run(config, store, None, folder / "teacher", device).state())
     second = replace(config, stage=2, beta_logit=1.0)
     pair = {"stage1": config, "stage2": second}
     return take_turns(

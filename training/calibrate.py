@@ -13,7 +13,7 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,94 +23,12 @@ import numpy as np
 from edgepose import EdgeposeError
 from edgepose.modelcard import RELATIVE
 from edgepose.runtime import Session
-from edgepose.skeletons import Skeleton
-from edgepose_training.checkpoint_predictors import CheckpointSession
-from edgepose_training.datasets import load_json, read_coco_wholebody
-from edgepose_training.evaluate import chosen
-from edgepose_training.labels import Labels
-from edgepose_training.people import find_files
-from edgepose_training.predictors import CropPredictor, predict
-
-log = logging.getLogger("calibrate")
-
-KNOTS = 12  # of each part's map: more only follow the noise
-MIN_POINTS = 200  # labelled points of a part below which no map is fitted
-
-
-def isotonic(scores: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The rising steps nearest to `right` [M] over `scores` [M]: mean score, share right and points of each.
-
-    Pool adjacent violators. A step counts at its middle: the line through the middles rises everywhere, so that no two
-    scores become the same (centred isotonic regression, Oron and Flournoy, 2017).
-    """
-    values, place = np.unique(scores.astype(float), return_inverse=True)
-    counts = np.bincount(place)
-    means = np.bincount(place, right.astype(float)) / counts
-    steps: list[tuple[float, float, int]] = []
-    for here in zip(values.tolist(), means.tolist(), counts.tolist(), strict=True):
-        while steps and steps[-1][1] >= here[1]:
-            before = steps.pop()
-            count = before[2] + here[2]
-            here = (
-                (before[0] * before[2] + here[0] * here[2]) / count,
-                (before[1] * before[2] + here[1] * here[2]) / count,
-                count,
-            )
-        steps.append(here)
-    at, share, points = (np.array(column) for column in zip(*steps, strict=True))
-    return at, share, points
-
-
-def fit(scores: np.ndarray, right: np.ndarray) -> list[list[float]]:
-    """Knots [[score, …], [seen, …]] of a piecewise linear map from 0 to 1 for the card."""
-    at, share, points = isotonic(scores, right)
-    # Neighbouring steps are pooled to about as many points for each knot.
-    group = ((np.cumsum(points) - points / 2) / len(scores) * KNOTS).astype(int)
-    mass = np.bincount(group, points)
-    at, share = (np.bincount(group, points * column)[mass > 0] / mass[mass > 0] for column in (at, share))
-    knots = {0.0: 0.0} | {round(x, 5): round(y, 4) for x, y in zip(at.tolist(), share.tolist(), strict=True)}
-    knots |= {1.0: max(knots.values())}
-    return [list(knots), list(knots.values())]
-
-
-def calibrate(
-    scores: np.ndarray,  # [N, K] bare
-    right: np.ndarray,  # [N, K] bool
-    counted: np.ndarray,  # [N, K] bool: labelled, or known to be wrong
-    skeleton: Skeleton,
-) -> dict[str, list[list[float]]]:
-    """Part → knots, for the parts with enough points."""
-    fitted = {}
-    for part, (start, stop) in skeleton.parts.items():
-        mask = counted[:, start:stop]
-        if mask.sum() < MIN_POINTS:
-            log.warning("%s: only %d points, its scores stay as they are", part, mask.sum())
-            continue
-        fitted[part] = fit(scores[:, start:stop][mask], right[:, start:stop][mask])
-    return fitted
-
-
-def reliability(seen: np.ndarray, right: np.ndarray, bins: int = 5) -> list[tuple[float, float, int]]:
-    """(mean score, share right, points) of equal score ranges that hold any points."""
-    ranges = np.minimum((seen * bins).astype(int), bins - 1)
-    rows = [(seen[ranges == b], right[ranges == b]) for b in range(bins)]
-    return [(float(s.mean()), float(r.mean()), len(s)) for s, r in rows if len(s)]
-
-
-def plot(rows: Mapping[str, Sequence[tuple[float, float, int]]], path: Path) -> None:
-    """The reliability diagram: on the diagonal, a score of .8 is right in 80 % of cases. Areas: points."""
-    from matplotlib.figure import Figure
-
-    figure = Figure((5, 5), layout="constrained")
-    axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color="0.8", zorder=0)
-    for part, ranges in rows.items():
-        shown, right, counts = (np.array(column) for column in zip(*ranges, strict=True))
-        axes.plot(shown, right, linewidth=1)
-        axes.scatter(shown, right, 200 * counts / counts.sum(), label=part)
-    axes.set(xlabel="score", ylabel="share of points that are right", xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    axes.legend(loc="upper left")
-    figure.savefig(path, dpi=110)
+from edgepose_training.data.coco import load_json, read_coco_wholebody
+from edgepose_training.data.registry import chosen, find_files
+from edgepose_training.evaluation.calibration import calibrate, plot, reliability
+from edgepose_training.evaluation.checkpoint_predictors import CheckpointSession
+from edgepose_training.evaluation.labels import Labels
+from edgepose_training.evaluation.predictors import CropPredictor, predict
 
 
 def _observations(args: argparse.Namespace, split: str, predictor: CropPredictor) -> tuple[np.ndarray, ...]:

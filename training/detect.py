@@ -17,8 +17,8 @@ from typing import Any
 import cv2
 
 from edgepose import Detector, EdgeposeError
-from edgepose_training.datasets import load_document
-from edgepose_training.people import find_files
+from edgepose_training.data.coco import load_document
+from edgepose_training.data.registry import find_files
 
 log = logging.getLogger("detect")
 

@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import logging
 import os
-import signal
 import sys
 import time
 from pathlib import Path
@@ -20,18 +19,19 @@ import torch
 
 from edgepose import EdgeposeError
 from edgepose_training.config import Config
-from edgepose_training.pace import Pace
-from edgepose_training.parallel import Processes, join_processes, leave_processes
-from edgepose_training.run import Run, Stopped
-from edgepose_training.shards import find_shards
-from edgepose_training.store import CropStore
+from edgepose_training.data.crop_cache import CropStore
+from edgepose_training.data.shards import find_shards
+from edgepose_training.distributed import Processes, join_processes, leave_processes, pick_device
+from edgepose_training.engine.interruption import until_asked
+from edgepose_training.engine.time_budget import Pace
+from edgepose_training.engine.trainer import Run
 
 log = logging.getLogger("distill")
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", type=Path, nargs="?", help="TOML file of differences from training/config.py")
+    parser.add_argument("config", nargs="?", help="name of a recipe that ships, or a TOML file of differences")
     parser.add_argument("--shards", type=Path, help="folder of crop shards with train/ and, if there is one, val/")
     parser.add_argument("--teacher", type=Path, help="checkpoint to distil from")
     parser.add_argument("--init", type=Path, help="checkpoint to start the student from")
@@ -44,14 +44,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, help="choose the number of epochs so that they take so long")
     parser.add_argument("--threads", type=int, help="CPU threads of the network")
     return parser.parse_args(argv)
-
-
-def pick_device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise EdgeposeError("--device cuda: torch sees no GPU here; use --device cpu")
-    return torch.device(name)
 
 
 def open_shards(folder: Path, config: Config, processes: Processes) -> CropStore:
@@ -91,21 +83,6 @@ def distill(args: argparse.Namespace, processes: Processes) -> None:
     if not until_asked(training):
         again = " ".join(sys.argv) + ("" if args.resume else " --resume")
         log.info("stopped at epoch %d, step %d; continue with: python %s", training.epoch, training.step, again)
-
-
-def until_asked(training: Run) -> bool:
-    """Fit until the end, or until Ctrl-C, or SIGTERM from a scheduler that wants its machine back. Whether it ended."""
-    # A handler that only sets the deadline lets the step end, so that what is saved is whole.
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(name, lambda *_: setattr(training, "stop_at", 0.0)) for name in signals]
-    try:
-        training.fit()
-    except Stopped:
-        return False
-    finally:
-        for name, handler in zip(signals, before, strict=True):
-            signal.signal(name, handler)
-    return True
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -13,56 +13,26 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgepose import EdgeposeError, Skeleton
-from edgepose_training import protocols
-from edgepose_training.baselines import TinyPose, mean_parts, mean_pose
-from edgepose_training.datasets import Person, ReadReport, read_coco_wholebody
-from edgepose_training.detections import detector_stats, read_boxes, unlabelled_people
-from edgepose_training.labels import Labels, Predictions
-from edgepose_training.people import find_files
-from edgepose_training.predictors import Predictor, make_predictor, predict
-from edgepose_training.results import results_of
-from edgepose_training.summary import markdown, summarise
-
-
-def evaluate(
-    predictors: Sequence[Predictor],
-    people: Sequence[Person],
-    train: Sequence[Person] | None,
-    skeleton: Skeleton,
-    *,
-    intervals: bool = True,
-) -> tuple[dict[str, Any], Labels, Predictions]:
-    """Figures by predictor name on the labels' own boxes, those labels, and the first one's predictions."""
-    people, predictions = predict(people, predictors)
-    labels = Labels.of(people)
-    if train:
-        shapes = Labels.of(train)
-        predictions += [mean_pose(shapes, labels), mean_parts(shapes, labels, skeleton.parts)]
-    figures: dict[str, Any] = {}
-    for one in predictions:
-        if one.parts is None or set(one.parts) & set(skeleton.parts):
-            figures[one.name] = summarise(labels, one, skeleton, intervals=intervals)
-    return figures, labels, predictions[0]
+from edgepose_training.data.coco import Person, ReadReport, read_coco_wholebody
+from edgepose_training.data.registry import chosen, find_files
+from edgepose_training.evaluation import protocols
+from edgepose_training.evaluation.baselines import TinyPose
+from edgepose_training.evaluation.coco_results import results_of
+from edgepose_training.evaluation.detections import detector_stats, read_boxes, unlabelled_people
+from edgepose_training.evaluation.evaluator import _report, _without_nan, evaluate
+from edgepose_training.evaluation.labels import Labels
+from edgepose_training.evaluation.predictors import Predictor, make_predictor
 
 
 def _read(args: argparse.Namespace, split: str, skeleton: Skeleton, report: ReadReport) -> list[Person]:
     annotations, images = _files(args, split)
     return read_coco_wholebody(annotations, images, skeleton, split=split, report=report)
-
-
-def chosen(people: list[Person], sources: Sequence[str] | None, limit: int | None) -> list[Person]:
-    """The people of these sources, and a random sample of them if there are more than `limit`."""
-    people = [person for person in people if not sources or person.source in sources]
-    if not people:
-        raise EdgeposeError(f"Nobody comes from {', '.join(sources)}: check --source.")
-    return [people[row] for row in np.random.default_rng(0).permutation(len(people))[:limit]] if limit else people
 
 
 def _files(args: argparse.Namespace, split: str) -> tuple[Path, Path]:
@@ -168,22 +138,6 @@ def main(argv: list[str] | None = None) -> int:
     if args.json:
         args.json.write_text(json.dumps(_without_nan(record), indent=1))
     return 0
-
-
-def _report(record: dict[str, Any]) -> str:
-    conditions = f"{record['boxes']} boxes" + (", flip test" if record["flip"] else "")
-    title = f"{record['people']} people in {record['images']} images of {record['split']}, {conditions}"
-    figures = record.get("predictors")
-    return f"{title}\n\n{markdown(figures) if figures else json.dumps(record['detector'], indent=1)}"
-
-
-def _without_nan(value: Any) -> Any:
-    """NaN is no JSON: undefined figures become null."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 if __name__ == "__main__":

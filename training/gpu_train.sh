@@ -15,7 +15,7 @@ kernels=
 # The packages as the editable install would name them, for a Python in which nothing can be installed.
 mkdir -p build/path
 ln -sfn ../../edgepose build/path/edgepose
-ln -sfn ../../training build/path/edgepose_training
+ln -sfn ../../training/edgepose_training build/path/edgepose_training
 PYTHONPATH="$PWD/build/path${PYTHONPATH:+:$PYTHONPATH}"
 PYTHONUNBUFFERED=1
 export PYTHONPATH PYTHONUNBUFFERED

@@ -12,92 +12,13 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from itertools import groupby
 from pathlib import Path
-from typing import Any
-
-import cv2
-import numpy as np
 
 from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
-from edgepose_training.datasets import Person
-from edgepose_training.people import DATASETS, find_files, read_people
-from edgepose_training.shards import Crop, ShardWriter
-
-log = logging.getLogger("pack")
-
-PADDING = 1.25  # of the box, as at inference
-ASPECT = 3 / 4  # W/H of the network's input
-
-
-def crop_person(
-    image: np.ndarray, person: Person, *, context: float = 1.6, max_side: int = 288, aspect: float = ASPECT
-) -> Crop:
-    """The window of `image` [H, W, 3] around a person: the padded box × `context`, clipped to the picture.
-
-    `max_side`: the padded box is at most this tall (pixels); larger people are scaled down.
-    """
-    x1, y1, x2, y2 = person.bbox
-    height = max(y2 - y1, (x2 - x1) / aspect) * PADDING
-    half = np.array([height * aspect, height]) * context / 2
-    center = np.array([x1 + x2, y1 + y2]) / 2
-    size = np.array(image.shape[1::-1])
-    lo = np.clip(np.floor(center - half), 0, size - 1).astype(int)
-    hi = np.clip(np.ceil(center + half), lo + 1, size).astype(int)
-    window = image[lo[1] : hi[1], lo[0] : hi[0]]
-    factor = min(1.0, max_side / height)
-    if factor < 1:
-        new = np.maximum(np.round((hi - lo) * factor), 1).astype(int)
-        window = cv2.resize(window, (int(new[0]), int(new[1])), interpolation=cv2.INTER_AREA)
-    # Rounding gives each axis its own factor; INTER_AREA keeps pixel edges, so centres move by (f - 1) / 2.
-    scale = np.array(window.shape[1::-1]) / (hi - lo)
-    points = (person.keypoints - lo + 0.5) * scale - 0.5
-    points[person.visible == 0] = 0
-    bbox = ((person.bbox.reshape(2, 2) - lo) * scale).ravel()
-    return Crop(
-        window,
-        bbox.astype(np.float32),
-        points.astype(np.float32),
-        person.visible,
-        person.weights,
-        person.source,
-        person.licence,
-    )
-
-
-def _crops_of_picture(task: tuple[list[Person], dict[str, Any]]) -> list[Crop]:
-    people, window = task
-    image = cv2.imread(str(people[0].image), cv2.IMREAD_COLOR)
-    if image is None:
-        log.warning("%s: not a readable image, %d people skipped", people[0].image.name, len(people))
-        return []
-    return [crop_person(image, person, **window) for person in people]
-
-
-def pack(
-    people: list[Person],
-    writer: ShardWriter,
-    *,
-    context: float = 1.6,
-    max_side: int = 288,
-    aspect: float = ASPECT,
-    workers: int = 2,
-    seed: int = 0,
-) -> int:
-    """Crop and write all people, pictures in random order (a shard is then a fair sample). Returns their number."""
-    ordered = sorted(people, key=lambda person: str(person.image))
-    window = {"context": context, "max_side": max_side, "aspect": aspect}
-    tasks = [(list(group), window) for _, group in groupby(ordered, key=lambda person: person.image)]
-    np.random.default_rng(seed).shuffle(tasks)  # type: ignore[arg-type]
-    count = 0
-    with ProcessPoolExecutor(workers) as pool:
-        for crops in pool.map(_crops_of_picture, tasks, chunksize=32):
-            for crop in crops:
-                writer.write(crop)
-                count += 1
-    return count
+from edgepose_training.data.packing import ASPECT, pack
+from edgepose_training.data.registry import DATASETS, find_files, read_people
+from edgepose_training.data.shards import ShardWriter
 
 
 def _files(args: argparse.Namespace) -> tuple[Path, Path]:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from edgepose import EdgeposeError
-from edgepose_training.datasets import load_document, load_json
-from edgepose_training.people import find_files
+from edgepose_training.data.coco import load_document, load_json
+from edgepose_training.data.registry import find_files
 
 
 def divide(document: dict[str, Any], names: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -6,9 +6,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edgepose_training.config import Config  # noqa: E402  (after the skip)
-from edgepose_training.drawn import draw_person  # noqa: E402
-from edgepose_training.shards import ShardWriter, find_shards  # noqa: E402
-from edgepose_training.store import CropStore  # noqa: E402
+from edgepose_training.data.crop_cache import CropStore  # noqa: E402
+from edgepose_training.data.shards import ShardWriter, find_shards  # noqa: E402
+from edgepose_training.data.synthetic import draw_person  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,9 @@ import os
 import signal
 import sys
 
-from edgepose_training import distill
-from edgepose_training.run import Run
+import distill
+
+from edgepose_training.engine.trainer import Run
 
 train_step = Run.train_step
 

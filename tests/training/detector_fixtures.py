@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgepose_training.drawn import draw_person
+from edgepose_training.data.synthetic import draw_person
 
 
 def write_data(root: Path, count: int = 12, negatives: int = 2) -> Path:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from edgepose import EdgeposeError, Skeleton
-from edgepose_training.absence import cut_at_waist, measure, waist
-from edgepose_training.datasets import Person
+from edgepose_training.data.coco import Person
+from edgepose_training.evaluation.truncation import cut_at_waist, measure, waist
 
 BODY = Skeleton.load("coco17")
 LEGS = [BODY.keypoints.index(f"{side}_{joint}") for side in ("left", "right") for joint in ("hip", "knee", "ankle")]

@@ -11,11 +11,11 @@ torch = pytest.importorskip("torch")
 from edgepose import EdgeposeError  # noqa: E402
 from edgepose.skeletons import Skeleton  # noqa: E402
 from edgepose.transforms import bbox_to_center_scale, crop_affine  # noqa: E402
-from edgepose_training import augment  # noqa: E402
-from edgepose_training.augment import Labels, Strength, draws  # noqa: E402
-from edgepose_training.data import Crops, DeviceCrops, EpochSampler, labels_of, loader  # noqa: E402
-from edgepose_training.drawn import draw_person  # noqa: E402
-from edgepose_training.render import pack_pixels, render_cv2, render_kernel, render_torch  # noqa: E402
+from edgepose_training.data import augment  # noqa: E402
+from edgepose_training.data.augment import Labels, Strength, draws  # noqa: E402
+from edgepose_training.data.loaders import Crops, DeviceCrops, EpochSampler, labels_of, loader  # noqa: E402
+from edgepose_training.data.render import pack_pixels, render_cv2, render_kernel, render_torch  # noqa: E402
+from edgepose_training.data.synthetic import draw_person  # noqa: E402
 
 SKELETON = Skeleton.load("coco_wholebody")
 SIZE = (96, 128)

@@ -6,10 +6,10 @@ import evaluation_fixtures as fixtures
 import numpy as np
 import pytest
 
-from edgepose_training import baselines, evaluate
-from edgepose_training.datasets import read_coco_wholebody
-from edgepose_training.labels import Labels, Predictions
-from edgepose_training.summary import MIN_HAND_POINTS, summarise
+from edgepose_training.data.coco import read_coco_wholebody
+from edgepose_training.evaluation import baselines, evaluator
+from edgepose_training.evaluation.labels import Labels, Predictions
+from edgepose_training.evaluation.summaries import MIN_HAND_POINTS, summarise
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 WHOLEBODY = fixtures.WHOLEBODY
@@ -116,7 +116,7 @@ def test_the_labelling_net_and_the_mean_shapes_give_their_published_figures():
     )
     val = [person for person in val if person.source in ("coco", "lspet")]
     tiny = baselines.TinyPose(SHARED / "teachers", WHOLEBODY, threads=1)
-    figures, _, _ = evaluate.evaluate([tiny], val, train, WHOLEBODY, intervals=False)
+    figures, _, _ = evaluator.evaluate([tiny], val, train, WHOLEBODY, intervals=False)
     net, mean = figures[tiny.name], figures["mean pose in the box"]
     assert net["parts"]["body (truth)"]["ap"]["value"] == pytest.approx(0.663, abs=0.005)
     assert net["lspet_pck20"]["value"] == pytest.approx(0.66, abs=0.005)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgepose import ModelCard, Skeleton
-from edgepose_training.calibrate import calibrate, fit, isotonic, plot, reliability
+from edgepose_training.evaluation.calibration import calibrate, fit, isotonic, plot, reliability
 
 BODY = Skeleton.load("coco17")
 

@@ -22,9 +22,11 @@ from seeded_weights import seeded
 
 torch = pytest.importorskip("torch")
 
+import pack  # noqa: E402
+
 from edgepose import Skeleton  # noqa: E402
-from edgepose_training import foreign, pack  # noqa: E402
-from edgepose_training.drawn import draw_person  # noqa: E402
+from edgepose_training.data.synthetic import draw_person  # noqa: E402
+from edgepose_training.engine import mmpose_checkpoints  # noqa: E402
 from edgepose_training.models import build_pose_net  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -176,7 +178,7 @@ def test_an_mmpose_checkpoint_reaches_the_app_with_the_printed_commands(page, tm
     theirs, ours, model = (re.search(pattern, convert + " " + export)[0]
                            for pattern in (r"\S+\.pth", r"\S+\.pt\b(?!h)", r"\S+\.onnx"))  # fmt: skip
     checkpoint_of_mmengine(tmp_path / theirs, monkeypatch)
-    assert any(value for value in foreign.read(tmp_path / theirs)["message_hub"]["log_scalars"].values())
+    assert any(value for value in mmpose_checkpoints.read(tmp_path / theirs)["message_hub"]["log_scalars"].values())
     places = {name: tmp_path / name for name in (theirs, ours, model)}
     run(convert, places, [])
     run(export, places, [])
@@ -233,7 +235,7 @@ def test_a_made_up_skeleton_is_packed_trained_exported_run_and_drawn(tmp_path):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "training").rglob("*.py")), ids=lambda path: path.stem)
 def test_every_module_of_the_training_imports(path):
-    module = ".".join(["edgepose_training", *path.relative_to(ROOT / "training").with_suffix("").parts])
+    module = ".".join(path.relative_to(ROOT / "training").with_suffix("").parts)
     importlib.import_module(module.removesuffix(".__init__"))
 
 

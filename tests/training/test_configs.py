@@ -3,7 +3,6 @@
 import csv
 import functools
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,31 +11,29 @@ torch = pytest.importorskip("torch")
 
 from edgepose import EdgeposeError  # noqa: E402
 from edgepose.skeletons import Skeleton  # noqa: E402
-from edgepose_training import checkpoint, config  # noqa: E402
-from edgepose_training.config import Config  # noqa: E402
-from edgepose_training.data import strength_at  # noqa: E402
-from edgepose_training.drawn import draw_person  # noqa: E402
+from edgepose_training.config import CONFIGS, Config  # noqa: E402
+from edgepose_training.data.crop_cache import CropStore  # noqa: E402
+from edgepose_training.data.loaders import strength_at  # noqa: E402
+from edgepose_training.data.shards import ShardWriter  # noqa: E402
+from edgepose_training.data.synthetic import draw_person  # noqa: E402
+from edgepose_training.engine import checkpoints  # noqa: E402
+from edgepose_training.engine.optimizer import lr_factor  # noqa: E402
+from edgepose_training.engine.trainer import Run  # noqa: E402
 from edgepose_training.models import hrnet, resnet  # noqa: E402
-from edgepose_training.optim import lr_factor  # noqa: E402
-from edgepose_training.run import Run  # noqa: E402
-from edgepose_training.shards import ShardWriter  # noqa: E402
-from edgepose_training.store import CropStore  # noqa: E402
 
-FOLDER = Path(config.__file__).parent / "configs"
-DETECTORS = {path.stem for path in FOLDER.glob("*det*.toml")}  # of another record
-NAMES = sorted(path.stem for path in FOLDER.glob("*.toml") if path.stem not in DETECTORS)
+NAMES = sorted(path.stem for path in CONFIGS.rglob("*.toml"))
 SMALL = {"cspnext": "n", "hourglass": "2x32", "hrnet": "tiny", "resnet": "tiny"}
 
 
 def load(name: str) -> Config:
-    return Config.load(FOLDER / f"{name}.toml")
+    return Config.load(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_recipe_names_a_net(name):
     recipe = load(name)
     with torch.device("meta"):
-        checkpoint.build_net(recipe, Skeleton.load(recipe.skeleton))
+        checkpoints.build_net(recipe, Skeleton.load(recipe.skeleton))
     assert recipe.sigma == tuple(pytest.approx((2 * side / 16) ** 0.5, abs=0.02) for side in recipe.input_size) or (
         recipe.sigma == (4.0, 4.0)
     )
@@ -85,8 +82,8 @@ def test_every_recipe_takes_two_steps(name, stores, tmp_path):
         torch.manual_seed(0)
         one = recipe if recipe.stage == 2 else wide
         skeleton = Skeleton.load(one.skeleton)
-        state = {"model": checkpoint.build_net(one, skeleton).state_dict(), "ema": None}
-        checkpoint.save(teacher, state | {"config": one.to_dict(), "skeleton": skeleton.to_dict()})
+        state = {"model": checkpoints.build_net(one, skeleton).state_dict(), "ema": None}
+        checkpoints.save(teacher, state | {"config": one.to_dict(), "skeleton": skeleton.to_dict()})
     store = stores(Skeleton.load(recipe.skeleton).num_keypoints)
     run = Run(recipe, store, None, tmp_path / "run", torch.device("cpu"), teacher)
     before = {key: value.clone() for key, value in run.distiller.student.state_dict().items()}
@@ -111,8 +108,8 @@ def test_fpd_learns_from_people_without_labels(stores, tmp_path):
                      log_every=1)  # fmt: skip
     skeleton = Skeleton.load(recipe.skeleton)
     torch.manual_seed(0)
-    state = {"model": checkpoint.build_net(recipe, skeleton).state_dict(), "ema": None, "config": recipe.to_dict()}
-    checkpoint.save(tmp_path / "teacher.pt", state | {"skeleton": skeleton.to_dict()})
+    state = {"model": checkpoints.build_net(recipe, skeleton).state_dict(), "ema": None, "config": recipe.to_dict()}
+    checkpoints.save(tmp_path / "teacher.pt", state | {"skeleton": skeleton.to_dict()})
     store = stores(16)
     weights, visible = store.weights, store.visible
     store.weights, store.visible = weights.copy(), visible.copy()
@@ -137,7 +134,7 @@ def test_each_arm_of_the_comparison_goes_through_validation_and_files(head, stor
     run = Run(recipe, stores(17), stores(17), tmp_path, torch.device("cpu"))
     run.fit()
     assert 0 <= run.best <= 1
-    assert checkpoint.load_net(tmp_path / "best.pt")[1] == recipe
+    assert checkpoints.load_net(tmp_path / "best.pt")[1] == recipe
 
 
 # --- the papers' numbers -----------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """mmpose's checkpoints: their answers, their averages, and their way into the app."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,16 +8,18 @@ from seeded_weights import seeded_picture
 
 torch = pytest.importorskip("torch")
 
+import convert  # noqa: E402
+import export  # noqa: E402
 from recorded_answers import CASES, FIXTURES, RECORDED, mmpose_weights  # noqa: E402
 
 from edgepose import Skeleton, TopdownEstimator  # noqa: E402
-from edgepose_training import checkpoint, convert, export, foreign  # noqa: E402
 from edgepose_training.config import Config  # noqa: E402
-from edgepose_training.drawn import draw_person  # noqa: E402
+from edgepose_training.data.crop_cache import CropStore  # noqa: E402
+from edgepose_training.data.shards import ShardWriter  # noqa: E402
+from edgepose_training.data.synthetic import draw_person  # noqa: E402
+from edgepose_training.engine import checkpoints, conversion, mmpose_checkpoints  # noqa: E402
+from edgepose_training.engine.trainer import Run  # noqa: E402
 from edgepose_training.models import build_pose_net  # noqa: E402
-from edgepose_training.run import Run  # noqa: E402
-from edgepose_training.shards import ShardWriter  # noqa: E402
-from edgepose_training.store import CropStore  # noqa: E402
 
 NETS = {
     "rtmpose-t-17": ("t", 17, {}),
@@ -74,25 +75,25 @@ def test_the_recorded_answers_notice_a_small_difference():
 
 def test_a_file_of_mmengines_runner_gives_its_averages():
     """Written by mmengine 0.10.7: the EMA hook puts the averages under `state_dict`, the last step under `ema_…`."""
-    found = foreign.read_mmpose(FIXTURES / "mmengine_ema.pth")
+    found = mmpose_checkpoints.read_mmpose(FIXTURES / "mmengine_ema.pth")
     assert list(found.weights) == list(found.plain) == ["seen", "head.weight", "head.bias"]
     assert found.plain["seen"].item() == 4  # forward passes so far
     assert 0.99 < found.weights["seen"].item() < 1.01  # an average that has hardly left its first value
     assert found.dataset["dataset_name"] == "coco"
     assert found.dataset["keypoint_id2name"][0] == "nose"
-    assert isinstance(found.dataset["sigmas"], foreign.Inert)  # numpy's arrays are not made either
+    assert isinstance(found.dataset["sigmas"], mmpose_checkpoints.Inert)  # numpy's arrays are not made either
 
 
 def test_mmengines_description_gives_the_skeleton():
-    dataset = foreign.read_mmpose(FIXTURES / "mmengine_ema.pth").dataset
+    dataset = mmpose_checkpoints.read_mmpose(FIXTURES / "mmengine_ema.pth").dataset
     shipped = Skeleton.load("coco17")
-    assert convert.infer_skeleton(dataset, 17) == shipped
-    made = convert.infer_skeleton(dataset | {"dataset_name": "mine"}, 17)
+    assert conversion.infer_skeleton(dataset, 17) == shipped
+    made = conversion.infer_skeleton(dataset | {"dataset_name": "mine"}, 17)
     assert (made.name, made.keypoints) == ("mine", shipped.keypoints)
     assert np.array_equal(made.swap, shipped.swap)
     assert {frozenset(link) for link in made.links.tolist()} == {frozenset(link) for link in shipped.links.tolist()}
-    assert convert.infer_skeleton({}, 133).name == "coco_wholebody"
-    assert convert.infer_skeleton({"dataset_name": "mpii"}, 5).num_keypoints == 5
+    assert conversion.infer_skeleton({}, 133).name == "coco_wholebody"
+    assert conversion.infer_skeleton({"dataset_name": "mpii"}, 5).num_keypoints == 5
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])  # mmpose publishes the older layout
@@ -100,7 +101,7 @@ def test_convert_reads_size_points_and_input_off_the_weights(tmp_path, zipped):
     file = tmp_path / "rtmpose-s.pth"
     content = {"meta": {"epoch": 270, "dataset_meta": {"dataset_name": "coco_wholebody"}}}
     torch.save(content | {"state_dict": mmpose_weights("rtmpose-s-133")}, file, _use_new_zipfile_serialization=zipped)
-    state = convert.convert(file)
+    state = conversion.convert(file)
     config = state["config"]
     assert (config["size"], config["input_size"], config["split_ratio"]) == ("s", (192, 256), 2.0)
     assert config["sigma"] == pytest.approx((4.9, 5.66), abs=0.005)  # as RTMPose rounds it
@@ -111,14 +112,14 @@ def test_convert_reads_size_points_and_input_off_the_weights(tmp_path, zipped):
 
 @pytest.mark.parametrize("case", ["rtmpose-m-133", "rtmpose-l-17", "rtmpose-x-17"])
 def test_infer_config_knows_the_other_sizes(case):
-    config, num_keypoints = convert.infer_config(mmpose_weights(case), case)
+    config, num_keypoints = conversion.infer_config(mmpose_weights(case), case)
     assert (config.size, num_keypoints) == NETS[case][:2]
     assert list(config.input_size) == CASES[case]["input_size"]
 
 
 def test_a_split_ratio_that_is_not_two_is_found():
     net = build_pose_net("n", 5, (96, 64), 1.5)
-    config, _ = convert.infer_config(net.state_dict(), "net")
+    config, _ = conversion.infer_config(net.state_dict(), "net")
     assert (config.size, config.input_size, config.split_ratio) == ("n", (96, 64), 1.5)
 
 
@@ -134,7 +135,7 @@ def test_two_commands_bring_an_averaged_checkpoint_into_the_app(tmp_path, capsys
     assert capsys.readouterr().out == expected
     assert export.main([str(pt), "-o", str(onnx)]) == 0
 
-    net = checkpoint.load_net(pt)[0]
+    net = checkpoints.load_net(pt)[0]
     for ours, theirs in zip(answers(net, case), (RECORDED[f"{case}/{i}"] for i in (0, 1)), strict=True):
         assert np.abs(ours - theirs).max() < 1e-5
     estimator = TopdownEstimator(onnx, "cpu", sequence=False)
@@ -153,7 +154,7 @@ def distillation(student: str, teacher: str) -> dict[str, torch.Tensor]:
 
 def test_stage_1_of_dwpose_keeps_the_student(tmp_path):
     torch.save({"state_dict": distillation("rtmpose-t-17", "rtmpose-l-17")}, tmp_path / "stage1.pth")
-    found = foreign.read_mmpose(tmp_path / "stage1.pth").weights
+    found = mmpose_checkpoints.read_mmpose(tmp_path / "stage1.pth").weights
     expected = mmpose_weights("rtmpose-t-17")
     assert list(found) == list(expected)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
@@ -161,10 +162,10 @@ def test_stage_1_of_dwpose_keeps_the_student(tmp_path):
 
 def test_stage_2_of_dwpose_puts_the_students_head_on_the_teachers_backbone(tmp_path):
     torch.save({"state_dict": distillation("rtmpose-t-17", "rtmpose-t-17")}, tmp_path / "stage2.pth")
-    found = foreign.read_mmpose(tmp_path / "stage2.pth").weights
+    found = mmpose_checkpoints.read_mmpose(tmp_path / "stage2.pth").weights
     for name, value in mmpose_weights("rtmpose-t-17").items():
         assert torch.equal(found[name], value + name.startswith("backbone."))
-    by_hand = foreign.read_mmpose(tmp_path / "stage2.pth", stage=1).weights
+    by_hand = mmpose_checkpoints.read_mmpose(tmp_path / "stage2.pth", stage=1).weights
     assert torch.equal(
         by_hand["backbone.stem.0.conv.weight"], mmpose_weights("rtmpose-t-17")["backbone.stem.0.conv.weight"]
     )
@@ -173,7 +174,7 @@ def test_stage_2_of_dwpose_puts_the_students_head_on_the_teachers_backbone(tmp_p
 def test_a_net_saved_inside_its_wrapper_is_unwrapped(tmp_path):
     weights = mmpose_weights("rtmpose-t-17")
     torch.save({"state_dict": {f"module.{name}": value for name, value in weights.items()}}, tmp_path / "net.pth")
-    assert list(foreign.read_mmpose(tmp_path / "net.pth").weights) == list(weights)
+    assert list(mmpose_checkpoints.read_mmpose(tmp_path / "net.pth").weights) == list(weights)
 
 
 def test_stage_2_runs_alone_on_a_converted_checkpoint(tmp_path):
@@ -186,11 +187,11 @@ def test_stage_2_runs_alone_on_a_converted_checkpoint(tmp_path):
             person = draw_person(rng)
             fields = {field: getattr(person, field)[:17] for field in ("keypoints", "visible", "weights")}
             writer.write(dataclasses.replace(person, **fields))
-    recipe = Config.load(Path(convert.__file__).parent / "configs" / "dwpose_stage2_t.toml")
+    recipe = Config.load("dwpose_stage2_t")
     recipe = dataclasses.replace(recipe, skeleton="coco17", batch=2, epochs=1, workers=0, amp="off", log_every=1)
     run = Run(recipe, CropStore(writer.paths), None, tmp_path / "run", torch.device("cpu"), tmp_path / "theirs.pt")
     run.fit()
-    net = checkpoint.load_net(tmp_path / "run" / "best.pt")[0].state_dict()
+    net = checkpoints.load_net(tmp_path / "run" / "best.pt")[0].state_dict()
     theirs = mmpose_weights("rtmpose-t-17")
     assert all(torch.equal(net[name], value) for name, value in theirs.items() if name.startswith("backbone."))
     assert not torch.equal(net["head.cls_x.weight"], theirs["head.cls_x.weight"])
@@ -201,6 +202,6 @@ def test_init_takes_mmposes_files_and_leaves_what_does_not_fit(tmp_path, wrapped
     weights = mmpose_weights("rtmpose-t-17")
     torch.save({"state_dict": weights} if wrapped else weights, tmp_path / "body.pth")
     net = build_pose_net("t", 133, (192, 256))
-    left = checkpoint.initialise(net, tmp_path / "body.pth")
+    left = checkpoints.initialise(net, tmp_path / "body.pth")
     assert left == ["head.final_layer.weight", "head.final_layer.bias"]  # 133 points instead of 17
     assert torch.equal(net.state_dict()["head.cls_x.weight"], weights["head.cls_x.weight"])

@@ -7,7 +7,7 @@ import pytest
 
 from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
-from edgepose_training.datasets import TEACHER, TRUTH, UNLABELLED, ReadReport, read_coco_wholebody
+from edgepose_training.data.coco import TEACHER, TRUTH, UNLABELLED, ReadReport, read_coco_wholebody
 
 SKELETON = Skeleton.load("coco_wholebody")
 LENGTHS = {"keypoints": 17, "foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}

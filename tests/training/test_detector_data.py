@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from detector_fixtures import write_data
 
-from edgepose_training.detector_batches import DetectorBatches, canvas_size, normalised
-from edgepose_training.detector_config import DetectorConfig
-from edgepose_training.detector_samples import Mixture, Painter, empty_window, paint, placement, texture
-from edgepose_training.person_lists import clean, read_pictures
-from edgepose_training.picture_store import PictureStore
+from edgepose_training.detector.batches import DetectorBatches, canvas_size, normalised
+from edgepose_training.detector.config import DetectorConfig
+from edgepose_training.detector.image_cache import PictureStore
+from edgepose_training.detector.person_lists import clean, read_pictures
+from edgepose_training.detector.samples import Mixture, Painter, empty_window, paint, placement, texture
 
 NONE = np.zeros((0, 4), np.float32)
 NO_SCORES = np.zeros(0, np.float32)

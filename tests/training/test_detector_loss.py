@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from edgepose.detectors import decode_cells
-from edgepose_training.detector_batches import DetectorBatch
-from edgepose_training.detector_config import DetectorConfig
-from edgepose_training.detector_loss import assign, cell_boxes, cell_grid, detector_loss, giou, pairwise_iou
-from edgepose_training.models.detector import DetectorNet
+from edgepose_training.detector.batches import DetectorBatch
+from edgepose_training.detector.config import DetectorConfig
+from edgepose_training.detector.loss import assign, cell_boxes, cell_grid, detector_loss, giou, pairwise_iou
+from edgepose_training.detector.net import DetectorNet
 from edgepose_training.models.macs import count_macs, count_parameters
 
 SIZE = (64, 96)  # H, W: 96 + 24 + 6 cells

@@ -5,16 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
+import detect
+import export_detector
 import numpy as np
 import pytest
 import torch
+import train_detector
 from detector_fixtures import write_data
 
 from edgepose import Detector, EdgeposeError
 from edgepose.detectors import decode_cells, letterbox
-from edgepose_training import checkpoint, detect, detector, evaluate_detector, export_detector
-from edgepose_training.detector_batches import normalised
-from edgepose_training.detector_run import load_net
+from edgepose_training.detector import evaluator
+from edgepose_training.detector.batches import normalised
+from edgepose_training.detector.trainer import load_net
+from edgepose_training.engine import checkpoints
 
 TINY = [
     "channels=[8,8,16,16,32]", "blocks=[1,1,1,1]", "neck=16", "batch=4", "first_sides=[64,96]", "last_sides=[64,96]",
@@ -24,7 +28,7 @@ TINY = [
 
 def train(data: Path, out: Path, *more: str, steps: int = 6) -> int:
     sets = [word for item in [*TINY, f"steps={steps}"] for word in ("--set", item)]
-    return detector.main(["--data", str(data), "-o", str(out), "--device", "cpu", *sets, *more])
+    return train_detector.main(["--data", str(data), "-o", str(out), "--device", "cpu", *sets, *more])
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +47,9 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(data: Path, run: Pat
     out = tmp_path / "run"
     # A deadline in the past stops it after the first step.
     assert train(data, out, "--stop-after=-0.001") == 0
-    assert checkpoint.load(out / "last.pt")["step"] == 1
+    assert checkpoints.load(out / "last.pt")["step"] == 1
     assert train(data, out, "--resume") == 0
-    ours, theirs = (checkpoint.load(folder / "last.pt") for folder in (out, run))
+    ours, theirs = (checkpoints.load(folder / "last.pt") for folder in (out, run))
     assert ours["step"] == theirs["step"] == 6
     for name, value in theirs["ema"].items():
         torch.testing.assert_close(ours["ema"][name], value, rtol=1e-4, atol=1e-6)
@@ -94,19 +98,19 @@ def test_the_table(data: Path, run: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.onnx"
     for path in (model, other):
         export_detector.main([str(run / "last.pt"), "-o", str(path), "--threshold", "0.3"])
-    results = evaluate_detector.evaluate([model, other], data)
+    results = evaluator.evaluate([model, other], data)
     assert results["ours"]["ap50"] == results["other"]["ap50"]
     assert results["ours"]["pictures"] == 12
     assert results["ours"]["empty_places"] >= 1
     assert results["ours"]["time_ratio"] > 0
-    text = evaluate_detector.markdown(results, "command")
+    text = evaluator.markdown(results, "command")
     assert text.count("| drawn | 12 |") == 1
     assert f"{results['ours']['recall']:.3f}" in text
 
 
 def test_foreign_files_are_refused(run: Path, tmp_path: Path) -> None:
-    state = checkpoint.load(run / "last.pt")
+    state = checkpoints.load(run / "last.pt")
     state["config"]["colour"] = 3
-    checkpoint.save(tmp_path / "foreign.pt", state)
+    checkpoints.save(tmp_path / "foreign.pt", state)
     with pytest.raises(EdgeposeError, match="colour"):
         load_net(tmp_path / "foreign.pt")

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import evaluate
 import evaluation_fixtures as fixtures
 import numpy as np
 import pytest
@@ -8,9 +9,10 @@ import torch
 
 import edgepose.ops
 from edgepose import EdgeposeError, Skeleton
-from edgepose_training import checkpoint, checkpoint_predictors, detections, evaluate, predictors
 from edgepose_training.config import Config
-from edgepose_training.datasets import read_coco_wholebody
+from edgepose_training.data.coco import read_coco_wholebody
+from edgepose_training.engine import checkpoints
+from edgepose_training.evaluation import checkpoint_predictors, detections, predictors
 from edgepose_training.metrics.coco_files import part_stats
 
 SHARED = Path(__file__).parents[2].parent / "shared"
@@ -246,9 +248,9 @@ def test_a_checkpoint_of_heat_maps_is_measured_with_the_same_crop(tmp_path, monk
     """A red square lies in the frame where cell (5, 9) of 4 px lies in the crop."""
     pair = Skeleton.from_dict({"name": "pair", "keypoints": ["left", "right"], "swap": [[0, 1]]})
     config = Config(backbone="hourglass", size="1x32", head="heatmap", skeleton="pair", input_size=(64, 96))
-    state = {"model": checkpoint.build_net(config, pair).state_dict(), "ema": None, "untrained": [1]}
-    checkpoint.save(tmp_path / "maps.pt", state | {"config": config.to_dict(), "skeleton": pair.to_dict()})
-    load_net = checkpoint.load_net
+    state = {"model": checkpoints.build_net(config, pair).state_dict(), "ema": None, "untrained": [1]}
+    checkpoints.save(tmp_path / "maps.pt", state | {"config": config.to_dict(), "skeleton": pair.to_dict()})
+    load_net = checkpoints.load_net
     monkeypatch.setattr(checkpoint_predictors, "load_net", lambda path: (Brightest(), *load_net(path)[1:]))
     predictor = predictors.make_predictor(str(tmp_path / "maps.pt"), flip=flip)
     assert isinstance(predictor, checkpoint_predictors.HeatmapPredictor)
@@ -262,7 +264,7 @@ def test_a_checkpoint_of_heat_maps_is_measured_with_the_same_crop(tmp_path, monk
 
 def test_a_trained_net_of_heat_maps_goes_through_the_whole_program(data, tmp_path):
     config = Config(backbone="hourglass", size="1x32", head="heatmap", input_size=(64, 64))
-    state = {"model": checkpoint.build_net(config, WHOLEBODY).state_dict(), "ema": None}
-    checkpoint.save(tmp_path / "maps.pt", state | {"config": config.to_dict(), "skeleton": WHOLEBODY.to_dict()})
+    state = {"model": checkpoints.build_net(config, WHOLEBODY).state_dict(), "ema": None}
+    checkpoints.save(tmp_path / "maps.pt", state | {"config": config.to_dict(), "skeleton": WHOLEBODY.to_dict()})
     figures = run(tmp_path / "maps.pt", "--data", data, "--flip", "--no-intervals", "--no-baselines")["predictors"]
     assert 0 <= figures["maps"]["parts"]["body"]["mean_oks"]["value"] < 1

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import evaluation_fixtures as fixtures
+import export
 import numpy as np
 import onnx
 import pytest
@@ -11,12 +12,14 @@ from onnx import TensorProto, numpy_helper
 from edgepose import EdgeposeError, ModelCard, Skeleton, TopdownEstimator
 from edgepose.codecs import SimCC
 from edgepose.modelcard import SCORES
-from edgepose_training import checkpoint, evaluate, export, onnx_file, onnx_graph, quantise
-from edgepose_training.checkpoint_predictors import CheckpointSession
 from edgepose_training.config import Config
-from edgepose_training.datasets import read_coco_wholebody
+from edgepose_training.data.coco import read_coco_wholebody
+from edgepose_training.deploy import exporter, onnx_file, onnx_graph, quantization
+from edgepose_training.engine import cards, checkpoints
+from edgepose_training.evaluation import evaluator
+from edgepose_training.evaluation.checkpoint_predictors import CheckpointSession
+from edgepose_training.evaluation.predictors import make_predictor
 from edgepose_training.models import build_pose_net
-from edgepose_training.predictors import make_predictor
 
 BODY = Skeleton.load("coco17")
 INPUT_SIZE = (64, 96)
@@ -37,13 +40,13 @@ def trained(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("checkpoint") / "best.pt"
     config = Config(size="t", skeleton="coco17", input_size=INPUT_SIZE, sigma=(2.83, 3.46), epochs=9)
     state = {"model": net.state_dict(), "ema": averaged, "config": config.to_dict(), "skeleton": BODY.to_dict()}
-    checkpoint.save(path, state | {"untrained": [3], "epoch": 4})
+    checkpoints.save(path, state | {"untrained": [3], "epoch": 4})
     return path
 
 
 @pytest.fixture(scope="module")
 def exported(trained) -> tuple[onnx.ModelProto, ModelCard, float]:
-    return export.export(trained)
+    return exporter.export(trained)
 
 
 def crops(count: int) -> np.ndarray:
@@ -56,7 +59,7 @@ def crops(count: int) -> np.ndarray:
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_onnxruntime_gives_torchs_logits_for_any_number_of_people(trained, exported, count):
-    net, _ = export.load_for_export(trained)
+    net, _ = cards.load_for_export(trained)
     with torch.inference_mode():
         expected = [output.numpy() for output in net(torch.from_numpy(crops(count)))]
     for ours, theirs in zip(expected, onnx_file.run_onnx(exported[0], crops(count)), strict=True):
@@ -65,8 +68,8 @@ def test_onnxruntime_gives_torchs_logits_for_any_number_of_people(trained, expor
 
 
 def test_the_averaged_weights_are_the_ones_exported(trained):
-    net, _ = export.load_for_export(trained)
-    state = checkpoint.load(trained)
+    net, _ = cards.load_for_export(trained)
+    state = checkpoints.load(trained)
     assert torch.equal(net.state_dict()["head.cls_x.weight"], state["ema"]["head.cls_x.weight"])
     assert not torch.equal(state["ema"]["head.cls_x.weight"], state["model"]["head.cls_x.weight"])
 
@@ -114,7 +117,7 @@ def test_the_graph_is_plain_and_dynamic_in_people_only(exported):
     ("weights", "kind", "share"), [("float16", TensorProto.FLOAT16, 0.53), ("int8", TensorProto.INT8, 0.3)]
 )
 def test_stored_smaller_and_computed_in_float32(trained, exported, weights, kind, share):
-    model, _, difference = export.export(trained, weights=weights)
+    model, _, difference = exporter.export(trained, weights=weights)
     assert onnx_file.TOLERANCES["float32"] < difference < onnx_file.TOLERANCES[weights]
     assert len(model.SerializeToString()) < share * len(exported[0].SerializeToString())
     least = onnx_graph.MIN_HALF_ELEMENTS if weights == "float16" else onnx_graph.MIN_INT8_ELEMENTS
@@ -257,7 +260,7 @@ def test_the_graphs_decoder_follows_calibration_and_untrained_points():
 
 
 def test_export_with_decode_ends_in_keypoints_and_scores(trained):
-    model, _, _ = export.export(trained, with_decode=True)
+    model, _, _ = exporter.export(trained, with_decode=True)
     assert [output.name for output in model.graph.output] == ["keypoints", "scores"]
     keypoints, scores = onnx_file.run_onnx(model, crops(3))
     assert keypoints.shape == (3, 17, 2)
@@ -276,9 +279,9 @@ def people(tmp_path):
 
 def test_int8_keeps_the_logits_close_in_a_quarter_of_the_size(trained, exported, people):
     card = exported[1]
-    sample = list(quantise.calibration_crops(people, card))
+    sample = list(quantization.calibration_crops(people, card))
     assert [crop.shape for crop in sample] == [(1, 3, 96, 64)] * 4
-    small, _, _ = export.export(trained, int8_people=people)
+    small, _, _ = exporter.export(trained, int8_people=people)
     weights = [tensor for tensor in small.graph.initializer if len(tensor.dims) == 4]
     assert {tensor.data_type for tensor in weights} == {TensorProto.INT8}
     assert len(small.SerializeToString()) < 0.4 * len(exported[0].SerializeToString())
@@ -304,7 +307,7 @@ def test_int8_by_the_command_line(trained, tmp_path, capsys, caplog):
     full = tmp_path / "float32.onnx"
     assert export.main([str(trained), "-o", str(full)]) == 0
     people = read_coco_wholebody(data / "annotations/val.json", data / "images", BODY)
-    figures, _, _ = evaluate.evaluate([make_predictor(str(full))], people, None, BODY, intervals=False)
+    figures, _, _ = evaluator.evaluate([make_predictor(str(full))], people, None, BODY, intervals=False)
     expected = figures["float32"]["parts"]["body"]["mean_oks"]["value"]
     assert measured["body"]["float32"] == pytest.approx(expected, abs=1e-4)
     frame = np.zeros((100, 100, 3), np.uint8)
@@ -314,11 +317,11 @@ def test_int8_by_the_command_line(trained, tmp_path, capsys, caplog):
 
 def test_int8_without_people_is_refused(exported):
     with pytest.raises(EdgeposeError, match="needs pictures of people"):
-        quantise.quantise(exported[0], [])
+        quantization.quantise(exported[0], [])
 
 
 def test_entries_of_json_reach_the_card(trained, tmp_path):
     accuracy = tmp_path / "card.json"
     accuracy.write_text(json.dumps({"accuracy": {"body": 0.5}}))
-    card = onnx_file.with_entries(export.load_for_export(trained)[1], onnx_file.read_entries(accuracy))
+    card = onnx_file.with_entries(cards.load_for_export(trained)[1], onnx_file.read_entries(accuracy))
     assert card.accuracy == {"body": 0.5}

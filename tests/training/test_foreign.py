@@ -8,10 +8,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+import convert  # noqa: E402
 from recorded_answers import mmpose_weights  # noqa: E402
 
 from edgepose import EdgeposeError  # noqa: E402
-from edgepose_training import checkpoint, convert, foreign  # noqa: E402
+from edgepose_training.engine import checkpoints, conversion, mmpose_checkpoints  # noqa: E402
 from edgepose_training.models import build_pose_net  # noqa: E402
 
 
@@ -44,17 +45,17 @@ def test_no_code_of_a_file_runs(tmp_path, door, zipped, capsys):
     match door:
         case "read":
             with pytest.raises(EdgeposeError, match="refused, it asks to run"):
-                foreign.read(file)
+                mmpose_checkpoints.read(file)
         case "convert":
             assert convert.main([str(file), "-o", str(tmp_path / "out.pt")]) == 2
             assert "refused, it asks to run" in capsys.readouterr().err
             assert not (tmp_path / "out.pt").exists()
         case "init":
             with pytest.raises(EdgeposeError, match="refused"):
-                checkpoint.initialise(build_pose_net("n", 5, (64, 64)), file)
+                checkpoints.initialise(build_pose_net("n", 5, (64, 64)), file)
         case "project":
             with pytest.raises(EdgeposeError, match="refused, it asks to run"):
-                checkpoint.load(file)
+                checkpoints.load(file)
     assert not marker.exists()
 
 
@@ -65,19 +66,19 @@ def test_no_code_of_a_file_runs(tmp_path, door, zipped, capsys):
 def test_the_usual_weapons_are_refused_by_name(tmp_path, function, argument):
     file = write_with(tmp_path / "hostile.pth", Hostile(function, argument), zipped=True)
     with pytest.raises(EdgeposeError, match=rf"refused, it asks to run \S*{function.__name__}"):
-        foreign.read(file)
+        mmpose_checkpoints.read(file)
 
 
 def test_getattr_reaches_nothing(tmp_path):
     """mmengine's HistoryBuffer needs the name. What stands there hands no method to whoever calls its result."""
     file = write_with(tmp_path / "getattr.pth", Hostile(getattr, torch.Tensor, "numpy"), zipped=True)
-    assert isinstance(foreign.read(file)["meta"], foreign.Inert)
+    assert isinstance(mmpose_checkpoints.read(file)["meta"], mmpose_checkpoints.Inert)
 
 
 def test_every_stand_in_is_inert(tmp_path):
     """A file that names them gets nothing built, whatever it passes to them."""
     opcodes = [b"\x80\x02}q\x00("]
-    for i, name in enumerate(foreign.STAND_INS):
+    for i, name in enumerate(mmpose_checkpoints.STAND_INS):
         module, _, attribute = name.rpartition(".")
         key = f"key{i}".encode()
         opcodes.append(b"X" + len(key).to_bytes(4, "little") + key)
@@ -90,9 +91,9 @@ def test_every_stand_in_is_inert(tmp_path):
         archive.writestr("names/data.pkl", program)
         archive.writestr("names/version", b"3\n")
         archive.writestr("names/byteorder", b"little")
-    content = foreign.read(path)
-    assert len(content) == len(foreign.STAND_INS)
-    assert {type(value) for value in content.values()} == {foreign.Inert}
+    content = mmpose_checkpoints.read(path)
+    assert len(content) == len(mmpose_checkpoints.STAND_INS)
+    assert {type(value) for value in content.values()} == {mmpose_checkpoints.Inert}
     assert all(vars(value) == {} for value in content.values())
 
 
@@ -120,13 +121,13 @@ def test_what_is_no_checkpoint_is_one_sentence(tmp_path, content, message, capsy
 def test_a_file_of_mmpose_is_told_what_to_do_with_it(tmp_path):
     torch.save({"state_dict": mmpose_weights("rtmpose-l-17")}, tmp_path / "net.pth")
     with pytest.raises(EdgeposeError, match=r"convert a file of mmpose with training/convert\.py"):
-        checkpoint.load(tmp_path / "net.pth")
+        checkpoints.load(tmp_path / "net.pth")
 
 
 def test_nets_that_are_not_rtmpose_are_named(tmp_path):
     def converting(weights, **kwargs):
         torch.save({"state_dict": weights}, tmp_path / "net.pth")
-        return convert.convert(tmp_path / "net.pth", **kwargs)
+        return conversion.convert(tmp_path / "net.pth", **kwargs)
 
     with pytest.raises(EdgeposeError, match=r"no backbone\.stage4\.0\.conv\.weight"):
         converting(mmpose_weights("hrnet-w32-heatmap"))

@@ -6,10 +6,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from edgepose_training import onnx_file  # noqa: E402
+from edgepose_training.deploy import onnx_file  # noqa: E402
+from edgepose_training.distributed import synchronise_norms  # noqa: E402
 from edgepose_training.models import build_pose_net, fused  # noqa: E402
 from edgepose_training.models.cspnext import ConvModule, CSPNeXt  # noqa: E402
-from edgepose_training.parallel import synchronise_norms  # noqa: E402
 
 CPU = torch.device("cpu")
 

@@ -12,12 +12,15 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from edgepose_training import checkpoint, gpu_train  # noqa: E402
+import gpu_train  # noqa: E402
+
+from edgepose_training.bundles import visits  # noqa: E402
 from edgepose_training.config import Config  # noqa: E402
-from edgepose_training.drawn import draw_person  # noqa: E402
-from edgepose_training.run import Run  # noqa: E402
-from edgepose_training.shards import ShardWriter, read_shard  # noqa: E402
-from edgepose_training.store import CropStore  # noqa: E402
+from edgepose_training.data.crop_cache import CropStore  # noqa: E402
+from edgepose_training.data.shards import ShardWriter, read_shard  # noqa: E402
+from edgepose_training.data.synthetic import draw_person  # noqa: E402
+from edgepose_training.engine import checkpoints  # noqa: E402
+from edgepose_training.engine.trainer import Run  # noqa: E402
 
 TINY = """
 size = "n"
@@ -48,7 +51,7 @@ def home(tmp_path_factory) -> Path:
         with ShardWriter(folder / "shards" / split, image_format="jpg", part_bytes=400 << 10, compress=True) as writer:
             for _ in range(people):
                 writer.write(draw_person(rng))
-    gpu_train.make_parcels(folder / "shards", folder / "parcels", 200 << 10)
+    visits.make_parcels(folder / "shards", folder / "parcels", 200 << 10)
     return folder
 
 
@@ -94,7 +97,7 @@ def test_a_second_visit_adds_its_parcel_and_goes_on_exactly(home, tmp_path):
     assert first == [1]
     assert visit(home, machine, out, "tiny", "--name", "a", parcels=names[1:]) == 0
     assert len(CropStore.open(machine / "train")) == 20 > before
-    state = checkpoint.load(machine / "runs" / "a" / "last.pt")
+    state = checkpoints.load(machine / "runs" / "a" / "last.pt")
     assert state["epoch"] == 3
     assert state["fresh_optimizer"] == 0
     assert (out / "a.pt.parts.json").exists()
@@ -118,7 +121,7 @@ def test_a_lost_machine_costs_the_optimiser_only(home, tmp_path, monkeypatch):
     shutil.rmtree(machine)
     assert gpu_train.main(["collect", str(out), "-o", str(tmp_path / "weights")]) == 0
     assert steps(tmp_path / "weights" / "a.journal") == [1, 2, 3, 4, 5]
-    net, config, _, state = checkpoint.load_net(tmp_path / "weights" / "a.pt")
+    net, config, _, state = checkpoints.load_net(tmp_path / "weights" / "a.pt")
     assert state["step"] == 5
     assert config == Config.load(home / "tiny.toml")
     assert all(torch.isfinite(value).all() for value in net.state_dict().values())
@@ -128,7 +131,7 @@ def test_a_lost_machine_costs_the_optimiser_only(home, tmp_path, monkeypatch):
     shutil.copytree(out, tmp_path / "parcel")
     assert gpu_train.main(["receive", str(tmp_path / "parcel"), "--work", str(fresh)]) == 0
     assert visit(home, fresh, tmp_path / "out2", "tiny", "--name", "a", parcels=every_parcel(home)) == 0
-    state = checkpoint.load(fresh / "runs" / "a" / "last.pt")
+    state = checkpoints.load(fresh / "runs" / "a" / "last.pt")
     assert (state["epoch"], state["step"], state["fresh_optimizer"]) == (3, 15, 5)
     assert steps(fresh / "runs" / "a") == list(range(6, 16))
 
@@ -136,11 +139,11 @@ def test_a_lost_machine_costs_the_optimiser_only(home, tmp_path, monkeypatch):
 def test_slim_weights_are_the_averaged_ones_and_small(home, tmp_path):
     machine, out = tmp_path / "machine", tmp_path / "out"
     visit(home, machine, out, "tiny", "--name", "a", "--set", "epochs=1", parcels=every_parcel(home))
-    (slim,) = gpu_train.collect([out], tmp_path / "back")
+    (slim,) = visits.collect([out], tmp_path / "back")
     full = machine / "runs" / "a" / "last.pt"
     assert slim.stat().st_size < 0.2 * full.stat().st_size
-    ema = checkpoint.load(full)["ema"]
-    for name, value in checkpoint.load_net(slim)[0].state_dict().items():
+    ema = checkpoints.load(full)["ema"]
+    for name, value in checkpoints.load_net(slim)[0].state_dict().items():
         torch.testing.assert_close(value, ema[name], rtol=1e-3, atol=1e-6)
 
 
@@ -149,7 +152,7 @@ def test_stage_after_stage_in_one_place(home, tmp_path):
     school, machine, out = tmp_path / "school", tmp_path / "machine", tmp_path / "out"
     once = ("--set", "epochs=1")
     visit(home, school, out, "tiny", "--name", "teacher", *once, parcels=every_parcel(home))
-    gpu_train.collect([out], tmp_path / "parcel")
+    visits.collect([out], tmp_path / "parcel")
     assert gpu_train.main(["receive", str(tmp_path / "parcel"), "--work", str(machine)]) == 0
     visit(home, machine, out, "tiny", "--name", "one", "--teacher", "teacher", *once, parcels=every_parcel(home))
     assert "feature" in (machine / "runs" / "one" / "train.csv").read_text()
@@ -163,12 +166,12 @@ def test_time_chooses_the_epochs_and_later_pieces_keep_them(home, tmp_path):
     machine, out = tmp_path / "machine", tmp_path / "out"
     args = ("tiny", "--name", "a", "--set", "batch=1", "--set", "epochs=50", "--minutes", "0.0001")
     assert visit(home, machine, out, *args, parcels=every_parcel(home)) == 0
-    state = checkpoint.load(machine / "runs" / "a" / "last.pt")
+    state = checkpoints.load(machine / "runs" / "a" / "last.pt")
     # No time at all, so no more than the two epochs that ten steps of warm-up and thirty timed ones took.
     assert state["config"]["epochs"] == state["epoch"] == 2
     assert state["chosen_epochs"]
     assert visit(home, machine, out, *args) == 0
-    assert checkpoint.load(machine / "runs" / "a" / "last.pt")["step"] == state["step"]
+    assert checkpoints.load(machine / "runs" / "a" / "last.pt")["step"] == state["step"]
 
 
 def test_missing_weights_are_named(home, tmp_path, capsys):

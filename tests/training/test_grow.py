@@ -4,9 +4,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+import grow  # noqa: E402
+
 from edgepose import EdgeposeError, Skeleton  # noqa: E402
-from edgepose_training import checkpoint, grow  # noqa: E402
 from edgepose_training.config import Config  # noqa: E402
+from edgepose_training.engine import checkpoints, growing  # noqa: E402
 from edgepose_training.models import build_pose_net  # noqa: E402
 
 SIZE = (64, 96)
@@ -24,7 +26,7 @@ def small(tmp_path):
     skeleton = Skeleton.load("coco17")
     config = Config(size="t", skeleton="coco17", input_size=SIZE)
     state = {"model": net.state_dict(), "ema": None, "config": config.to_dict(), "skeleton": skeleton.to_dict()}
-    checkpoint.save(tmp_path / "t.pt", state | {"untrained": [3]})
+    checkpoints.save(tmp_path / "t.pt", state | {"untrained": [3]})
     return tmp_path / "t.pt"
 
 
@@ -32,7 +34,7 @@ def small(tmp_path):
 def test_the_larger_net_says_the_same(small, size, tmp_path, capsys):
     assert grow.main([str(small), "--size", size, "-o", str(tmp_path / "grown.pt")]) == 0
     assert f"an RTMPose-{size} that answers as" in capsys.readouterr().out
-    old, grown = (checkpoint.load_net(path) for path in (small, tmp_path / "grown.pt"))
+    old, grown = (checkpoints.load_net(path) for path in (small, tmp_path / "grown.pt"))
     assert grown[1].size == size
     assert grown[3]["untrained"] == [3]
     pictures = torch.randn(2, 3, SIZE[1], SIZE[0], dtype=torch.float64)
@@ -46,7 +48,7 @@ def test_the_larger_net_says_the_same(small, size, tmp_path, capsys):
 
 def test_copies_learn_different_things(small):
     """One step of gradient descent, in training mode, and no two channels of the stem are alike any more."""
-    state = grow.grow(small, "s")
+    state = growing.grow(small, "s")
     net = build_pose_net("s", 17, SIZE)
     net.load_state_dict(state["model"])
     stem = net.backbone.stem[0].conv.weight
@@ -72,9 +74,9 @@ def test_what_cannot_be_grown_is_one_sentence(small, size, sentence, tmp_path, c
 
 
 def test_other_nets_are_refused(small, tmp_path):
-    state = checkpoint.load(small)
+    state = checkpoints.load(small)
     config = Config(size="50", backbone="resnet", head="simcc", skeleton="coco17", input_size=SIZE)
-    net = checkpoint.build_net(config, Skeleton.load("coco17"))
-    checkpoint.save(tmp_path / "resnet.pt", state | {"config": config.to_dict(), "model": net.state_dict()})
+    net = checkpoints.build_net(config, Skeleton.load("coco17"))
+    checkpoints.save(tmp_path / "resnet.pt", state | {"config": config.to_dict(), "model": net.state_dict()})
     with pytest.raises(EdgeposeError, match="expected an RTMPose net, got resnet under simcc"):
-        grow.grow(tmp_path / "resnet.pt", "50")
+        growing.grow(tmp_path / "resnet.pt", "50")

@@ -14,9 +14,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from edgepose_training import checkpoint, distill  # noqa: E402
-from edgepose_training.data import DeviceCrops, EpochSampler, strength_at  # noqa: E402
-from edgepose_training.run import Run  # noqa: E402
+import distill  # noqa: E402
+
+from edgepose_training.data.loaders import DeviceCrops, EpochSampler, strength_at  # noqa: E402
+from edgepose_training.engine import checkpoints  # noqa: E402
+from edgepose_training.engine.trainer import Run  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -54,7 +56,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(store, tmp_path):
     assert "continue with: python" in told
     assert told.rstrip().endswith("--resume")
     assert "Traceback" not in told
-    state = checkpoint.load(tmp_path / "run" / "last.pt")
+    state = checkpoints.load(tmp_path / "run" / "last.pt")
     assert state["step"] == len(table.read_text().splitlines()) - 1
 
 
@@ -79,7 +81,7 @@ def test_half_precision_follows_float32(store, small, tmp_path, amp, tolerance):
     assert run.scaler.is_enabled() == (amp == "fp16")
     assert all(value.dtype != torch.float16 for value in run.distiller.state_dict().values())
     if amp == "fp16":
-        assert checkpoint.load(tmp_path / amp / "last.pt")["scaler"]["scale"] > 0
+        assert checkpoints.load(tmp_path / amp / "last.pt")["scaler"]["scale"] > 0
 
 
 def test_an_overflow_skips_the_step_and_halves_the_scale(store, small, tmp_path):
@@ -150,7 +152,7 @@ def test_painting_can_be_traced_whole(store, small, monkeypatch):
     for a, b in zip(plain, traced, strict=True):
         assert (a.images.int() - b.images.int()).abs().max() <= 1
     assert crops.render.__name__ == "render_torch"
-    assert crops.render is not sys.modules["edgepose_training.render"].render_torch  # did not fall back
+    assert crops.render is not sys.modules["edgepose_training.data.render"].render_torch  # did not fall back
 
 
 def test_a_run_painted_by_the_kernel_follows_one_painted_by_torch(store, small, tmp_path):
@@ -189,7 +191,7 @@ def test_a_resumed_run_writes_no_step_twice(store, small, tmp_path):
 
 def test_slim_weights_go_on_with_a_warm_up(store, small, tmp_path):
     run = fit(replace(small, epochs=1, warmup=10), store, tmp_path / "one")
-    checkpoint.save(tmp_path / "slim.pt", checkpoint.slim(run.state()))
+    checkpoints.save(tmp_path / "slim.pt", checkpoints.slim(run.state()))
     again = Run(replace(small, epochs=3, warmup=10, flat=0.9), store, None, tmp_path / "two", CPU)
     again.resume(tmp_path / "slim.pt")
     assert (again.epoch, again.step, again.fresh_optimizer) == (1, 3, 3)

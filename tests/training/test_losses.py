@@ -6,8 +6,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edgepose.codecs import SimCC  # noqa: E402
-from edgepose_training import losses  # noqa: E402
-from edgepose_training.heatmaps import decode_maps, gaussian_maps  # noqa: E402
+from edgepose_training.engine import losses  # noqa: E402
+from edgepose_training.engine.heatmaps import decode_maps, gaussian_maps  # noqa: E402
 
 N, K, WX, WY = 3, 5, 24, 32
 RNG = np.random.default_rng(0)

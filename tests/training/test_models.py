@@ -10,8 +10,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edgepose import EdgeposeError, Skeleton  # noqa: E402
-from edgepose_training import checkpoint, export, onnx_file  # noqa: E402
 from edgepose_training.config import Config  # noqa: E402
+from edgepose_training.deploy import exporter, onnx_file  # noqa: E402
+from edgepose_training.engine import checkpoints  # noqa: E402
 from edgepose_training.models import build_pose_net  # noqa: E402
 from edgepose_training.models.macs import count_macs, count_macs_hrnet, count_parameters  # noqa: E402
 from edgepose_training.models.tokenpose import sine_position  # noqa: E402
@@ -259,9 +260,9 @@ SKELETON = Skeleton.load("coco17")
 
 def written(config: Config, path: Path) -> torch.nn.Module:
     """A fresh net of the config, saved as a checkpoint."""
-    net = checkpoint.build_net(config, SKELETON)
+    net = checkpoints.build_net(config, SKELETON)
     state = {"model": net.state_dict(), "ema": None, "config": config.to_dict(), "skeleton": SKELETON.to_dict()}
-    checkpoint.save(path, state)
+    checkpoints.save(path, state)
     return net.eval()
 
 
@@ -269,7 +270,7 @@ def written(config: Config, path: Path) -> torch.nn.Module:
 def test_nets_of_other_heads_export_with_a_card_that_decodes_them(tmp_path, head):
     """`export` itself compares onnxruntime with torch."""
     written(Config(size="n", head=head, skeleton="coco17", input_size=(64, 64), split_ratio=1.5), tmp_path / "net.pt")
-    _, card, difference = export.export(tmp_path / "net.pt")
+    _, card, difference = exporter.export(tmp_path / "net.pt")
     assert difference <= onnx_file.TOLERANCES["float32"]
     assert card.bins == (96, 96)
     assert card.score == ("min" if head == "heatmap1d" else "entropy")
@@ -279,16 +280,16 @@ def test_nets_of_other_heads_export_with_a_card_that_decodes_them(tmp_path, head
 def test_heat_maps_are_not_exported_as_simcc(tmp_path):
     written(Config(size="n", head="heatmap", skeleton="coco17", input_size=(64, 64)), tmp_path / "net.pt")
     with pytest.raises(EdgeposeError, match="a net of heat maps; the runtime decodes SimCC vectors"):
-        export.export(tmp_path / "net.pt")
+        exporter.export(tmp_path / "net.pt")
 
 
 def test_a_config_names_a_net_and_its_checkpoint_opens(tmp_path):
     config = Config(backbone="resnet", size="50", head="simcc", skeleton="coco17", input_size=(64, 64))
     net = written(config, tmp_path / "net.pt")
-    loaded, again, _, _ = checkpoint.load_net(tmp_path / "net.pt")
+    loaded, again, _, _ = checkpoints.load_net(tmp_path / "net.pt")
     assert again == config
     picture = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
         assert torch.equal(loaded(picture)[0], net(picture)[0])
     with pytest.raises(EdgeposeError, match="size of resnet expected 50, 101, 152, got 't'"):
-        checkpoint.build_net(replace(config, size="t"), SKELETON)
+        checkpoints.build_net(replace(config, size="t"), SKELETON)

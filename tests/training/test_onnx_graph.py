@@ -5,7 +5,7 @@ import onnx
 import onnx.reference
 from onnx import TensorProto, helper, numpy_helper
 
-from edgepose_training import onnx_graph
+from edgepose_training.deploy import onnx_graph
 
 
 def test_int8_storage_rounds_each_output_channel_by_its_own_step():

@@ -11,14 +11,16 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+import distill  # noqa: E402
+
 from edgepose import EdgeposeError  # noqa: E402
-from edgepose_training import checkpoint, distill  # noqa: E402
 from edgepose_training.config import Config  # noqa: E402
-from edgepose_training.drawn import draw_person  # noqa: E402
-from edgepose_training.parallel import GlobalBatchNorm, Processes, synchronise_norms  # noqa: E402
-from edgepose_training.run import Run  # noqa: E402
-from edgepose_training.shards import ShardWriter, find_shards  # noqa: E402
-from edgepose_training.store import CropStore  # noqa: E402
+from edgepose_training.data.crop_cache import CropStore  # noqa: E402
+from edgepose_training.data.shards import ShardWriter, find_shards  # noqa: E402
+from edgepose_training.data.synthetic import draw_person  # noqa: E402
+from edgepose_training.distributed import GlobalBatchNorm, Processes, synchronise_norms  # noqa: E402
+from edgepose_training.engine import checkpoints  # noqa: E402
+from edgepose_training.engine.trainer import Run  # noqa: E402
 
 CRASHING = Path(__file__).with_name("crash_once.py")
 CONFIG = """
@@ -92,7 +94,7 @@ def test_a_killed_worker_costs_nothing_but_time(data, alone, tmp_path):
     ours, theirs = curve(out), curve(alone)
     assert list(ours) == list(theirs) == list(range(1, 13))
     np.testing.assert_allclose(list(ours.values()), list(theirs.values()), rtol=2e-3)
-    states = [checkpoint.load(folder / "last.pt") for folder in (out, alone)]
+    states = [checkpoints.load(folder / "last.pt") for folder in (out, alone)]
     # Adam divides by the gradient's own size, so rounding moves what hardly learns; running means do not.
     for name in states[0]["model"]:
         if name.endswith("running_mean"):

@@ -1,9 +1,10 @@
 """Files cut into parts come back whole, or the part at fault is named."""
 
 import pytest
+from chunks import main
 
 from edgepose import EdgeposeError
-from edgepose_training.parts import find_manifests, join, main, split
+from edgepose_training.bundles.chunks import find_manifests, join, split
 
 
 @pytest.mark.parametrize("size", [0, 99, 100, 250])

@@ -3,12 +3,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
+import evaluate
 import evaluation_fixtures as fixtures
 import numpy as np
 import pytest
 
 from edgepose import EdgeposeError, Skeleton
-from edgepose_training import evaluate, readers
+from edgepose_training.data import readers
 
 BOX = [20, 10, 60, 80]  # xywh of the one person of every picture here
 XYXY = (20, 10, 80, 90)

@@ -3,13 +3,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pack
 import pytest
 
 from edgepose import EdgeposeError, Skeleton
-from edgepose_training import pack, people, readers
-from edgepose_training.datasets import TRUTH, UNLABELLED, ReadReport, SkipEntry
+from edgepose_training.data import readers, registry
+from edgepose_training.data.coco import TRUTH, UNLABELLED, ReadReport, SkipEntry
+from edgepose_training.data.shards import read_shard
 from edgepose_training.metrics.pck import mpii_head_length
-from edgepose_training.shards import read_shard
 
 HALPE = Skeleton.load("halpe136")
 
@@ -242,7 +243,7 @@ def test_every_data_set_is_packed_by_its_name(tmp_path, monkeypatch):
         "lsp": (leeds_file(tmp_path / "lsp", lsp), tmp_path, 14),
         "lspet": (leeds_file(tmp_path / "lspet", np.ones((14, 3, 1)) * np.arange(1, 15)[:, None, None]), tmp_path, 14),
     }
-    assert set(files) == set(people.DATASETS)
+    assert set(files) == set(registry.DATASETS)
     for name, (labels, images, points) in files.items():
         out = tmp_path / "shards" / name
         words = ["--dataset", name, "--annotations", labels, "--images", images, "-o", out, "--workers", 1]

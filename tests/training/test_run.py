@@ -8,15 +8,16 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from distill import main  # noqa: E402
+
 from edgepose import EdgeposeError  # noqa: E402
 from edgepose.skeletons import Skeleton  # noqa: E402
-from edgepose_training import checkpoint  # noqa: E402
 from edgepose_training.config import Config  # noqa: E402
-from edgepose_training.data import EpochSampler, normalise  # noqa: E402
-from edgepose_training.distill import main  # noqa: E402
-from edgepose_training.effort import Effort, compare_efforts, read_effort  # noqa: E402
-from edgepose_training.optim import Ema, lr_factor  # noqa: E402
-from edgepose_training.run import Run, Stopped  # noqa: E402
+from edgepose_training.data.loaders import EpochSampler, normalise  # noqa: E402
+from edgepose_training.engine import checkpoints  # noqa: E402
+from edgepose_training.engine.optimizer import Ema, lr_factor  # noqa: E402
+from edgepose_training.engine.trainer import Run, Stopped  # noqa: E402
+from edgepose_training.engine.training_cost import Effort, compare_efforts, read_effort  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -162,8 +163,8 @@ def test_the_time_of_stage2_is_told_beside_that_of_stage1(store, small, tmp_path
     again = Run(small, store, None, tmp_path, CPU)
     again.resume(tmp_path / "last.pt")
     assert again.seconds == seconds
-    state = checkpoint.load(tmp_path / "last.pt")
-    checkpoint.save(tmp_path / "converted.pt", {key: state[key] for key in ("model", "ema", "config", "skeleton")})
+    state = checkpoints.load(tmp_path / "last.pt")
+    checkpoints.save(tmp_path / "converted.pt", {key: state[key] for key in ("model", "ema", "config", "skeleton")})
     assert read_effort(tmp_path / "converted.pt") is None
 
 
@@ -187,8 +188,8 @@ def test_stage2_without_a_teacher_is_refused(store, small, tmp_path):
 def test_a_teacher_that_cannot_teach_is_refused(store, small, tmp_path, mine, theirs, sentence):
     other = replace(small, **theirs)
     skeleton = Skeleton.load("coco_wholebody")
-    state = {"model": checkpoint.build_net(other, skeleton).state_dict(), "ema": None, "config": other.to_dict()}
-    checkpoint.save(tmp_path / "teacher.pt", state | {"skeleton": skeleton.to_dict()})
+    state = {"model": checkpoints.build_net(other, skeleton).state_dict(), "ema": None, "config": other.to_dict()}
+    checkpoints.save(tmp_path / "teacher.pt", state | {"skeleton": skeleton.to_dict()})
     with pytest.raises(EdgeposeError, match=sentence):
         Run(replace(small, **mine), store, None, tmp_path / "run", CPU, teacher=tmp_path / "teacher.pt")
 
@@ -234,7 +235,7 @@ def test_checkpoints_survive_a_crash_while_saving(store, small, tmp_path, monkey
     with pytest.raises(OSError, match="disk full"):
         run.save()
     monkeypatch.undo()
-    net, config, skeleton, _ = checkpoint.load_net(tmp_path / "last.pt")
+    net, config, skeleton, _ = checkpoints.load_net(tmp_path / "last.pt")
     assert config == small
     assert skeleton.num_keypoints == 133
     assert not net.training

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from edgepose import EdgeposeError
-from edgepose_training.datasets import Person
-from edgepose_training.drawn import draw_person
-from edgepose_training.pack import crop_person, pack
-from edgepose_training.shards import ShardWriter, find_shards, read_shard
-from edgepose_training.store import CropStore, extend
+from edgepose_training.data.coco import Person
+from edgepose_training.data.crop_cache import CropStore, extend
+from edgepose_training.data.packing import crop_person, pack
+from edgepose_training.data.shards import ShardWriter, find_shards, read_shard
+from edgepose_training.data.synthetic import draw_person
 
 
 def person(image: np.ndarray, path, bbox, points) -> Person:

@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-
-from edgepose_training import split
+import split
 
 
 @pytest.fixture

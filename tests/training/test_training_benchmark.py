@@ -8,8 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from edgepose_training.data import Batch, normalise  # noqa: E402
-from edgepose_training.losses import PlainTorch, rtmpose_loss  # noqa: E402
+from edgepose_training.data.loaders import Batch, normalise  # noqa: E402
+from edgepose_training.engine.losses import PlainTorch, rtmpose_loss  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,0 +1,187 @@
+"""The decoded crops that training reads: one flat file of pixels and a table of labels, made once from shards.
+
+Decoding WebP costs more than augmenting, on every epoch; a flat uint8 file is read at the speed of the page
+cache and shared by all worker processes of a machine.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edgepose import EdgeposeError
+from edgepose_training.data.shards import Crop, read_shard
+
+log = logging.getLogger(__name__)
+
+COLUMNS = ("sizes", "bboxes", "keypoints", "visible", "weights", "sources", "licences")
+Shard = tuple[str, int]  # name and size of the file; a store knows its shards by them
+Table = dict[str, np.ndarray]
+
+
+class CropStore(Sequence[Crop]):
+    """All crops of some shards, decoded into `cache`, by default the folder `decoded` beside the first of them.
+
+    What is decoded already is kept; new shards are added at the end. If a shard is gone or changed, all are
+    decoded anew. `workers` processes decode a shard each.
+    """
+
+    def __init__(self, shards: Sequence[Path], cache: str | Path | None = None, *, workers: int = 1) -> None:
+        root = Path(cache) if cache else Path(shards[0]).parent / "decoded"
+        if not set(_known(root)) <= {_name(path) for path in shards}:
+            (root / "index.npz").unlink()
+        extend(root, shards, workers=workers)
+        self._open(root)
+
+    @classmethod
+    def open(cls, root: str | Path) -> CropStore:
+        """A store as it lies in its folder, its shards there or not."""
+        store = cls.__new__(cls)
+        store._open(Path(root))
+        return store
+
+    def _open(self, root: Path) -> None:
+        if not (root / "index.npz").exists():
+            raise EdgeposeError(f"{root}: no decoded crops there")
+        with np.load(root / "index.npz") as table:
+            self.offsets, self.sizes = table["offsets"], table["sizes"]
+            self.bboxes, self.keypoints = table["bboxes"], table["keypoints"]
+            self.visible, self.weights = table["visible"], table["weights"]
+            self.sources, self.licences = table["sources"], table["licences"]
+        self.path = root / "pixels.bin"
+        self._pixels: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    @property
+    def num_keypoints(self) -> int:
+        return int(self.keypoints.shape[1])
+
+    def __getitem__(self, i):  # type: ignore[override]
+        if self._pixels is None:  # opened in the worker that reads, not inherited through a fork or pickle
+            self._pixels = np.memmap(self.path, np.uint8, "r")
+        h, w = (int(v) for v in self.sizes[i])
+        start = int(self.offsets[i])
+        return Crop(
+            image=self._pixels[start : start + h * w * 3].reshape(h, w, 3),
+            bbox=self.bboxes[i],
+            keypoints=self.keypoints[i],
+            visible=self.visible[i],
+            weights=self.weights[i],
+            source=str(self.sources[i]),
+            licence=str(self.licences[i]),
+        )
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_pixels": None}
+
+
+def extend(root: Path, shards: Sequence[Path], *, workers: int = 1) -> int:
+    """Decode those of `shards` that a store lacks, and add them to it. Returns the number of new crops.
+
+    A crash leaves the old index, and pixels that it does not know; the next call writes over them.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    known = _known(root)
+    new = [Path(path) for path in shards if _name(path) not in known]
+    if not new:
+        return 0
+    tables = [_load_columns(root)] if known else []
+    before = sum(len(table["sizes"]) for table in tables)
+    pixels = root / "pixels.bin"
+    pixels.touch()
+    os.truncate(pixels, int(_bytes(tables[0]["sizes"]).sum()) if tables else 0)
+    try:
+        with pixels.open("ab") as file:
+            for path, table in zip(new, _decode_all(new, root, workers), strict=True):
+                part = _part(root, path)
+                with part.open("rb") as decoded:
+                    shutil.copyfileobj(decoded, file, 16 << 20)
+                part.unlink()
+                if len(table["sizes"]):
+                    tables.append(table)
+    finally:
+        for path in new:
+            _part(root, path).unlink(missing_ok=True)
+    if not tables:
+        raise EdgeposeError(f"{new[0]}: no people in it")
+    if len({table["keypoints"].shape[1] for table in tables}) > 1:
+        raise EdgeposeError(f"{new[0].parent}: shards of different skeletons cannot be one store")
+    table = {name: np.concatenate([t[name] for t in tables]) for name in COLUMNS}
+    _write_index(root, table, [*known, *map(_name, new)])
+    added = len(table["sizes"]) - before
+    log.info("decoded %d crops into %s, which now holds %d, %.1f GB", added, root, before + added,
+             pixels.stat().st_size / 1e9)  # fmt: skip
+    return added
+
+
+def _decode_all(shards: Sequence[Path], root: Path, workers: int) -> Sequence[Table]:
+    outs = [_part(root, path) for path in shards]
+    if workers <= 1 or len(shards) == 1:
+        return [_decode(path, out) for path, out in zip(shards, outs, strict=True)]
+    # Started afresh: a fork of a process that runs torch's threads may hang.
+    with ProcessPoolExecutor(min(workers, len(shards)), mp_context=get_context("spawn")) as pool:
+        return list(pool.map(_decode, shards, outs))
+
+
+def _decode(shard: Path, out: Path) -> Table:
+    """Write one shard's pixels to `out`; its labels."""
+    cv2.setNumThreads(1)
+    crops: list[Crop] = []
+    sizes = []
+    with out.open("wb") as pixels:
+        for crop in read_shard(shard):
+            pixels.write(np.ascontiguousarray(crop.image).data)
+            sizes.append(crop.image.shape[:2])
+            crops.append(Crop(np.empty((0, 0, 3), np.uint8), crop.bbox, crop.keypoints, crop.visible, crop.weights,
+                              crop.source, crop.licence))  # fmt: skip
+    return {
+        "sizes": np.array(sizes, np.int32).reshape(-1, 2),
+        "bboxes": np.array([c.bbox for c in crops], np.float32),
+        "keypoints": np.array([c.keypoints for c in crops], np.float32),
+        "visible": np.array([c.visible for c in crops], np.uint8),
+        "weights": np.array([c.weights for c in crops], np.float32),
+        "sources": np.array([c.source for c in crops], str),
+        "licences": np.array([c.licence for c in crops], str),
+    }
+
+
+def _name(path: str | Path) -> Shard:
+    return Path(path).name, Path(path).stat().st_size
+
+
+def _part(root: Path, shard: Path) -> Path:
+    return root / f"{shard.name}.pixels"
+
+
+def _bytes(sizes: np.ndarray) -> np.ndarray:  # sizes [N, 2] → [N]
+    return sizes.prod(1).astype(np.int64) * 3
+
+
+def _known(root: Path) -> list[Shard]:
+    if not (root / "index.npz").exists():
+        return []
+    with np.load(root / "index.npz") as table:
+        return [(name, size) for name, size in json.loads(str(table["shards"]))]
+
+
+def _load_columns(root: Path) -> Table:
+    with np.load(root / "index.npz") as table:
+        return {name: table[name] for name in COLUMNS}
+
+
+def _write_index(root: Path, table: Table, shards: list[Shard]) -> None:
+    lengths = _bytes(table["sizes"])
+    temporary = root / "index.tmp.npz"
+    np.savez(temporary, shards=json.dumps(shards), offsets=np.cumsum(lengths) - lengths, **table)
+    os.replace(temporary, root / "index.npz")

@@ -1,0 +1,69 @@
+"""A checkpoint as a checked ONNX file with its card, in float32 or int8."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from torch import nn
+
+from edgepose import ModelCard
+from edgepose_training.data.coco import Person
+from edgepose_training.deploy import onnx_file, onnx_graph
+from edgepose_training.engine.cards import load_for_export
+
+BATCHES = (1, 3)  # people on whom torch and onnxruntime are compared
+
+
+def to_onnx(net: nn.Module, card: ModelCard) -> onnx.ModelProto:
+    """The net as ONNX with a dynamic batch; outputs `simcc_x`, `simcc_y` are raw logits."""
+    width, height = card.input_size
+    outputs = ("simcc_x", "simcc_y")
+    axes = {name: {0: "N"} for name in ("input", *outputs)}
+    model = onnx_file.trace(net, torch.zeros(2, 3, height, width), outputs, axes)
+    count, bins = card.skeleton.num_keypoints, card.bins
+    onnx_graph.set_output_shapes(model, {name: ("N", count, n) for name, n in zip(outputs, bins, strict=True)})
+    return model
+
+
+def export(
+    checkpoint: str | Path,
+    *,
+    entries: dict[str, Any] | None = None,
+    weights: str = "float32",
+    int8_people: Sequence[Person] | None = None,
+    held_out: Sequence[Person] = (),
+    with_decode: bool = False,
+) -> tuple[onnx.ModelProto, ModelCard, float]:
+    """A checked ONNX model with its card, and how far it is from torch. Raises EdgeposeError if too far.
+
+    With `int8_people` the checked float32 model is quantised on their crops. How far int8 may be from it is no matter
+    of logits but of accuracy: both are measured on the people `held_out`, and the card has the figures as
+    `accuracy["int8"]`.
+    """
+    net, card = load_for_export(checkpoint)
+    card = onnx_file.with_entries(card, entries or {})
+    model = to_onnx(net, card)
+    width, height = card.input_size
+    shapes = [(count, height, width) for count in BATCHES]
+    if int8_people is None:
+        difference = onnx_file.check_and_store(net, model, shapes, weights)
+    else:
+        from edgepose_training.deploy.quantization import accuracy, calibration_crops, quantise
+
+        onnx_file.check_and_store(net, model, shapes, "float32")
+        full, model = model, quantise(model, list(calibration_crops(int8_people, card)))
+        onnx_file.store_weights(model, weights)  # those that it did not quantise
+        if held_out:
+            measured = accuracy({"int8": model, "float32": full}, card, held_out)
+            card = dataclasses.replace(card, accuracy=card.accuracy | {"int8": measured})
+        difference = onnx_file.check_parity(net, model, shapes, np.inf)
+    if with_decode:
+        onnx_graph.append_decode(model, card)
+    onnx_file.sign(model, card)
+    return model, card, difference

@@ -1,0 +1,113 @@
+"""Batches for the detector: one size a batch, drawn by step number alone, so that a resumed run sees the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from edgepose_training.data.loaders import MEAN, STD
+from edgepose_training.detector.config import DetectorConfig
+from edgepose_training.detector.samples import Mixture, Painter, Sample
+
+MAX_PEOPLE, MAX_IGNORED = 24, 48  # a picture; the largest are kept
+SHAPES = (0.5625, 0.75, 1.0)  # short side ÷ long side of cameras and photographs
+PORTRAIT = 0.3  # share of canvases that stand
+PLAIN_END = 0.1  # share of the steps, the last ones, without mosaics
+
+
+@dataclass
+class DetectorBatch:
+    """Canvases and their people; boxes xyxy in pixels, rows beyond the mask are zeros."""
+
+    images: Tensor  # [N, H, W, 3] uint8 BGR
+    people: Tensor  # [N, M, 4]
+    is_person: Tensor  # [N, M] bool
+    ignored: Tensor  # [N, J, 4]; zeros ignore nothing
+
+    def to(self, device: torch.device) -> DetectorBatch:
+        return DetectorBatch(*(value.to(device, non_blocking=True) for value in vars(self).values()))
+
+
+def normalised(images: Tensor) -> Tensor:  # [N, H, W, 3] uint8 BGR -> [N, 3, H, W]
+    """What the net sees, in its memory format of choice: RGB, channels last."""
+    mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (MEAN, STD))
+    return (images.permute(0, 3, 1, 2).flip(1).float() - mean) / std
+
+
+class DetectorBatches(torch.utils.data.Dataset):
+    """Batch number `step` of a run. Every step has a generator of its own: order and workers do not matter."""
+
+    def __init__(self, painter: Painter, config: DetectorConfig) -> None:
+        self.painter, self.config = painter, config
+
+    def __getitem__(self, step: int) -> DetectorBatch:
+        config = self.config
+        rng = np.random.default_rng([config.seed, step])
+        progress = step / config.steps
+        mosaic = config.mosaic if progress < 1 - PLAIN_END else 0.0
+        mix = Mixture(mosaic, config.zoom, config.negative, config.smallest)
+        size = canvas_size(rng, config.last_sides if progress >= 1 - config.last else config.first_sides)
+        return collate([self.painter.sample(rng, size, mix) for _ in range(config.batch)])
+
+    def __len__(self) -> int:
+        return self.config.steps
+
+
+def canvas_size(rng: np.random.Generator, sides: tuple[int, int]) -> tuple[int, int]:
+    """A canvas (W, H) of multiples of 32 with a long side within `sides`."""
+    long = 32 * int(rng.integers(sides[0] // 32, sides[1] // 32 + 1))
+    short = 32 * max(round(long * rng.choice(SHAPES) / 32), 1)
+    return (short, long) if rng.random() < PORTRAIT else (long, short)
+
+
+def collate(samples: list[Sample]) -> DetectorBatch:
+    people, is_person = _padded([s.people for s in samples], MAX_PEOPLE)
+    # People beyond the table are not background.
+    over = [s.ignored + _by_size(s.people)[MAX_PEOPLE:] for s in samples]
+    ignored, _ = _padded(over, MAX_IGNORED)
+    images = torch.from_numpy(np.stack([s.image for s in samples]))
+    return DetectorBatch(images, people, is_person, ignored)
+
+
+def _by_size(boxes: list[np.ndarray]) -> list[np.ndarray]:
+    return sorted(boxes, key=lambda box: -float((box[2:] - box[:2]).prod()))
+
+
+def _padded(lists: list[list[np.ndarray]], limit: int) -> tuple[Tensor, Tensor]:  # -> [N, M, 4], [N, M]
+    """Boxes of different numbers as one table, no longer than needed, and which rows are real."""
+    count = min(max(max(map(len, lists), default=0), 1), limit)
+    table = torch.zeros(len(lists), count, 4)
+    real = torch.zeros(len(lists), count, dtype=torch.bool)
+    for row, boxes in enumerate(lists):
+        kept = _by_size(boxes)[:count]
+        if kept:
+            table[row, : len(kept)] = torch.from_numpy(np.stack(kept))
+            real[row, : len(kept)] = True
+    return table, real
+
+
+def batches(
+    painter: Painter, config: DetectorConfig, start: int, device: torch.device
+) -> Iterator[tuple[int, DetectorBatch]]:
+    """Steps and their batches from `start` to the end, painted ahead by worker processes."""
+    steps = range(start, config.steps)
+    loader = torch.utils.data.DataLoader(
+        DetectorBatches(painter, config),
+        batch_size=None,
+        sampler=steps,
+        num_workers=config.workers,
+        prefetch_factor=3 if config.workers else None,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=_one_thread,
+    )
+    yield from zip(steps, loader, strict=True)
+
+
+def _one_thread(_: int) -> None:
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

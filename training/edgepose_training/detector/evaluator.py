@@ -1,0 +1,139 @@
+"""Detectors measured side by side in one run, and their table."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepose import Detector
+from edgepose_training.detector import targets as bars
+
+log = logging.getLogger("evaluate")
+
+
+EMPTY_PLACES = 500
+
+
+SIDE = 320  # px, of the timed input
+
+
+THRESHOLDS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
+
+
+BARS = {"ap50": 0.60, "recall": 0.90, "false_alarms": 0.01, "close_ups": 0.95, "time_ratio": 0.85}
+
+
+HIGHER = {"ap50", "recall", "close_ups"}
+
+
+WORDS = {
+    "ap50": "AP50, people ≥ 15 % of the height",
+    "recall": "recall, people > ⅓ of the height",
+    "false_alarms": f"{EMPTY_PLACES} empty places with somebody",
+    "close_ups": "close-ups found",
+    "time_ratio": f"time of the net at {SIDE}, one thread, ÷ the first",
+    "net_ms": f"net at {SIDE} × {SIDE}, ms",
+    "frame_ms": "whole detector, 640 × 480 frame, ms",
+    "parameters_m": "parameters, millions",
+}
+
+
+def evaluate(paths: Sequence[Path], data: Path, limit: int | None = None) -> dict[str, Any]:
+    """All numbers, by file. Raises EdgeposeError."""
+    scenes = bars.read_scenes(data)
+    places = bars.empty_places(data, scenes, EMPTY_PLACES)
+    if limit:
+        scenes, places = scenes[:: max(len(scenes) // limit, 1)], places[:: max(len(places) // limit, 1)]
+    results: dict[str, Any] = {}
+    for path in paths:
+        detector = Detector(path, "cpu", threads=1)
+        threshold, detector.threshold = detector.threshold, bars.LOWEST
+        log.info("%s: %d pictures, %d empty places", path.stem, len(scenes), len(places))
+        found = bars.find_people(detector, scenes)
+        highest = bars.highest_scores(detector, places)
+        results[path.stem] = {
+            "threshold": threshold,
+            **bars.measure(found, scenes, threshold),
+            "false_alarms": bars.false_alarms(highest, threshold),
+            "by_source": bars.by_source(found, scenes, threshold),
+            "by_threshold": {
+                str(t): bars.measure(found, scenes, t) | {"false_alarms": bars.false_alarms(highest, t)}
+                for t in THRESHOLDS
+            },
+            "pictures": len(scenes),
+            "empty_places": len(places),
+            "parameters_m": _parameters(path) / 1e6,
+        }
+    return _with_times(results, paths)
+
+
+def _with_times(results: dict[str, Any], paths: Sequence[Path]) -> dict[str, Any]:
+    detectors = {path.stem: Detector(path, "cpu", threads=1) for path in paths}
+    nets = bars.interleaved_times({name: bars.network_call(d, SIDE) for name, d in detectors.items()})
+    scene = next(bars.frames(1))
+    whole = bars.interleaved_times({name: (lambda d=d: d(scene)) for name, d in detectors.items()}, rounds=60)
+    yardstick = nets[paths[-1].stem]
+    for name, times in nets.items():
+        results[name] |= {
+            "net_ms": float(np.median(times)),
+            "frame_ms": float(np.median(whole[name])),
+            "time_ratio": float(np.median(times / yardstick)),
+        }
+    return results
+
+
+def _parameters(path: Path) -> int:
+    import onnx
+
+    return int(sum(np.prod(tensor.dims) for tensor in onnx.load(path).graph.initializer))
+
+
+def markdown(results: dict[str, Any], command: str) -> str:
+    """The bars, then the sources and the thresholds of the first file."""
+    names = list(results)
+    lines = [f"| | bar | {' | '.join(names)} |", "| --- " * (len(names) + 2) + "|"]
+    for key, words in WORDS.items():
+        bar = f"{'≥' if key in HIGHER else '≤'} {BARS[key]:.2f}" if key in BARS else ""
+        words = words.replace("the first", names[-1])
+        lines.append(
+            f"| {words} | {bar} | {' | '.join(_mark(key, results[name][key], name == names[0]) for name in names)} |"
+        )
+    lines.append(f"| threshold | | {' | '.join(format(results[name]['threshold'], '.2f') for name in names)} |")
+    first = results[names[0]]
+    text = (
+        "# The person detector\n\n"
+        f"`{command}`\n\n"
+        f"{first['pictures']} val pictures with their lists of people as they are, {first['empty_places']} val "
+        "pictures and windows without people. Bold: bar met. Times are CPU time of one thread, the files in turns; "
+        f"the ratio is the median over rounds. {platform.machine()}, Python {platform.python_version()}.\n\n"
+    )
+    text += "\n".join(lines)
+    text += "\n\n## By source\n\n" + _table(
+        "source", {s: {"people": row["people"]} for s, row in first["by_source"].items()},
+        {name: results[name]["by_source"] for name in names},
+    )  # fmt: skip
+    text += f"\n\n## {names[0]} by threshold\n\n| threshold | recall | close-ups | false alarms |\n"
+    text += "| --- | --- | --- | --- |\n"
+    for threshold, row in first["by_threshold"].items():
+        text += f"| {threshold} | {row['recall']:.3f} | {row['close_ups']:.3f} | {row['false_alarms']:.3f} |\n"
+    return text
+
+
+def _table(title: str, rows: dict[str, dict[str, float]], columns: dict[str, dict[str, dict[str, float]]]) -> str:
+    head = " | ".join(f"AP50 {name} | recall {name}" for name in columns)
+    lines = [f"| {title} | people | {head} |", "| --- " * (2 + 2 * len(columns)) + "|"]
+    for key, row in rows.items():
+        cells = " | ".join(f"{table[key]['ap50']:.3f} | {table[key]['recall']:.3f}" for table in columns.values())
+        lines.append(f"| {key} | {row['people']:.0f} | {cells} |")
+    return "\n".join(lines)
+
+
+def _mark(key: str, value: float, ours: bool) -> str:
+    text = f"{value:.3f}" if key in BARS else f"{value:.2f}"
+    met = key in BARS and (value >= BARS[key] if key in HIGHER else value <= BARS[key])
+    return f"**{text}**" if met and ours else text

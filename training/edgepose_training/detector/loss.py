@@ -1,0 +1,107 @@
+"""Assignment and losses of the detector.
+
+Assignment: task alignment (TOOD, Feng et al. 2021, §3.2). Of the cells whose centre lies in a person's box, the `top`
+best by alignment t = s^α · u^β (s: the cell's score, u: its box' overlap with the person) belong to the person; a cell
+that several people want goes to the one it overlaps most. Its target score is t, scaled so that each person's best
+cell is asked for its overlap u.
+
+Losses: quality focal loss on the score (GFL, Li et al. 2020, eq. 4) over all cells that are not ignored, GIoU
+(Rezatofighi et al. 2019) on the boxes, weighted by the target scores. Both are divided by the sum of the targets.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from edgepose_training.detector.batches import DetectorBatch
+from edgepose_training.detector.config import DetectorConfig
+from edgepose_training.detector.net import STRIDES
+
+LARGEST_LOG = 4.0  # exp(4) = 55 strides: beyond any canvas
+
+
+def cell_grid(size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:  # -> [A, 2], [A]
+    """Centres of the cells of a canvas (H, W) and their strides, in pixels, in the order of the net's output."""
+    centers, strides = [], []
+    for stride in STRIDES:
+        rows, columns = (torch.arange(side // stride, device=device) for side in size)
+        y, x = torch.meshgrid(rows, columns, indexing="ij")
+        centers.append((torch.stack((x, y), dim=-1).reshape(-1, 2) + 0.5) * stride)
+        strides.append(torch.full((len(centers[-1]),), float(stride), device=device))
+    return torch.cat(centers), torch.cat(strides)
+
+
+def cell_boxes(cells: Tensor, centers: Tensor, strides: Tensor) -> Tensor:  # [N, 5, A], [A, 2], [A] -> [N, A, 4]
+    """Boxes xyxy in pixels. `edgepose.detectors.decode_cells` is the same in numpy."""
+    distances = cells[:, 1:].clamp(max=LARGEST_LOG).exp().transpose(1, 2) * strides[:, None]
+    return torch.cat((centers - distances[..., :2], centers + distances[..., 2:]), dim=-1)
+
+
+def detector_loss(cells: Tensor, batch: DetectorBatch, config: DetectorConfig) -> dict[str, Tensor]:  # [N, 5, A]
+    """Terms of the loss, weighted, for the net's raw output."""
+    cells = cells.float()
+    centers, strides = cell_grid(tuple(batch.images.shape[1:3]), cells.device)
+    boxes, logits = cell_boxes(cells, centers, strides), cells[:, 0]
+    with torch.no_grad():
+        target, owner = assign(logits.sigmoid(), boxes, centers, batch.people, batch.is_person, config)
+        counted = (target > 0) | ~inside(centers, batch.ignored).any(dim=1)
+    total = target.sum().clamp(min=1.0)
+    person = quality_focal_loss(logits, target, config.focus) * counted
+    chosen = target > 0
+    wanted = batch.people.gather(1, owner[..., None].expand(-1, -1, 4))
+    box = (1 - giou(boxes[chosen], wanted[chosen])) * target[chosen]
+    return {"person": person.sum() / total, "box": config.box_weight * box.sum() / total}
+
+
+def inside(points: Tensor, boxes: Tensor) -> Tensor:  # [A, 2], [N, M, 4] -> [N, M, A]
+    """Which points lie in which boxes; a box of zeros holds none."""
+    low = (points > boxes[..., None, :2]).all(dim=-1)
+    return low & (points < boxes[..., None, 2:]).all(dim=-1)
+
+
+@torch.no_grad()
+def assign(
+    scores: Tensor,  # [N, A] in [0, 1]
+    boxes: Tensor,  # [N, A, 4]
+    centers: Tensor,  # [A, 2]
+    people: Tensor,  # [N, M, 4]
+    is_person: Tensor,  # [N, M] bool
+    config: DetectorConfig,
+) -> tuple[Tensor, Tensor]:
+    """Target score of every cell [N, A], 0 for nobody's, and the index of its person [N, A]."""
+    overlap = pairwise_iou(people, boxes)  # [N, M, A]
+    candidate = inside(centers, people) & is_person[..., None]
+    alignment = scores[:, None] ** config.alpha * overlap**config.beta * candidate
+    best = torch.topk(alignment, min(config.top, alignment.shape[-1]), dim=-1)
+    taken = torch.zeros_like(candidate).scatter_(-1, best.indices, best.values > 0) & candidate
+    owner = torch.where(taken, overlap, -1.0).argmax(dim=1)  # [N, A]
+    taken &= F.one_hot(owner, people.shape[1]).transpose(1, 2).bool()
+    alignment = alignment * taken
+    peak = alignment.amax(dim=-1, keepdim=True)
+    highest = (overlap * taken).amax(dim=-1, keepdim=True)
+    target = (alignment / peak.clamp(min=1e-30) * highest).amax(dim=1)
+    return target, owner
+
+
+def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:  # [N, M, 4], [N, A, 4] -> [N, M, A]
+    low = torch.maximum(a[:, :, None, :2], b[:, None, :, :2])
+    high = torch.minimum(a[:, :, None, 2:], b[:, None, :, 2:])
+    shared = (high - low).clamp(min=0).prod(dim=-1)
+    areas = [(boxes[..., 2:] - boxes[..., :2]).prod(dim=-1) for boxes in (a, b)]
+    return shared / (areas[0][:, :, None] + areas[1][:, None] - shared).clamp(min=1e-6)
+
+
+def giou(a: Tensor, b: Tensor) -> Tensor:  # [P, 4], [P, 4] -> [P]
+    """Generalised overlap of pairs of boxes, in [−1, 1]."""
+    shared = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0).prod(dim=1)
+    union = (a[:, 2:] - a[:, :2]).prod(dim=1) + (b[:, 2:] - b[:, :2]).prod(dim=1) - shared
+    hull = (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])).prod(dim=1)
+    return shared / union.clamp(min=1e-6) - (hull - union) / hull.clamp(min=1e-6)
+
+
+def quality_focal_loss(logits: Tensor, target: Tensor, focus: float) -> Tensor:  # [N, A], [N, A] -> [N, A]
+    """|σ − y|^β · cross-entropy with soft labels y."""
+    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return (logits.sigmoid() - target).abs() ** focus * entropy

@@ -1,0 +1,121 @@
+"""What the lists of people hold: which boxes are people to find, and where nobody knows.
+
+Looking at pictures with the boxes drawn (`contact_sheet.py` shows how) gave these rules. A region that is ignored
+is neither a person nor the absence of one.
+
+* tracking: the boxes are shifted and cut arms off. Left out.
+* faces, gesture, hands, linto: the lists come from a detector that also took raised hands for people, and pieces of
+  a person for a second one. What carries no points is ignored.
+* coco: a crowd has one box around it. A box around at least three others is ignored.
+* sources boxed by a detector list some people twice, whole and in part: a box mostly inside another is ignored.
+* openimages, hexlong, img: people in the background are missing. A detector's boxes (`hints`) fill the gaps: sure
+  ones are people, unsure ones are ignored, in every source.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepose.boxes import containment_matrix, iou_matrix
+from edgepose_training.data.coco import load_document, load_json
+from edgepose_training.evaluation.detections import read_boxes
+
+LEFT_OUT = {"tracking"}
+SELFIES = {"faces", "gesture", "hands", "linto"}  # one person at a camera
+BOXED_BY_DETECTOR = SELFIES | {"lspet", "ccp", "mpii"}
+INCOMPLETE = {"openimages", "hexlong", "img"}
+SURE = 0.6  # a hint of that score is a person,
+UNSURE = 0.35  # from this one on it is ignored; RTMDet-nano gives bare walls up to 0.3
+CROWD = 3  # boxes inside a box around a crowd
+SAME, INSIDE = 0.5, 0.75
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture's people. Boxes xyxy in pixels of the file, float32."""
+
+    path: Path
+    size: tuple[int, int]  # W, H
+    source: str
+    people: np.ndarray  # [M, 4]
+    ignored: np.ndarray  # [J, 4]
+    aspect_known: bool = True  # False: stretched by its source, nobody knows how far
+
+
+def read_pictures(data: Path, split: str, hints: Path | None = None) -> list[Picture]:
+    """Pictures of `annotations/<split>.json` with cleaned lists, then those of `negatives.json` without people.
+
+    `hints` is a COCO detection file for the split. Raises EdgeposeError for unreadable files.
+    """
+    document = load_document(data / "annotations" / f"{split}.json")
+    labelled: defaultdict[int, list[list[float]]] = defaultdict(list)
+    for annotation in document["annotations"]:
+        labelled[annotation["image_id"]].append(annotation["bbox"])
+    found = read_boxes(hints) if hints else {}
+    nobody = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+    pictures = [
+        clean(entry, data / "images", _xyxy(labelled[entry["id"]]), *found.get(entry["id"], nobody))
+        for entry in document["images"]
+        if entry["source"] not in LEFT_OUT
+    ]
+    return pictures + list(read_negatives(data, split))
+
+
+def read_negatives(data: Path, split: str) -> Iterable[Picture]:
+    """Pictures without people; none where the data has no such list."""
+    path = data / "annotations" / "negatives.json"
+    if not path.exists():
+        return
+    nobody = np.zeros((0, 4), np.float32)
+    for entry in load_json(path)["images"]:
+        if entry["split"] == split:
+            size = entry["width"], entry["height"]
+            yield Picture(data / "images" / entry["file_name"], size, entry["source"], nobody, nobody)
+
+
+def clean(
+    entry: dict[str, Any],
+    folder: Path,
+    labelled: np.ndarray,  # [L, 4] boxes of people with points
+    hints: np.ndarray,  # [D, 4] boxes of a detector
+    scores: np.ndarray,  # [D]
+) -> Picture:
+    """A picture's list by the rules of this module."""
+    source, boxes = entry["source"], _xyxy(entry.get("person_boxes", []))
+    inside = containment_matrix(boxes, boxes) > INSIDE
+    larger = _areas(boxes)[:, None] > _areas(boxes)[None]
+    kept = (inside & larger).sum(axis=1) < CROWD  # not a box around a crowd
+    if source in SELFIES:
+        kept &= _matched(boxes, labelled)
+    if source in BOXED_BY_DETECTOR:
+        kept &= ~(inside & larger & kept[:, None]).any(axis=0)
+    new = ~_matched(hints, boxes) & ~(containment_matrix(boxes[kept], hints) > INSIDE).any(axis=0)
+    sure = new & (scores >= SURE) & (source in INCOMPLETE)
+    unsure = new & (scores >= UNSURE) & ~sure
+    return Picture(
+        folder / entry["file_name"],
+        (entry["width"], entry["height"]),
+        source,
+        np.concatenate([boxes[kept], hints[sure]]),
+        np.concatenate([boxes[~kept], hints[unsure]]),
+        entry.get("aspect_known", True),
+    )
+
+
+def _matched(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:  # [N, 4], [M, 4] -> [N]
+    return (iou_matrix(boxes, others) >= SAME).any(axis=1)
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+
+
+def _xyxy(boxes: list[list[float]]) -> np.ndarray:  # [M, 4] x, y, w, h
+    table = np.array(boxes, np.float32).reshape(-1, 4)
+    return np.concatenate([table[:, :2], table[:, :2] + table[:, 2:]], axis=1)

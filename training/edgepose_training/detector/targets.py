@@ -1,0 +1,186 @@
+"""What a person detector is asked for: precision on large people, recall, silence in empty rooms, close-ups, time."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from edgepose import Detector, EdgeposeError
+from edgepose.boxes import iou_matrix
+from edgepose_training.data.coco import load_document
+from edgepose_training.detector.person_lists import SELFIES, read_negatives
+from edgepose_training.detector.samples import empty_window
+from edgepose_training.metrics.box_precision import BoxTruth, average_precision, match_boxes, recall
+
+LOWEST = 0.05  # boxes below do not matter to the curve
+LARGE, TALL = 0.15, 1 / 3  # of the picture's height
+SAME = 0.5  # overlap of a box that finds a person
+WINDOW_SIDE = 88  # px of a window without people, at least; below it is hard to say for an eye either
+PER_SOURCE = 130  # windows; more of one source would be the same rooms again
+# Pictures whose window shows somebody whom the list leaves out, seen by eye on contact sheets.
+CROSSED_OUT = {
+    "coco/000000071004", "coco/000000085316", "coco/000000190313", "coco/000000210982", "coco/000000263098",
+    "coco/000000263696", "coco/000000394246", "hexlong/e2f8aca2b48e58e1092122a6c81464ab9e3eaa4e",
+    "hexlong/e6302d72833cbcfcbd146b0d7887f30080cb070d", "hexlong/e6cd264a6dc79f97bee04013d6b74f4acbe7810f",
+    "hexlong/eae9b15f2333a8882d868bacb99ef3eaef31454d", "hexlong/ed62ff54a42dc014d5b98ca6e5b989342090277e",
+    "hexlong/f5004e68ad7859615ed4933961f6fb90e79cc43f", "lspet/im00473", "lspet/im01695", "lspet/im04228",
+    "lspet/im08895", "mpii/004234975", "mpii/056389211", "openimages/488df46f6d111ebe",
+    "openimages/8094a43147494766", "openimages/80fd9e7b728ef82d", "openimages/e30c70d003849864",
+    "openimages/e5bdec6a629082d5", "openimages/edd42c477b8b1b12",
+}  # fmt: skip
+Boxes = tuple[np.ndarray, np.ndarray]  # [D, 4] xyxy, scores [D]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One picture of the validation set. Boxes xyxy in pixels of the file."""
+
+    path: Path
+    size: tuple[int, int]  # W, H
+    source: str
+    listed: np.ndarray  # [M, 4] `person_boxes` as the source has them, nothing cleaned
+    labelled: np.ndarray  # [L, 4] of them, people with points
+
+
+@dataclass(frozen=True)
+class Empty:
+    """A picture, or a window (x, y, w, h) of one, without people."""
+
+    path: Path
+    window: tuple[int, int, int, int] | None
+
+    def read(self) -> np.ndarray:
+        image = read_picture(self.path)
+        if self.window is None:
+            return image
+        x, y, w, h = self.window
+        return np.ascontiguousarray(image[y : y + h, x : x + w])
+
+
+def read_picture(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path))
+    if image is None:
+        raise EdgeposeError(f"{path}: cannot read the picture")
+    return image
+
+
+def read_scenes(data: Path) -> list[Scene]:
+    document = load_document(data / "annotations" / "val.json")
+    labelled: defaultdict[int, list[list[float]]] = defaultdict(list)
+    for annotation in document["annotations"]:
+        labelled[annotation["image_id"]].append(annotation["bbox"])
+    return [
+        Scene(
+            data / "images" / entry["file_name"],
+            (entry["width"], entry["height"]),
+            entry["source"],
+            _xyxy(entry["person_boxes"]),
+            _xyxy(labelled[entry["id"]]),
+        )
+        for entry in document["images"]
+    ]
+
+
+def empty_places(data: Path, scenes: Sequence[Scene], count: int) -> list[Empty]:
+    """The val pictures of `negatives.json`, then windows of other val pictures that touch no listed box.
+
+    The same windows on every call.
+    """
+    places = [Empty(picture.path, None) for picture in read_negatives(data, "val")]
+    taken: Counter[str] = Counter()
+    for i in np.random.default_rng(5).permutation(len(scenes)):
+        scene = scenes[i]
+        if len(places) == count:
+            break
+        if f"{scene.path.parent.name}/{scene.path.stem}" in CROSSED_OUT or taken[scene.source] == PER_SOURCE:
+            continue
+        margin = np.array([-4, -4, 4, 4], np.float32)
+        window = empty_window(np.random.default_rng([5, i]), scene.size[::-1], scene.listed + margin, tries=200)
+        if window is not None and min(window[2:]) >= WINDOW_SIDE:
+            places.append(Empty(scene.path, window))
+            taken[scene.source] += 1
+    return places
+
+
+def find_people(detector: Detector, scenes: Sequence[Scene]) -> list[Boxes]:
+    return [detector(read_picture(scene.path)) for scene in scenes]
+
+
+def measure(found: Sequence[Boxes], scenes: Sequence[Scene], threshold: float) -> dict[str, float]:
+    """The bars on pictures with people, at the detector's default threshold; shares in [0, 1]."""
+    large = [match_boxes(*boxes, _truth(scene, LARGE)) for boxes, scene in zip(found, scenes, strict=True)]
+    tall = [match_boxes(*boxes, _truth(scene, TALL)) for boxes, scene in zip(found, scenes, strict=True)]
+    near = [
+        (iou_matrix(boxes[scores >= threshold], scene.labelled) >= SAME).any(axis=0)
+        for (boxes, scores), scene in zip(found, scenes, strict=True)
+        if scene.source in SELFIES
+    ]
+    return {
+        "ap50": average_precision(large),
+        "recall": recall(tall, threshold),
+        "close_ups": float(np.concatenate(near).mean()) if near else float("nan"),
+    }
+
+
+def by_source(found: Sequence[Boxes], scenes: Sequence[Scene], threshold: float) -> dict[str, dict[str, float]]:
+    groups: defaultdict[str, list[int]] = defaultdict(list)
+    for i, scene in enumerate(scenes):
+        groups[scene.source].append(i)
+    return {
+        source: {"people": float(sum(len(scenes[i].listed) for i in rows))}
+        | measure([found[i] for i in rows], [scenes[i] for i in rows], threshold)
+        for source, rows in sorted(groups.items())
+    }
+
+
+def false_alarms(highest: np.ndarray, threshold: float) -> float:  # [E] highest score of each empty place
+    """Share of places without people in which somebody is seen."""
+    return float((highest >= threshold).mean())
+
+
+def highest_scores(detector: Detector, places: Sequence[Empty]) -> np.ndarray:  # [E]
+    return np.array([detector(place.read())[1].max(initial=0.0) for place in places])
+
+
+def interleaved_times(calls: Mapping[str, Any], rounds: int = 200, warm_up: int = 20) -> dict[str, np.ndarray]:
+    """Milliseconds [rounds] of CPU time of each call, in turns, so that what disturbs one disturbs all.
+
+    CPU time of this thread, on which a session of one thread runs whole: other processes do not count.
+    """
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds + warm_up):
+        for name, call in calls.items():
+            start = time.thread_time()
+            call()
+            times[name].append((time.thread_time() - start) * 1e3)
+    return {name: np.array(values[warm_up:]) for name, values in times.items()}
+
+
+def network_call(detector: Detector, side: int) -> Any:
+    """The net alone on one square picture."""
+    batch = np.random.default_rng(0).standard_normal((1, 3, side, side), np.float32)
+    return lambda: detector.session.run(batch)
+
+
+def frames(count: int = 8) -> Iterator[np.ndarray]:
+    rng = np.random.default_rng(0)
+    for _ in range(count):
+        yield cv2.resize(rng.integers(0, 256, (12, 16, 3)).astype(np.uint8), (640, 480), interpolation=cv2.INTER_CUBIC)
+
+
+def _truth(scene: Scene, share: float) -> BoxTruth:
+    smallest = share * scene.size[1]
+    large = scene.listed[:, 3] - scene.listed[:, 1] >= smallest
+    return BoxTruth(scene.listed[large], scene.listed[~large], smallest)
+
+
+def _xyxy(boxes: list[list[float]]) -> np.ndarray:  # [M, 4] x, y, w, h
+    table = np.array(boxes, np.float32).reshape(-1, 4)
+    return np.concatenate([table[:, :2], table[:, :2] + table[:, 2:]], axis=1)

@@ -1,0 +1,67 @@
+"""The nets of a run: the student, from nothing or from a checkpoint, and the teacher that it learns from."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from edgepose import EdgeposeError
+from edgepose.skeletons import Skeleton
+from edgepose_training.config import Config
+from edgepose_training.engine import checkpoints
+
+log = logging.getLogger("distill")
+
+
+def student_and_teacher(
+    config: Config, skeleton: Skeleton, teacher: Path | None, init: Path | None
+) -> tuple[nn.Module, nn.Module | None]:
+    """Both nets on the CPU. In stage 2 the student has the teacher's backbone. Raises EdgeposeError."""
+    student = checkpoints.build_net(config, skeleton)
+    teacher_net = load_teacher(teacher, config, skeleton) if teacher else None
+    if config.stage == 2:
+        if teacher_net is None:
+            raise EdgeposeError("stage 2 distils a head from a checkpoint of the same net: give it as --teacher")
+        if answer(config) == "heat maps":
+            raise EdgeposeError(f"stage 2 distils a SimCC head, but head {config.head!r} answers with heat maps")
+        checkpoints.share_backbone(student, teacher_net, teacher)
+    elif init is not None:
+        left = checkpoints.initialise(student, init)
+        log.info("started from %s; left at random: %s", init, ", ".join(left) or "nothing")
+    if config.classifier_gain != 1:
+        shrink_classifiers(student, config)
+    return student, teacher_net
+
+
+def load_teacher(path: Path, config: Config, skeleton: Skeleton) -> nn.Module:
+    """A net that answers as the student of `config` does: the same points, input and bins, or heat maps as well."""
+    net, theirs, their_skeleton, _ = checkpoints.load_net(path)
+    if skeleton.num_keypoints != their_skeleton.num_keypoints or config.input_size != theirs.input_size:
+        raise EdgeposeError(
+            f"{path}: the teacher has {their_skeleton.num_keypoints} keypoints at {theirs.input_size}, "
+            f"the student {skeleton.num_keypoints} at {config.input_size}"
+        )
+    if answer(theirs) != answer(config):
+        raise EdgeposeError(f"{path}: the teacher answers with {answer(theirs)}, the student with {answer(config)}")
+    return net
+
+
+def answer(config: Config) -> str:
+    """What a net answers with, in words."""
+    if config.head == "heatmap":
+        return "heat maps"
+    kind = "heat vectors" if config.head == "heatmap1d" else "SimCC vectors"
+    return f"{kind} of {config.split_ratio:g} bins a pixel"
+
+
+def shrink_classifiers(net: nn.Module, config: Config) -> None:
+    """Scale the classifiers' first weights by `classifier_gain`."""
+    classifiers = getattr(getattr(net, "head", None), "classifiers", None)
+    if classifiers is None:
+        raise EdgeposeError(f"classifier_gain is for SimCC heads: {config.head!r} has no classifiers")
+    with torch.no_grad():
+        for classifier in classifiers:
+            classifier.weight *= config.classifier_gain

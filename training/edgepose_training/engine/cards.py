@@ -1,0 +1,46 @@
+"""The model card that a checkpoint implies."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from edgepose import EdgeposeError, ModelCard, Skeleton
+from edgepose_training.config import Config
+from edgepose_training.data.loaders import MEAN, STD
+from edgepose_training.engine.checkpoints import load_net
+
+
+def load_for_export(path: str | Path) -> tuple[nn.Module, ModelCard]:
+    """The net of a checkpoint with its best weights, in eval mode, and the card that its config implies."""
+    net, config, skeleton, state = load_net(path)
+    return net, card_of(path, config, skeleton, state)
+
+
+def card_of(path: str | Path, config: Config, skeleton: Skeleton, state: dict[str, Any]) -> ModelCard:
+    """The card that a checkpoint implies. Raises EdgeposeError for a net that the runtime cannot decode."""
+    if config.head == "heatmap":
+        raise EdgeposeError(f"{path}: a net of heat maps; the runtime decodes SimCC vectors.")
+    rtmpose = (config.backbone, config.head) == ("cspnext", "rtmcc")
+    net_name = f"RTMPose-{config.size}" if rtmpose else f"{config.backbone}-{config.size} {config.head}"
+    # Converted checkpoints tell their own story.
+    recipe = state.get("recipe") or f"{net_name}, epoch {state.get('epoch', 0)} of {config.epochs}"
+    return ModelCard(
+        name=Path(path).stem,
+        input_size=config.input_size,
+        channel_order="rgb",
+        mean=MEAN,
+        std=STD,
+        split_ratio=config.split_ratio,
+        sigma=config.sigma,
+        # Regressed heat vectors peak at 1 by themselves: their scores are read as they are.
+        beta=None if config.head == "heatmap1d" else config.beta,
+        score="min" if config.head == "heatmap1d" else "entropy",
+        skeleton=skeleton,
+        untrained=tuple(state.get("untrained", ())),
+        recipe=recipe,
+        date=datetime.date.today().isoformat(),
+    )

@@ -1,0 +1,107 @@
+"""Checkpoints: one dictionary of tensors and plain values, written atomically and read without running pickle code.
+
+Keys: `model` (student), `ema` (its averaged weights or None), `config`, `skeleton`, `untrained`, `epoch`, `step`,
+`seconds`, and for resuming `extras` (auxiliary head, alignment), `ema_updates`, `optimizer`, `scaler`, `rng`, `best`,
+`fresh_optimizer`. Slim ones have `model` and `ema` in one, as float16, and no `optimizer`, `scaler`, `rng`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgepose import EdgeposeError
+from edgepose.skeletons import Skeleton
+from edgepose_training.config import Config
+from edgepose_training.engine.mmpose_checkpoints import read, read_weights
+from edgepose_training.models import build_pose_net
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write beside, flush, then rename: a crash leaves the old file or the new one, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".part")
+    with temporary.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def slim(state: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint without the optimiser, in half precision and with the averaged weights only: a tenth of it.
+
+    Enough to evaluate, to export, to distil from, and to go on (`Run.resume` warms a fresh optimiser up).
+    """
+    kept = {key: value for key, value in state.items() if key not in ("model", "ema", "optimizer", "scaler", "rng")}
+    best = _half(state["ema"] or state["model"])
+    # One copy under both names: torch stores a tensor once.
+    return kept | {"model": best, "ema": best, "extras": {k: _half(v) for k, v in state["extras"].items()}}
+
+
+def _half(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {
+        k: half if v.dtype == torch.float32 and (half := v.half()).isfinite().all() else v for k, v in tensors.items()
+    }
+
+
+def widen(state: dict[str, Any]) -> dict[str, Any]:
+    """Weights of a slim checkpoint in float32 again; others stay as they are."""
+    for key in ("model", "ema"):
+        if state[key] is not None:
+            state[key] = {k: v.float() if v.dtype == torch.float16 else v for k, v in state[key].items()}
+    return state
+
+
+def share_backbone(student: nn.Module, teacher: nn.Module, path: Path | None) -> None:
+    """Give the student the teacher's backbone, as stage 2 wants it."""
+    try:
+        student.backbone.load_state_dict(teacher.backbone.state_dict())
+    except (RuntimeError, AttributeError) as error:
+        raise EdgeposeError(f"{path}: stage 2 wants a checkpoint of the same net; its backbone is another") from error
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint, running no code in it. Raises EdgeposeError for a missing or foreign file."""
+    state = read(path)
+    if not {"model", "config"} <= set(state):
+        theirs = "convert a file of mmpose with training/convert.py" if "state_dict" in state else "it has no config"
+        raise EdgeposeError(f"{path}: not a checkpoint of this project ({theirs})")
+    return state
+
+
+def build_net(config: Config, skeleton: Skeleton) -> nn.Module:
+    """The net that a config names. Raises EdgeposeError where there is none such."""
+    shape = (config.size, skeleton.num_keypoints, config.input_size, config.split_ratio)
+    try:
+        return build_pose_net(*shape, backbone=config.backbone, head=config.head)
+    except ValueError as error:
+        raise EdgeposeError(str(error)) from error
+
+
+def load_net(path: str | Path) -> tuple[nn.Module, Config, Skeleton, dict[str, Any]]:
+    """The net of a checkpoint with its best weights (averaged ones where there are any), in eval mode."""
+    state = widen(load(path))
+    config = Config.from_dict(state["config"], origin=str(path))
+    skeleton = Skeleton.from_dict(state["skeleton"])
+    net = build_net(config, skeleton)
+    net.load_state_dict(state["ema"] or state["model"])
+    return net.eval(), config, skeleton, state
+
+
+def initialise(net: nn.Module, path: str | Path) -> list[str]:
+    """Start from another checkpoint, this project's or mmpose's: every tensor of equal name and shape.
+
+    Returns the names left as they were.
+    """
+    source = read_weights(path)
+    target = net.state_dict()
+    fitting = {name: value for name, value in source.items() if name in target and value.shape == target[name].shape}
+    if not fitting:
+        raise EdgeposeError(f"{path}: none of its weights fit this net")
+    net.load_state_dict(fitting, strict=False)
+    return [name for name in target if name not in fitting]

@@ -1,0 +1,46 @@
+"""One training step of a net of heat maps: labels, and a teacher's maps where there is one (FPD)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+import edgepose.torch
+from edgepose.skeletons import Skeleton
+from edgepose_training.config import Config
+from edgepose_training.data.loaders import Batch, normalise
+from edgepose_training.engine import losses
+from edgepose_training.engine.heatmaps import gaussian_maps
+from edgepose_training.models.hourglass import HourglassNet
+
+
+class HeatmapDistiller(nn.Module):
+    """Student and teacher of `losses.fpd_loss`; the same face as `distiller.Distiller`.
+
+    All stacks of an hourglass learn from the last of the teacher's, which is in eval mode and without gradient.
+    """
+
+    aux = align = None
+
+    def __init__(
+        self, config: Config, _: Skeleton, student: nn.Module, teacher: nn.Module | None, trained: Tensor
+    ) -> None:
+        super().__init__()
+        self.config, self.student = config, student
+        self.ops: losses.Kernels = edgepose.torch if config.kernels else losses.PlainTorch()
+        self._teacher = (teacher,) if teacher is None else (teacher.eval().requires_grad_(False),)
+        self.register_buffer("trained", trained, persistent=False)
+
+    def forward(self, batch: Batch, _: float) -> dict[str, Tensor]:
+        images = normalise(batch.images)
+        stacks = self.student.stacks(images) if isinstance(self.student, HourglassNet) else [self.student(images)]
+        size = stacks[-1].shape[-2:]
+        # A point that is not in the picture keeps its weight: its map is flat.
+        label = gaussian_maps(batch.keypoints, size, images.shape[-1] // size[1], self.config.heatmap_sigma)
+        label = label * batch.inside[..., None, None]
+        weight = batch.weights if self.config.teacher_scores else (batch.weights > 0).float()
+        answer = None
+        if self._teacher[0] is not None:
+            with torch.no_grad():
+                answer = self._teacher[0](images).float()
+        return losses.fpd_loss(self.ops, stacks, label, answer, weight, self.config.fpd_alpha, self.trained)

@@ -1,0 +1,72 @@
+"""Quick mean OKS of a net on plain crops, for the training log; `evaluate.py` is the measurement that counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgepose.codecs import SimCC
+from edgepose.skeletons import Skeleton
+from edgepose_training.data.augment import PADDING
+from edgepose_training.data.crop_cache import CropStore
+from edgepose_training.data.loaders import Batch, normalise
+from edgepose_training.engine.heatmaps import decode_maps
+from edgepose_training.engine.losses import Pair
+
+
+@torch.no_grad()
+def mean_oks(
+    net: nn.Module,
+    batches: Iterable[Batch],
+    store: CropStore,
+    input_size: tuple[int, int],
+    codec: SimCC,
+    skeleton: Skeleton,
+    device: torch.device,
+    amp: torch.dtype | None,
+) -> dict[str, float]:
+    """Mean OKS per part over people with a labelled point of it in the picture; "whole" is over all points.
+
+    `batches` are the store's first people, in order and plain, at `input_size`, which may be half the codec's.
+    The person's area is 0.53·w·h of the box, as COCO-style sets without masks have it.
+    """
+    net.eval()
+    per_point, labelled = [], []
+    start = 0
+    for batch in batches:
+        batch = batch.to(device)
+        with torch.autocast(device.type, amp, enabled=amp is not None):
+            answer = net(normalise(batch.images))
+        keypoints = _points(answer, batch.images.shape[2], codec, input_size)
+        stop = start + len(keypoints)
+        boxes = store.bboxes[start:stop]
+        start = stop
+        sides = boxes[:, 2:] - boxes[:, :2]
+        width, height = input_size
+        # The padded box fills the input, so one factor takes its pixels to the input's.
+        zoom = width / (PADDING * np.maximum(sides[:, 0], sides[:, 1] * width / height))
+        area = 0.53 * sides.prod(1) * zoom**2
+        error = np.square(keypoints - batch.keypoints.cpu().numpy()).sum(-1)
+        per_point.append(np.exp(-error / (2 * (2 * skeleton.sigmas) ** 2 * area[:, None])))
+        labelled.append((batch.inside & (batch.weights > 0)).cpu().numpy())
+    oks, mask = np.concatenate(per_point), np.concatenate(labelled)
+    parts = {**skeleton.parts, "whole": (0, skeleton.num_keypoints)}
+    return {part: _mean(oks[:, a:b], mask[:, a:b]) for part, (a, b) in parts.items()}
+
+
+def _points(answer: Tensor | Pair, width: int, codec: SimCC, input_size: tuple[int, int]) -> np.ndarray:
+    """Points [N, K, 2] in pixels of `input_size` from SimCC vectors or heat maps."""
+    if isinstance(answer, Tensor):
+        return decode_maps(answer, width // answer.shape[-1])[0].cpu().numpy()
+    x, y = (axis.float().cpu().numpy() for axis in answer)
+    return codec.decode(x, y, score="min")[0] * (input_size[0] / codec.input_size[0])
+
+
+def _mean(oks: np.ndarray, mask: np.ndarray) -> float:
+    people = mask.any(1)
+    if not people.any():
+        return float("nan")
+    return float(((oks * mask).sum(1)[people] / mask.sum(1)[people]).mean())

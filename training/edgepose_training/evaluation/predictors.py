@@ -1,0 +1,122 @@
+"""Ways from a frame and its boxes to keypoints: the app's own runtime, or its crop and decode around a session."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from edgepose import EdgeposeError, TopdownEstimator
+from edgepose.posenet import PoseNet
+from edgepose.runtime import Session
+from edgepose.skeletons import Skeleton
+from edgepose_training.data.coco import Person
+from edgepose_training.evaluation.labels import Predictions
+
+log = logging.getLogger(__name__)
+
+
+class Predictor(Protocol):
+    name: str
+    skeleton: Skeleton
+
+    def __call__(self, frame: np.ndarray, bboxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """frame [H, W, 3] uint8 BGR, bboxes [N, 4] xyxy → keypoints [N, K, 2] px, scores [N, K]."""
+
+
+class RuntimePredictor:
+    """The very class that the app runs, so that what ships is what is measured."""
+
+    def __init__(
+        self, model: str | Path, device: str = "cpu", threads: int | None = None, *, flip: bool = False
+    ) -> None:
+        self._estimator = TopdownEstimator(model, device, threads=threads, sequence=False, flip_test=flip)
+        self.name = Path(model).stem
+        self.skeleton, self.thresholds = self._estimator.skeleton, self._estimator.thresholds
+
+    def __call__(self, frame: np.ndarray, bboxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        poses = self._estimator(frame, bboxes)
+        return poses.keypoints, poses.scores
+
+
+class CropPredictor:
+    """What is no ONNX file, such as a checkpoint, between the runtime's own crop and decode."""
+
+    def __init__(self, name: str, session: Session, *, flip: bool = False) -> None:
+        self.name = name
+        self._net = PoseNet(session, flip_test=flip)
+        self.skeleton, self.thresholds = self._net.skeleton, self._net.thresholds
+
+    def __call__(self, frame: np.ndarray, bboxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        crops, to_frame = self._net.crop(frame, np.asarray(bboxes, np.float32))
+        return self._net.decode(self._net.run(crops), to_frame)
+
+
+def make_predictor(
+    model: str,
+    *,
+    flip: bool = False,
+    device: str = "cpu",
+    threads: int | None = None,
+    input_size: tuple[int, int] | None = None,
+) -> Predictor:
+    """The runtime itself for an ONNX file or a shipped name; its crop, and its decode if it has one, for the rest.
+
+    `input_size` (W, H) looks at a checkpoint that was trained on smaller pictures so far.
+    """
+    if Path(model).suffix == ".pt":
+        return _of_checkpoint(model, flip, device, threads, input_size)
+    if input_size is not None:
+        raise EdgeposeError(f"{model} has one input size: another is for checkpoints (.pt) in training only.")
+    return RuntimePredictor(model, device, threads, flip=flip)
+
+
+def _of_checkpoint(
+    path: str, flip: bool, device: str, threads: int | None, input_size: tuple[int, int] | None
+) -> Predictor:
+    # Late: measuring an ONNX file should not need torch.
+    from edgepose_training.evaluation.checkpoint_predictors import (
+        CheckpointSession,
+        HeatmapPredictor,
+        answers_with_maps,
+    )
+
+    if answers_with_maps(path):
+        return HeatmapPredictor(path, device, threads, input_size, flip=flip)
+    return CropPredictor(Path(path).stem, CheckpointSession(path, device, threads, input_size), flip=flip)
+
+
+def frames(people: Sequence[Person]) -> Iterator[tuple[np.ndarray, list[Person]]]:
+    """Each readable picture once, with its people."""
+    ordered = sorted(people, key=lambda person: str(person.image))
+    for path, group in groupby(ordered, lambda person: person.image):
+        frame = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if frame is None:
+            log.warning("%s: not a readable image, its people are left out", path)
+            continue
+        yield frame, list(group)
+
+
+def predict(people: Sequence[Person], predictors: Sequence[Predictor]) -> tuple[list[Person], list[Predictions]]:
+    """Run all predictors on the labels' boxes, picture by picture, leaving out unreadable pictures."""
+    kept: list[Person] = []
+    found: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in predictors]
+    for frame, group in frames(people):
+        bboxes = np.stack([person.bbox for person in group])
+        for answers, predictor in zip(found, predictors, strict=True):
+            answers.append(predictor(frame, bboxes))
+        kept += group
+    if not kept:
+        raise EdgeposeError("None of the pictures could be read: check the image folder.")
+    return kept, [_stacked(predictor, answers) for predictor, answers in zip(predictors, found, strict=True)]
+
+
+def _stacked(predictor: Predictor, answers: list[tuple[np.ndarray, np.ndarray]]) -> Predictions:
+    keypoints, scores = (np.concatenate(arrays) for arrays in zip(*answers, strict=True))
+    parts, thresholds = (getattr(predictor, name, None) for name in ("parts", "thresholds"))
+    return Predictions(predictor.name, keypoints, scores, parts, thresholds)

@@ -1,0 +1,286 @@
+"""The figures of one predictor on labelled people, and their tables.
+
+Mean OKS of a part: the mean, over people with at least one labelled point of the part (v > 0), of OKS over
+those labelled points, with the person's area as the file gives it. Unlabelled points never count. "body
+(truth)" counts v = 2 points of the COCO pictures alone: labels that no net made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from edgepose.skeletons import Skeleton
+from edgepose.transforms import bbox_to_center_scale
+from edgepose_training.evaluation.labels import Labels, Predictions
+from edgepose_training.metrics.average_precision import AveragePrecision, Detection, Truth
+from edgepose_training.metrics.bootstrap import Estimate, mean_estimate, ratio_estimate, short, statistic_estimate
+from edgepose_training.metrics.nme import box_diagonal, normalised_error
+from edgepose_training.metrics.oks import instance_scores, oks, oks_nms
+from edgepose_training.metrics.pck import normalised_distances, torso_length
+
+BODY_TRUTH = "body (truth)"
+TRUTH_SOURCES = ("coco",)
+PCK_SOURCES = ("lspet",)
+WEBCAM_SOURCES = ("gesture", "hands", "linto")
+MIN_HAND_POINTS = 18
+TORSO = ("left_shoulder", "right_hip")
+INPUT_ASPECT = 3 / 4
+
+
+def part_slices(skeleton: Skeleton) -> dict[str, slice]:
+    """Points of every row of the table: the skeleton's parts, and all of them where there are several."""
+    slices = {part: slice(start, stop) for part, (start, stop) in skeleton.parts.items()}
+    if len(slices) > 1:
+        slices["wholebody"] = slice(0, skeleton.num_keypoints)
+    return slices
+
+
+def summarise(
+    labels: Labels, predictions: Predictions, skeleton: Skeleton, *, intervals: bool = True
+) -> dict[str, Any]:
+    """All figures of one predictor, JSON-ready: `parts`, `sources`, and the special measures by name."""
+    rows: dict[str, Any] = {}
+    sources: dict[str, dict[str, Any]] = {str(source): {} for source in np.unique(labels.source)}
+    everyone = np.ones(len(labels), bool)
+    for part, points in part_slices(skeleton).items():
+        if predictions.parts is not None and part not in predictions.parts:
+            continue
+        similarity = part_oks(labels, predictions, skeleton, points, labels.visible)
+        rows[part] = {
+            "mean_oks": asdict(mean_estimate(similarity, labels.image_id)),
+            **part_ap(labels, predictions, skeleton, points, labels.visible, everyone, intervals=intervals),
+        }
+        for source, figures in sources.items():
+            mine = labels.from_sources([source])
+            measured = part_ap(labels, predictions, skeleton, points, labels.visible, mine, intervals=False)
+            oks_of_source = asdict(mean_estimate(similarity[mine], labels.image_id[mine]))
+            figures[part] = {"mean_oks": oks_of_source, "ap": measured["stats"]["AP"]}
+    if "body" in rows:
+        rows |= _body_truth(labels, predictions, skeleton, intervals)
+    return {"parts": rows, "sources": sources} | _special_measures(labels, predictions, skeleton)
+
+
+def part_oks(
+    labels: Labels, predictions: Predictions, skeleton: Skeleton, points: slice, visible: np.ndarray
+) -> np.ndarray:
+    """OKS [N] over one part's points; NaN for a person without a label or a prediction of it."""
+    return oks(
+        predictions.keypoints[:, points],
+        labels.keypoints[:, points],
+        visible[:, points],
+        labels.area,
+        skeleton.sigmas[points],
+    )
+
+
+def part_ap(
+    labels: Labels,
+    predictions: Predictions,
+    skeleton: Skeleton,
+    points: slice,
+    visible: np.ndarray,  # [N, K]
+    people: np.ndarray,  # [N] bool
+    *,
+    intervals: bool = True,
+) -> dict[str, Any]:
+    """AP of one part with its interval, and COCO's ten numbers. Ranking as in mmpose, see `ranked`."""
+    indices = np.flatnonzero(people)
+    truths = [
+        Truth(
+            labels.image_id[n],
+            labels.bbox[n],
+            labels.area[n],
+            labels.keypoints[n, points],
+            visible[n, points],
+        )
+        for n in indices
+    ]
+    detections = [
+        detection
+        for n, detection in ranked(labels.image_id, labels.bbox, np.ones(len(labels)), predictions, skeleton, points)
+        if people[n]
+    ]
+    measured = AveragePrecision(truths, detections, skeleton.sigmas[points])
+    stats = measured.stats
+    labelled = int((visible[people][:, points] > 0).any(1).sum())
+    if intervals:
+        estimate = statistic_estimate(stats["AP"], labelled, len(measured.images), measured.resampled)
+    else:
+        estimate = Estimate(stats["AP"], np.nan, np.nan, labelled)
+    return {"ap": asdict(estimate), "stats": stats}
+
+
+def ranked(
+    image_id: np.ndarray,  # [N]
+    bbox: np.ndarray,  # [N, 4] xyxy
+    bbox_scores: np.ndarray,  # [N]
+    predictions: Predictions,
+    skeleton: Skeleton,
+    points: slice,
+) -> list[tuple[int, Detection]]:
+    """Row and detection of every person that survives suppression, image by image.
+
+    Score: box score × mean of all keypoint scores above 0.2, the same for every part. People alike (OKS > 0.9
+    over all points that are predicted) are suppressed. The area is that of the padded crop in both, as in
+    mmpose.
+    """
+    _, scale = bbox_to_center_scale(bbox, aspect=INPUT_ASPECT, padding=1.25)
+    areas = scale.prod(1)
+    scores = instance_scores(bbox_scores, predictions.scores)
+    finite = np.isfinite(predictions.keypoints[:, points]).all((1, 2))
+    predicted = np.zeros(skeleton.num_keypoints, bool)
+    for part in predictions.parts or skeleton.parts:
+        predicted[slice(*skeleton.parts[part])] = True
+    detections = []
+    for image in np.unique(image_id):
+        rows = np.flatnonzero((image_id == image) & finite)
+        all_points = np.nan_to_num(predictions.keypoints[rows][:, predicted])
+        for n in rows[oks_nms(all_points, scores[rows], areas[rows], skeleton.sigmas[predicted])]:
+            person = Detection(int(image), float(scores[n]), float(areas[n]), predictions.keypoints[n, points])
+            detections.append((int(n), person))
+    return detections
+
+
+def _body_truth(
+    labels: Labels, predictions: Predictions, skeleton: Skeleton, intervals: bool
+) -> dict[str, dict[str, Any]]:
+    people = labels.from_sources(TRUTH_SOURCES)
+    if not people.any():
+        return {}
+    points, truth = slice(*skeleton.parts["body"]), labels.truth_only()
+    similarity = part_oks(labels, predictions, skeleton, points, truth)[people]
+    row = {
+        "mean_oks": asdict(mean_estimate(similarity, labels.image_id[people])),
+        **part_ap(labels, predictions, skeleton, points, truth, people, intervals=intervals),
+    }
+    return {BODY_TRUTH: row}
+
+
+def _special_measures(labels: Labels, predictions: Predictions, skeleton: Skeleton) -> dict[str, Any]:
+    known = set(predictions.parts or skeleton.parts) & set(skeleton.parts)
+    measures: dict[str, Any] = {}
+    if "body" in known and set(TORSO) <= set(skeleton.keypoints):
+        measures["lspet_pck20"] = asdict(torso_pck(labels, predictions, skeleton))
+    if "face" in known:
+        errors = face_errors(labels, predictions, skeleton)
+        measures |= _with_sources("face_nme", errors, labels)
+        if predictions.thresholds is not None:
+            shown = np.where(shown_faces(labels, predictions, skeleton), errors, np.nan)
+            measures |= _with_sources("face_nme_shown", shown, labels)
+    if {"lefthand", "righthand"} <= known:
+        measures["webcam_hand_error"] = asdict(hand_error(labels, predictions, skeleton))
+    return measures
+
+
+def _with_sources(name: str, errors: np.ndarray, labels: Labels) -> dict[str, Any]:
+    """Mean of errors [N] over everybody who has one, as `name`, and source by source, as `name`_by_source."""
+    by_source = {
+        str(source): asdict(mean_estimate(errors[mine], labels.image_id[mine]))
+        for source in np.unique(labels.source)
+        if np.isfinite(errors[mine := labels.from_sources([source])]).any()
+    }
+    return {name: asdict(mean_estimate(errors, labels.image_id)), f"{name}_by_source": by_source}
+
+
+def torso_pck(labels: Labels, predictions: Predictions, skeleton: Skeleton, threshold: float = 0.2) -> Estimate:
+    """PCK over the v = 2 body points of LSPET people, by ‖left shoulder − right hip‖ where both are known."""
+    people = labels.from_sources(PCK_SOURCES)
+    points, truth = slice(*skeleton.parts["body"]), labels.truth_only()[people]
+    shoulder, hip = (skeleton.keypoints.index(name) for name in TORSO)
+    length = torso_length(labels.keypoints[people], truth, (shoulder, hip))
+    distances = normalised_distances(
+        predictions.keypoints[people][:, points],
+        labels.keypoints[people][:, points],
+        truth[:, points],
+        length,
+    )
+    correct = (np.nan_to_num(distances, nan=np.inf) <= threshold).sum(1)
+    return ratio_estimate(correct, np.isfinite(distances).sum(1), labels.image_id[people])
+
+
+def face_errors(labels: Labels, predictions: Predictions, skeleton: Skeleton) -> np.ndarray:
+    """Mean error of the labelled face points ÷ diagonal of the label's face box, [N]; NaN without one."""
+    points = slice(*skeleton.parts["face"])
+    return normalised_error(
+        predictions.keypoints[:, points],
+        labels.keypoints[:, points],
+        labels.visible[:, points],
+        np.nan_to_num(box_diagonal(labels.part_boxes["face"])),
+    )
+
+
+def shown_faces(labels: Labels, predictions: Predictions, skeleton: Skeleton) -> np.ndarray:
+    """Whether at least half of a face's labelled points score as high as the model shows them, [N] bool."""
+    assert predictions.thresholds is not None
+    points = slice(*skeleton.parts["face"])
+    labelled = labels.visible[:, points] > 0
+    passing = (predictions.scores >= predictions.thresholds)[:, points]
+    return labelled.any(1) & (2 * (labelled & passing).sum(1) >= labelled.sum(1))
+
+
+def hand_error(labels: Labels, predictions: Predictions, skeleton: Skeleton) -> Estimate:
+    """Mean error ÷ diagonal of the label's hand box: webcam sources, hands with ≥ 18 labelled points."""
+    people = labels.from_sources(WEBCAM_SOURCES)
+    errors = []
+    for part in ("lefthand", "righthand"):
+        points = slice(*skeleton.parts[part])
+        predicted, labelled = predictions.keypoints[people][:, points], labels.keypoints[people][:, points]
+        length = np.nan_to_num(box_diagonal(labels.part_boxes[part][people]))
+        visible = labels.visible[people][:, points]
+        errors.append(normalised_error(predicted, labelled, visible, length, MIN_HAND_POINTS))
+    return mean_estimate(np.concatenate(errors), np.tile(labels.image_id[people], 2))
+
+
+SPECIAL_TITLES = {
+    "lspet_pck20": "LSPET PCK@0.2 of torso, v = 2 ↑",
+    "face_nme": "face NME by box diagonal ↓",
+    "face_nme_shown": "the same of the faces that it shows ↓",
+    "webcam_hand_error": "webcam hands, error by box diagonal ↓",
+}
+
+
+def markdown(summaries: Mapping[str, Mapping[str, Any]]) -> str:
+    """Tables of all predictors side by side: parts, special measures, and mean OKS and face NME by source."""
+    blocks = [
+        _table("mean OKS", summaries, lambda s: {part: row["mean_oks"] for part, row in s["parts"].items()}),
+        _table("AP", summaries, lambda s: {part: row["ap"] for part, row in s["parts"].items()}),
+        _table("measure", summaries, lambda s: {v: s[k] for k, v in SPECIAL_TITLES.items() if k in s}),
+        *(_source_table(name, summary["sources"]) for name, summary in summaries.items()),
+        _table("face NME ↓ by source", summaries, lambda s: s.get("face_nme_by_source", {})),
+        _table("shown faces' NME ↓ by source", summaries, lambda s: s.get("face_nme_shown_by_source", {})),
+    ]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _table(title: str, summaries: Mapping[str, Any], rows_of: Any) -> str:
+    columns = {name: rows_of(summary) for name, summary in summaries.items()}
+    rows = list(dict.fromkeys(row for column in columns.values() for row in column))
+    if not rows:
+        return ""
+    lines = [_line([title, "n", *columns]), _line(["---"] * (2 + len(columns)))]
+    for row in rows:
+        counts = [column[row]["count"] for column in columns.values() if row in column]
+        cells = [str(Estimate(**column[row])) if row in column else "" for column in columns.values()]
+        lines.append(_line([row, str(max(counts)), *cells]))
+    return "\n".join(lines)
+
+
+def _source_table(name: str, sources: Mapping[str, Mapping[str, Any]]) -> str:
+    parts = list(dict.fromkeys(part for figures in sources.values() for part in figures))
+    lines = [_line([f"mean OKS / AP (people) by source, {name}", *parts]), _line(["---"] * (1 + len(parts)))]
+    for source, figures in sources.items():
+        cells = []
+        for figure in figures.values():
+            estimate = Estimate(**figure["mean_oks"])
+            values = f"{short(estimate.value)} / {short(figure['ap'])} ({estimate.count})"
+            cells.append(values if estimate.count else "–")
+        lines.append(_line([source, *cells]))
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,134 @@
+"""The whole way on drawn people, as `distill.py` without arguments: teacher, DWPose stages 1 and 2, export."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from edgepose_training.config import Config
+from edgepose_training.data.crop_cache import CropStore
+from edgepose_training.data.shards import ShardWriter, find_shards
+from edgepose_training.data.synthetic import draw_person
+from edgepose_training.deploy import exporter, onnx_file
+from edgepose_training.engine.trainer import Run
+
+log = logging.getLogger("distill")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much of everything; the defaults take some five minutes on two cores."""
+
+    people: int = 1500
+    validation: int = 64
+    pictures: int = 60  # frames of the picture folder that the app can play
+    teacher_epochs: int = 8
+    stage1_epochs: int = 12
+    stage2_epochs: int = 3
+
+
+BASE = {
+    "input_size": [96, 128],
+    "sigma": [3.46, 4.0],  # the rule of RTMPose, sqrt(bins / 16)
+    "batch": 32,
+    "lr": 2e-3,
+    "warmup": 50,
+    "classifier_gain": 0.02,
+    "aux_heatmap": 0.1,
+    "ema": 0.005,
+    "clip": 5.0,
+    "cut": 0.1,
+    "half_body": 0.0,
+    "scale": [0.9, 1.2],
+    "rotation": 15.0,
+    "erase": 0.0,
+    "colour": 0.0,
+    "log_every": 20,
+    "mild_end": 0.0,
+    "workers": 1,
+    "validate_every": 2,
+}
+
+
+def main(out: Path, budget: Budget = Budget()) -> Path:
+    """Run it all in `out` and return the exported student. A finished step is not repeated on the next call."""
+    started = time.monotonic()
+    shards = out / "shards"
+    _draw(shards / "train", budget.people, seed=1)
+    _draw(shards / "val", budget.validation, seed=2)
+    _draw_pictures(out / "pictures", budget.pictures)
+    log.info("drew %d people; 1 of 3: a teacher of size t learns from their labels", budget.people)
+    teacher = _train(out / "teacher", shards, {**BASE, "size": "t", "epochs": budget.teacher_epochs})
+    log.info("2 of 3: a student of size n learns from labels, teacher features and teacher logits (DWPose stage 1)")
+    stage1 = {**BASE, "size": "n", "epochs": budget.stage1_epochs, "alpha": 7e-5, "beta_logit": 0.1}
+    student = _train(out / "stage1", shards, stage1, teacher)
+    log.info("3 of 3: a fresh head on the student's frozen backbone learns from its old head (DWPose stage 2)")
+    stage2 = {
+        **BASE,
+        "size": "n",
+        "epochs": budget.stage2_epochs,
+        "stage": 2,
+        "beta_logit": 1.0,
+        "aux_heatmap": 0.0,
+        "classifier_gain": 1.0,
+    }
+    student = _train(out / "stage2", shards, stage2, student)
+    model = out / "student.onnx"
+    entries = {
+        "name": "quickstart",
+        "licence": "Apache-2.0",
+        "data": "people drawn by edgepose_training.data.synthetic",
+    }
+    graph, _, _ = exporter.export(student, entries=entries)
+    onnx_file.write(graph, model)
+    log.info(
+        "%s after %.0f s. See it run:\n  edgepose-app --source %s --sequence --model %s",
+        model,
+        time.monotonic() - started,
+        out / "pictures",
+        model,
+    )
+    return model
+
+
+def _train(out: Path, shards: Path, values: dict, teacher: Path | None = None) -> Path:
+    last = out / "last.pt"
+    run = Run(
+        Config.from_dict(values),
+        CropStore(find_shards(shards / "train")),
+        CropStore(find_shards(shards / "val")),
+        out,
+        torch.device("cpu"),
+        teacher,
+    )
+    if last.exists():
+        run.resume(last)
+    run.fit()
+    return last
+
+
+def _draw(folder: Path, people: int, seed: int) -> None:
+    if folder.is_dir() and list(folder.glob("*.tar")):
+        return
+    rng = np.random.default_rng(seed)
+    with ShardWriter(folder, image_format="jpg", quality=95) as writer:
+        for _ in range(people):
+            writer.write(draw_person(rng))
+
+
+def _draw_pictures(folder: Path, count: int) -> None:
+    """One figure that walks through `count` pictures, for the app."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        # One seed for all: the same figure; the slow turn and zoom make it a moving one.
+        person = draw_person(np.random.default_rng(7), (480, 640))
+        phase = 2 * np.pi * i / count
+        affine = cv2.getRotationMatrix2D((240, 320), 8 * np.sin(phase), 0.9 + 0.1 * np.cos(phase))
+        image = cv2.warpAffine(person.image, affine, (480, 640), borderMode=cv2.BORDER_REPLICATE)
+        cv2.imwrite(str(folder / f"{i:03d}.jpg"), image)

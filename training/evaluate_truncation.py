@@ -1,0 +1,49 @@
+"""Do points out of the picture stay silent? `python training/evaluate_truncation.py MODEL --data ../shared/data`
+
+Upright people are cut at the waist: the net is shown the rows of the picture above it and the box that is left.
+Printed are the share of the cut-off labelled points whose score still passes the model's threshold, and the share
+of the visible labelled points whose score does, by part and, for the body, at other thresholds: given ones, and those
+that so many of the visible points pass, by which nets are compared whatever their scores mean.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+
+from edgepose import EdgeposeError
+from edgepose_training.data.coco import read_coco_wholebody
+from edgepose_training.data.registry import chosen, find_files
+from edgepose_training.evaluation.predictors import make_predictor
+from edgepose_training.evaluation.truncation import cut_at_waist, measure, report
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", help="model name, .onnx file or .pt checkpoint")
+    parser.add_argument("--data", type=Path, required=True, help="folder with annotations/ and pictures")
+    parser.add_argument("--split", default="val", help="whose labels (default: val)")
+    parser.add_argument("--limit", type=int, help="a random sample of so many people")
+    parser.add_argument("--threads", type=int, help="CPU threads of the network")
+    parser.add_argument("--json", type=Path, help="write all figures here")
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        predictor = make_predictor(args.model, threads=args.threads)
+        people = read_coco_wholebody(*find_files(args.data, args.split), predictor.skeleton, split=args.split)
+        answers = cut_at_waist(chosen(people, None, args.limit), predictor)
+        figures = measure(answers, predictor.thresholds, predictor.skeleton)
+    except EdgeposeError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(report(figures))
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
