@@ -43,7 +43,7 @@ $(VENV)/.dev: $(VENV)/pyvenv.cfg $(SOURCES) | check
 	$(PIP) install -q -c constraints.txt -e '.[app,train,dev]'
 	@touch $@ $(VENV)/.app
 
-# At home: compact shards in parcels. On the GPU's machine: build, take PARCELS in, train a piece (docs/training.md).
+# At home: compact shards in bundles. On the GPU's machine: build, take BUNDLES in, train a piece (docs/training.md).
 gpu-pack: $(VENV)/.dev
 	$(BIN)/python training/gpu_train.py pack --data $(DATA) -o runs/gpu
 

@@ -1,7 +1,7 @@
 """Every net in one table: python benchmarks/models.py [--latency [--write]] [--only cspnext] [--threads 1] [--quick]
 
 Without options it prints parameters and multiply-adds, as docs/models.md has them. With --latency each net, with
-random weights, is exported and timed in onnxruntime on the CPU, one picture at a time. RTMPose's protocol (paper
+random weights, is exported and timed in onnxruntime on the CPU, one image at a time. RTMPose's protocol (paper
 §4.3) is 50 runs to warm up and 200 to time; here a net has `--seconds` for both, and at least ten timed runs, so
 that all of them take some five minutes. The nets of a backbone take turns, so that a slow moment is everybody's.
 --write puts the table into docs/models.md and benchmarks/results/.
@@ -161,7 +161,7 @@ def latency_table(nets: tuple[Net, ...], times: list[NDArray[np.float64]], about
     versions = about["versions"]
     runtime = next((f"{k} {versions[k]}" for k in ("onnxruntime", "onnxruntime-gpu") if k in versions), "onnxruntime")
     lines = [
-        f"{about['cpu']}, {used}, {runtime}, {about['date']}; random weights, one picture at a time, float32.",
+        f"{about['cpu']}, {used}, {runtime}, {about['date']}; random weights, one image at a time, float32.",
         "",
         row(["backbone", "size", "head", "K", "input", "ms, median", "IQR", "runs"]),
         NAME_RULE + " ---: | ---: | ---: |",

@@ -33,10 +33,10 @@ from torch.nn import functional as F
 
 from edgepose.skeletons import Skeleton
 from edgepose_training.config import Config
-from edgepose_training.data.crop_cache import CropStore
-from edgepose_training.data.loaders import Batch, normalise
+from edgepose_training.data.crop_cache import CropCache
+from edgepose_training.data.loaders import Batch, normalize
 from edgepose_training.data.shards import ShardWriter, find_shards
-from edgepose_training.data.synthetic import draw_person
+from edgepose_training.data.synthetic import synthetic_person
 from edgepose_training.distributed import pick_device
 from edgepose_training.engine import checkpoints
 from edgepose_training.engine.losses import PlainTorch, rtmpose_loss
@@ -47,12 +47,12 @@ PLAIN, OURS, THEIRS = "plain float32", "as the recipes", "mmpose"
 Times = dict[str, np.ndarray]  # milliseconds [rounds] of each variant
 
 
-def drawn_store(folder: Path, people: int) -> CropStore:
+def drawn_store(folder: Path, people: int) -> CropCache:
     rng = np.random.default_rng(0)
     with ShardWriter(folder, image_format="jpg") as writer:
         for _ in range(people):
-            writer.write(draw_person(rng))
-    return CropStore(find_shards(folder))
+            writer.write(synthetic_person(rng))
+    return CropCache(find_shards(folder))
 
 
 def take_turns(variants: dict[str, Callable[[], object]], rounds: int, device: torch.device) -> Times:
@@ -95,7 +95,7 @@ class MmposeStep:
 
     def __call__(self) -> None:
         self.optimizer.zero_grad()
-        loss = self.loss(self.net(normalise(self.batch.images).contiguous()))
+        loss = self.loss(self.net(normalize(self.batch.images).contiguous()))
         loss.backward()
         self.optimizer.step()
         with torch.no_grad():
@@ -104,7 +104,7 @@ class MmposeStep:
                 average.lerp_(value, self.momentum) if value.is_floating_point() else average.copy_(value)
 
 
-def stepper(config: Config, store: CropStore, out: Path, device: torch.device, teacher: Path | None = None):
+def stepper(config: Config, store: CropCache, out: Path, device: torch.device, teacher: Path | None = None):
     """A function that takes one training step, always on the same batch: data is measured by itself."""
     run = Run(config, store, None, out, device, teacher)
     batch: Batch = next(iter(run.feed.epoch(config, 0))).to(device)
@@ -112,7 +112,7 @@ def stepper(config: Config, store: CropStore, out: Path, device: torch.device, t
     return lambda: run.train_step(batch, 1.0)
 
 
-def steps(config: Config, store: CropStore, folder: Path, device: torch.device, rounds: int) -> Times:
+def steps(config: Config, store: CropCache, folder: Path, device: torch.device, rounds: int) -> Times:
     plain = replace(config, amp="off", channels_last=False, kernels=False)
     variants = {
         PLAIN: plain,
@@ -128,7 +128,7 @@ def steps(config: Config, store: CropStore, folder: Path, device: torch.device, 
     return take_turns(work | {THEIRS: MmposeStep(config, batch, device)}, rounds, device)
 
 
-def stages(config: Config, store: CropStore, folder: Path, device: torch.device, rounds: int) -> Times:
+def stages(config: Config, store: CropCache, folder: Path, device: torch.device, rounds: int) -> Times:
     teacher = folder / "teacher.pt"
     checkpoints.save(teacher, Run(config, store, None, folder / "teacher", device).state())
     second = replace(config, stage=2, beta_logit=1.0)
@@ -161,7 +161,7 @@ def losses(config: Config, device: torch.device, rounds: int) -> Times:
     return take_turns(pair, rounds, device)
 
 
-def waiting(config: Config, store: CropStore, out: Path, device: torch.device, count: int) -> float:
+def waiting(config: Config, store: CropCache, out: Path, device: torch.device, count: int) -> float:
     run = Run(replace(config, epochs=1000), store, None, out, device)
     run.distiller.train()
     waited, done, began = 0.0, 0, 0.0

@@ -17,6 +17,7 @@ from .skeletons import Skeleton
 
 METADATA_KEY = "edgepose"
 FORMAT = 1  # raised when an older runtime would misread a card
+RENAMED = {"untrained": "unsupervised_keypoints", "licence": "license"}  # entries of files written before → today's
 
 RELATIVE = ("entropy", "calibrated")  # to what an ideal label scores, in [0, 1]: the calibration maps these
 SCORES = (*RELATIVE, "softmax", "min", "mean", "max")
@@ -44,11 +45,11 @@ class ModelCard:
     beta: float | None = 10.0  # the training softmax was softmax(beta · logits); None: raw scores only
     score: str = "calibrated"  # one of SCORES: what `Poses.scores` holds; `SimCC.decode` says what they are
     skeleton: Skeleton | None = None
-    untrained: tuple[int, ...] = ()  # points without labels in the data: they leave with score 0
+    unsupervised_keypoints: tuple[int, ...] = ()  # points without labels in the data: they leave with score 0
     # part -> [[raw, …], [seen, …]]: a piecewise linear map from the bare relative score to the one people see
     calibration: dict[str, list[list[float]]] = field(default_factory=dict)
     thresholds: dict[str, float] = field(default_factory=dict)  # part (or "person") -> show from this score on
-    licence: str = ""
+    license: str = ""
     data: str = ""
     recipe: str = ""
     accuracy: dict[str, Any] = field(default_factory=dict)
@@ -80,8 +81,10 @@ class ModelCard:
         if unknown := sorted({*self.calibration, *self.thresholds} - parts):
             raise ValueError(f"ModelCard: calibration and thresholds expected parts of the skeleton, got {unknown}")
         count = self.skeleton.num_keypoints if self.skeleton else None
-        if count is not None and any(not 0 <= point < count for point in self.untrained):
-            raise ValueError(f"ModelCard: untrained expected points below {count}, got {self.untrained}")
+        if count is not None and any(not 0 <= point < count for point in self.unsupervised_keypoints):
+            raise ValueError(
+                f"ModelCard: unsupervised_keypoints expected points below {count}, got {self.unsupervised_keypoints}"
+            )
 
     @property
     def bins(self) -> tuple[int, int]:
@@ -101,10 +104,11 @@ class ModelCard:
             raise ValueError("ModelCard: text expected an edgepose card, got other JSON")
         if values.pop("format") > FORMAT:
             raise ValueError(f"ModelCard: format expected at most {FORMAT}, got a newer one: update edgepose")
+        values = {RENAMED.get(name, name): value for name, value in values.items()}
         unknown = sorted(set(values) - {f.name for f in dataclasses.fields(cls)})
         if unknown:
             raise ValueError(f"ModelCard: entries expected to be known, got {unknown}")
-        for name in (*_PAIRS, *_TRIPLES, "untrained"):
+        for name in (*_PAIRS, *_TRIPLES, "unsupervised_keypoints"):
             if values.get(name) is not None:
                 values[name] = tuple(values[name])
         if values.get("skeleton") is not None:

@@ -47,7 +47,7 @@ class PoseNet:
         self.thresholds = np.array(
             [self.card.thresholds.get(part, _DEFAULT_THRESHOLD) for part in self.skeleton.part_of], np.float32
         )
-        self._untrained = list(self.card.untrained)
+        self._unsupervised = list(self.card.unsupervised_keypoints)
         self.flip_test = flip_test
         self._check_card()
         if flip_test and not len(self.skeleton.swap_pairs):
@@ -85,14 +85,14 @@ class PoseNet:
         return simcc_x[:count], simcc_y[:count], simcc_x[count:], simcc_y[count:]
 
     def decode(self, logits: Logits, affine: Float) -> tuple[Float, Float]:
-        """Keypoints [N, K, 2] in the frame and scores [N, K]; untrained points score 0."""
+        """Keypoints [N, K, 2] in the frame and scores [N, K]; unsupervised keypoints score 0."""
         flipped = (logits[2], logits[3], self.skeleton.swap) if self.flip_test else None
         keypoints, scores = self.codec.decode(logits[0], logits[1], affine, self.score, flipped)
         if self.score in RELATIVE and self.score == self.card.score:  # another score is not what was calibrated
             for part, (raw, seen) in self.card.calibration.items():
                 start, stop = self.skeleton.parts[part]
                 scores[:, start:stop] = np.interp(scores[:, start:stop], raw, seen)
-        scores[:, self._untrained] = 0
+        scores[:, self._unsupervised] = 0
         return keypoints, scores
 
     def _check_card(self) -> None:

@@ -2,8 +2,8 @@
 
 A net's bare score, over how few bins its softmax spreads relative to an ideal label's, says how narrow the net's belief
 is, not how often it is right. Here it is mapped, part by part, to the share of points that are right: a point is
-right if its own OKS is at least `--right`. Pictures without people count as points that are all wrong. The map
-is the centred isotonic regression of right on score, thinned to a few knots; it goes into the card with
+right if its own OKS is at least `--right`. Images without people count as points that are all wrong. The map
+is the centered isotonic regression of right on score, thinned to a few knots; it goes into the card with
 `training/export.py … --card scores.json`.
 """
 
@@ -32,7 +32,7 @@ from edgepose_training.evaluation.predictors import CropPredictor, predict
 
 
 def _observations(args: argparse.Namespace, split: str, predictor: CropPredictor) -> tuple[np.ndarray, ...]:
-    """Bare scores, right and counted, each [N, K], of a split's people and empty pictures."""
+    """Bare scores, right and counted, each [N, K], of a split's people and empty images."""
     skeleton = predictor.skeleton
     people = read_coco_wholebody(*find_files(args.data, split), skeleton)
     people, (found,) = predict(chosen(people, None, args.people), [predictor])
@@ -89,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--check", default="val", help="split to check on")
     parser.add_argument("--people", type=int, default=1500, help="sample of each split")
     parser.add_argument("--right", type=float, default=0.2, help="OKS of a point from which it is right")
-    parser.add_argument("--plot", type=Path, help="reliability on --check as a picture (PNG, SVG)")
+    parser.add_argument("--plot", type=Path, help="reliability on --check as an image (PNG, SVG)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int)
     args = parser.parse_args(argv)

@@ -2,7 +2,7 @@
 
 Draws the people with the lowest OKS and a random sample, each as a pair: the prediction left, the label
 right. The caption names source, annotation and OKS. Points that the model itself holds for absent (score
-below `--threshold`) are not drawn; a label shows every labelled point.
+below `--threshold`) are not drawn; a label shows every labeled point.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, help="look at a random sample of so many people only")
     parser.add_argument("--threshold", type=float, default=0.3, help="score from which a predicted point is drawn")
     parser.add_argument("--columns", type=int, default=4)
-    parser.add_argument("--black", action="store_true", help="skeletons on black, without the pictures")
+    parser.add_argument("--black", action="store_true", help="skeletons on black, without the images")
     parser.add_argument("-o", "--output", type=Path, required=True, help="PNG or JPEG")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     args.output.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(args.output), picture):
-        print(f"{args.output}: cannot write the picture.", file=sys.stderr)
+        print(f"{args.output}: cannot write the image.", file=sys.stderr)
         return 2
     print(f"{args.output}: {picture.shape[1]} × {picture.shape[0]} px, prediction left, label right")
     return 0
@@ -67,7 +67,7 @@ def _sheet_of(args: argparse.Namespace, predictor) -> np.ndarray:
     oks = part_oks(labels, predictions, skeleton, part_slices(skeleton)[args.part], labels.visible)
     picks = worst(oks, args.worst) + sample(oks, args.random)
     if not picks:
-        raise EdgeposeError(f"Nobody in {args.split} has a labelled point of {args.part!r}.")
+        raise EdgeposeError(f"Nobody in {args.split} has a labeled point of {args.part!r}.")
     return draw(picks, people, predictions, skeleton, columns=args.columns, threshold=args.threshold, black=args.black)
 
 

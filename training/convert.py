@@ -4,7 +4,7 @@
     python training/export.py dwpose-l.pt -o dwpose-l.onnx
 
 Size, points and input size are read off the weights, the skeleton off mmpose's description of its data set. No
-code in the file is run. Licence and data of such weights are their authors': export's --card writes them down.
+code in the file is run. License and data of such weights are their authors': export's --card writes them down.
 """
 
 from __future__ import annotations

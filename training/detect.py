@@ -1,4 +1,4 @@
-"""Run a detector over the pictures of a data folder: `python training/detect.py MODEL.onnx --data DIR -o boxes.json`.
+"""Run a detector over the images of a data folder: `python training/detect.py MODEL.onnx --data DIR -o boxes.json`.
 
 Writes a COCO detection file (a list of image_id, category_id, bbox as xywh, score), which `evaluate.py` takes for
 people found by a machine and `detector.py --hints` for people whom the lists forgot.
@@ -27,11 +27,11 @@ LOWEST = 0.1  # a curve of precision over recall needs the unsure boxes too
 
 
 def detections(detector: Detector, images: Iterable[dict[str, Any]], folder: Path) -> Iterator[dict[str, Any]]:
-    """COCO detections of pictures (`id`, `file_name`), best first in each. Raises EdgeposeError without a picture."""
+    """COCO detections of images (`id`, `file_name`), best first in each. Raises EdgeposeError without an image."""
     for image in images:
         frame = cv2.imread(str(folder / image["file_name"]))
         if frame is None:
-            raise EdgeposeError(f"{folder / image['file_name']}: cannot read the picture")
+            raise EdgeposeError(f"{folder / image['file_name']}: cannot read the image")
         for (left, top, right, bottom), score in zip(*(a.tolist() for a in detector(frame)), strict=True):
             box = [round(v, 1) for v in (left, top, right - left, bottom - top)]
             yield {
@@ -45,8 +45,8 @@ def detections(detector: Detector, images: Iterable[dict[str, Any]], folder: Pat
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
-    parser.add_argument("--data", type=Path, required=True, help="folder with annotations/ and pictures")
-    parser.add_argument("--split", default="train", help="whose labels name the pictures (default: train)")
+    parser.add_argument("--data", type=Path, required=True, help="folder with annotations/ and images")
+    parser.add_argument("--split", default="train", help="whose labels name the images (default: train)")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--threads", type=int)
     args = parser.parse_args(argv)
@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(json.dumps(found, separators=(",", ":")))
-    print(f"{args.output}: {len(found)} boxes on {len(images)} pictures")
+    print(f"{args.output}: {len(found)} boxes on {len(images)} images")
     return 0
 
 

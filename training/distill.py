@@ -1,7 +1,7 @@
-"""Train and distil a pose net: `python training/distill.py [CONFIG.toml] --shards DIR [--teacher CHECKPOINT]`.
+"""Train and distill a pose net: `python training/distill.py [CONFIG.toml] --shards DIR [--teacher CHECKPOINT]`.
 
 On several GPUs or machines: `torchrun --nproc-per-node N training/distill.py …` (docs/cluster.md).
-Without arguments it draws its own little data set, trains a teacher on it, distils a tiny student in DWPose's two
+Without arguments it draws its own little data set, trains a teacher on it, distills a tiny student in DWPose's two
 stages and exports it: the whole way in some minutes.
 """
 
@@ -19,11 +19,11 @@ import torch
 
 from edgepose import EdgeposeError
 from edgepose_training.config import Config
-from edgepose_training.data.crop_cache import CropStore
+from edgepose_training.data.crop_cache import CropCache
 from edgepose_training.data.shards import find_shards
 from edgepose_training.distributed import Processes, join_processes, leave_processes, pick_device
 from edgepose_training.engine.interruption import until_asked
-from edgepose_training.engine.time_budget import Pace
+from edgepose_training.engine.time_budget import TimeBudget
 from edgepose_training.engine.trainer import Run
 
 log = logging.getLogger("distill")
@@ -33,7 +33,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", nargs="?", help="name of a recipe that ships, or a TOML file of differences")
     parser.add_argument("--shards", type=Path, help="folder of crop shards with train/ and, if there is one, val/")
-    parser.add_argument("--teacher", type=Path, help="checkpoint to distil from")
+    parser.add_argument("--teacher", type=Path, help="checkpoint to distill from")
     parser.add_argument("--init", type=Path, help="checkpoint to start the student from")
     parser.add_argument("--resume", action="store_true", help="continue the run in --output, if there is one")
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/distill"), help="folder of the run")
@@ -46,7 +46,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def open_shards(folder: Path, config: Config, processes: Processes) -> CropStore:
+def open_shards(folder: Path, config: Config, processes: Processes) -> CropCache:
     """The crops of this process, decoded once per machine, or per process where each has shards of its own."""
     shards = find_shards(folder)
     workers = max(1, (os.cpu_count() or 1) // 2)
@@ -54,28 +54,28 @@ def open_shards(folder: Path, config: Config, processes: Processes) -> CropStore
         own = shards[processes.rank :: processes.world]
         if not own:
             raise EdgeposeError(f"{folder}: {len(shards)} shards cannot be split among {processes.world} processes")
-        return CropStore(own, folder / f"decoded-{processes.rank}of{processes.world}", workers=workers)
+        return CropCache(own, folder / f"decoded-{processes.rank}of{processes.world}", workers=workers)
     if processes.local_rank == 0:
-        CropStore(shards, workers=workers)
+        CropCache(shards, workers=workers)
     processes.wait()
-    return CropStore(shards)
+    return CropCache(shards)
 
 
 def distill(args: argparse.Namespace, processes: Processes) -> None:
     """Data, run, deadline, fit."""
     config = Config.load(args.config, args.set + ["kernels=false"] * args.no_kernels)
     if args.shards is None:
-        raise EdgeposeError("--shards: expected a folder of crop shards; training/pack.py makes one from pictures")
+        raise EdgeposeError("--shards: expected a folder of crop shards; training/pack.py makes one from images")
     last = args.output / "last.pt"
     resume = last.exists() and (args.resume or processes.restarts > 0)
     if last.exists() and not resume:
         raise EdgeposeError(f"{args.output} holds a run already; continue it with --resume or choose another --output")
     train = open_shards(args.shards / "train", config, processes)
     valid_dir = args.shards / "val"
-    valid = CropStore(find_shards(valid_dir)) if valid_dir.is_dir() and processes.leads else None
+    valid = CropCache(find_shards(valid_dir)) if valid_dir.is_dir() and processes.is_main else None
     training = Run(config, train, valid, args.output, pick_device(args.device), args.teacher, args.init, processes)
     if args.minutes:
-        training.pace = Pace(time.monotonic() + args.minutes * 60)
+        training.time_budget = TimeBudget(time.monotonic() + args.minutes * 60)
     if resume:
         training.resume(last)
     if args.stop_after:
@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
             quickstart.main(Path("runs/quickstart"))
         else:
             processes, args.device = join_processes(args.device)
-            if not processes.leads:
+            if not processes.is_main:
                 logging.getLogger().setLevel(logging.WARNING)
             with quiet_bar():
                 distill(args, processes)

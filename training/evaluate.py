@@ -1,4 +1,4 @@
-"""Measure a model on labelled people: `python training/evaluate.py MODEL --data ../shared/data`.
+"""Measure a model on labeled people: `python training/evaluate.py MODEL --data ../shared/data`.
 
 MODEL is an `.onnx` file or a shipped model's name, run by the app's own runtime, or a checkpoint (`.pt`).
 Boxes are the labels' own (padding by the model's card, 1.25) or a detector's file. Beside the model stand, in
@@ -24,7 +24,7 @@ from edgepose_training.data.registry import chosen, find_files
 from edgepose_training.evaluation import protocols
 from edgepose_training.evaluation.baselines import TinyPose
 from edgepose_training.evaluation.coco_results import results_of
-from edgepose_training.evaluation.detections import detector_stats, read_boxes, unlabelled_people
+from edgepose_training.evaluation.detections import detector_stats, read_boxes, unlabeled_people
 from edgepose_training.evaluation.evaluator import _report, _without_nan, evaluate
 from edgepose_training.evaluation.labels import Labels
 from edgepose_training.evaluation.predictors import Predictor, make_predictor
@@ -36,7 +36,7 @@ def _read(args: argparse.Namespace, split: str, skeleton: Skeleton, report: Read
 
 
 def _files(args: argparse.Namespace, split: str) -> tuple[Path, Path]:
-    """Labels and picture folder of a split."""
+    """Labels and image folder of a split."""
     if split == args.split and args.annotations:
         return args.annotations, args.images or args.data / "images"
     annotations, images = find_files(args.data, split)
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         record["predictors"], labels, first = evaluate(predictors, people, train, skeleton, intervals=intervals)
         results = results_of(labels.image_id, labels.bbox, np.ones(len(labels)), first, skeleton)
     else:
-        ignored = unlabelled_people(_files(args, args.split)[0], people)
+        ignored = unlabeled_people(_files(args, args.split)[0], people)
         boxes = read_boxes(Path(args.boxes))
         record["detector"], results = detector_stats(
             predictors[0], boxes, people, skeleton, ignored, intervals=not args.no_intervals
@@ -110,7 +110,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--images", type=Path, help="image folder, where DATA does not tell")
     parser.add_argument("--source", action="append", help="people of this source only (may be repeated)")
     parser.add_argument("--boxes", default="gt", help="gt, or a COCO detection file (JSON): AP only; CrowdPose too")
-    parser.add_argument("--flip", action="store_true", help="average with the mirrored picture")
+    parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
     parser.add_argument("--compare", action="append", default=[], help="another model beside it (may be repeated)")
     parser.add_argument("--teachers", type=Path, help="folder with the net that made the body labels")
     parser.add_argument("--no-baselines", action="store_true", help="leave out the mean pose, face and hands")

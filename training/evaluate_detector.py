@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--beside", type=Path, required=True, help="another detector, the yardstick of time")
     parser.add_argument("--data", type=Path, required=True, help="folder with annotations/ and images/")
     parser.add_argument("-o", "--output", type=Path, help="markdown file; the numbers go beside it as .json")
-    parser.add_argument("--limit", type=int, help="about so many pictures only, for a first look")
+    parser.add_argument("--limit", type=int, help="about so many images only, for a first look")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:

@@ -1,8 +1,8 @@
-"""Do points out of the picture stay silent? `python training/evaluate_truncation.py MODEL --data ../shared/data`
+"""Do points out of the image stay silent? `python training/evaluate_truncation.py MODEL --data ../shared/data`
 
-Upright people are cut at the waist: the net is shown the rows of the picture above it and the box that is left.
-Printed are the share of the cut-off labelled points whose score still passes the model's threshold, and the share
-of the visible labelled points whose score does, by part and, for the body, at other thresholds: given ones, and those
+Upright people are cut at the waist: the net is shown the rows of the image above it and the box that is left.
+Printed are the share of the cut-off labeled points whose score still passes the model's threshold, and the share
+of the visible labeled points whose score does, by part and, for the body, at other thresholds: given ones, and those
 that so many of the visible points pass, by which nets are compared whatever their scores mean.
 """
 
@@ -24,7 +24,7 @@ from edgepose_training.evaluation.truncation import cut_at_waist, measure, repor
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="model name, .onnx file or .pt checkpoint")
-    parser.add_argument("--data", type=Path, required=True, help="folder with annotations/ and pictures")
+    parser.add_argument("--data", type=Path, required=True, help="folder with annotations/ and images")
     parser.add_argument("--split", default="val", help="whose labels (default: val)")
     parser.add_argument("--limit", type=int, help="a random sample of so many people")
     parser.add_argument("--threads", type=int, help="CPU threads of the network")

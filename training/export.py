@@ -50,7 +50,7 @@ def _beside(measured: dict[str, Any]) -> str:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     onnx_file.add_arguments(parser)
-    parser.add_argument("--int8", action="store_true", help="quantise the convolutions, calibrated on people of --data")
+    parser.add_argument("--int8", action="store_true", help="quantize the convolutions, calibrated on people of --data")
     parser.add_argument(
         "--data", type=Path, help="folder of COCO-WholeBody, or with annotations/ and images/, for --int8"
     )

@@ -1,7 +1,7 @@
 """Training in pieces, on a GPU that is there for some minutes at a time and takes and gives little.
 
-At home:      gpu_train.py pack --data DATA -o runs/gpu          compact shards, in parcels that fit one visit
-On the GPU:   gpu_train.py receive PARCEL…  --work WORK          decode what came, join weights that came
+At home:      gpu_train.py pack --data DATA -o runs/gpu          compact shards, in bundles that fit one visit
+On the GPU:   gpu_train.py receive BUNDLE…  --work WORK          decode what came, join weights that came
               gpu_train.py train CONFIG --name NAME --work WORK --out OUT --minutes 8
 At home:      gpu_train.py collect FOLDER -o runs/gpu/weights    weights and curves out of what came back
 
@@ -23,7 +23,7 @@ from edgepose_training.bundles.visits import (
     collect,
     find_weights,
     hand_out,
-    make_parcels,
+    make_bundles,
     needed_weights,
     receive,
 )
@@ -40,34 +40,34 @@ def pack(args: argparse.Namespace) -> None:
             log.info("%s is there already", folder)
             continue
         command = ["--data", str(args.data), "--split", split, "--compact", "--workers", str(args.workers)]
-        more = ["--licence", args.licence] if args.licence else []
+        more = ["--license", args.license] if args.license else []
         if pack.main([*command, *more, "-o", str(folder)]):
             raise EdgeposeError(f"packing {split} failed; the reason stands above")
-    for parcel in make_parcels(args.output / "shards", args.output / "parcels", int(args.parcel_mib * 2**20)):
-        size = sum(path.stat().st_size for path in parcel.rglob("*") if path.is_file())
-        print(f"{parcel}  {size / 2**20:.0f} MiB")
+    for bundle in make_bundles(args.output / "shards", args.output / "bundles", int(args.bundle_mib * 2**20)):
+        size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
+        print(f"{bundle}  {size / 2**20:.0f} MiB")
 
 
 def train(args: argparse.Namespace) -> None:
     """One run, or the next piece of it."""
     from edgepose_training.config import Config
-    from edgepose_training.data.crop_cache import CropStore
+    from edgepose_training.data.crop_cache import CropCache
     from edgepose_training.distributed import pick_device
     from edgepose_training.engine.interruption import until_asked
-    from edgepose_training.engine.time_budget import Pace
+    from edgepose_training.engine.time_budget import TimeBudget
     from edgepose_training.engine.trainer import Run
 
     began = time.monotonic()
     config = Config.load(args.config, args.set + ["kernels=false"] * args.no_kernels)
-    valid = CropStore.open(args.work / "val") if (args.work / "val" / "index.npz").exists() else None
+    valid = CropCache.open(args.work / "val") if (args.work / "val" / "index.npz").exists() else None
     teacher = needed_weights(args.teacher, args.work, "--teacher") if args.teacher else None
     init = needed_weights(args.init, args.work, "--init") if args.init else None
     run = Run(
-        config, CropStore.open(args.work / "train"), valid, args.work / "runs" / args.name, pick_device(args.device),
+        config, CropCache.open(args.work / "train"), valid, args.work / "runs" / args.name, pick_device(args.device),
         teacher, init,
     )  # fmt: skip
     if args.minutes:
-        run.pace = Pace(began + args.minutes * 60)
+        run.time_budget = TimeBudget(began + args.minutes * 60)
     left_off = find_weights(args.name, args.work)
     if left_off is not None:
         run.resume(left_off)
@@ -82,13 +82,13 @@ def train(args: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    one = commands.add_parser("pack", help="compact shards and parcels")
+    one = commands.add_parser("pack", help="compact shards and bundles")
     one.add_argument("--data", type=Path, required=True, help="folder with annotations/ and images/")
     one.add_argument("-o", "--output", type=Path, default=Path("runs/gpu"))
-    one.add_argument("--parcel-mib", type=float, default=48, help="largest parcel; the sources travel beside it")
-    one.add_argument("--licence", help="people of this licence class only, e.g. permissive")
+    one.add_argument("--bundle-mib", type=float, default=48, help="largest bundle; the sources travel beside it")
+    one.add_argument("--license", help="people of this license class only, e.g. permissive")
     one.add_argument("--workers", type=int, default=2)
-    one = commands.add_parser("receive", help="decode a parcel's shards, join its weights")
+    one = commands.add_parser("receive", help="decode a bundle's shards, join its weights")
     one.add_argument("folders", type=Path, nargs="+")
     one.add_argument("--work", type=Path, default=Path("runs/gpu/work"), help="what stays on the GPU's machine")
     one = commands.add_parser("train", help="one run, or the next piece of it")
@@ -96,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
     one.add_argument("--name", required=True, help="of the run and of its weights")
     one.add_argument("--work", type=Path, default=Path("runs/gpu/work"))
     one.add_argument("--out", type=Path, required=True, help="folder that is taken back home")
-    one.add_argument("--teacher", metavar="NAME", help="run or received weights to distil from")
+    one.add_argument("--teacher", metavar="NAME", help="run or received weights to distill from")
     one.add_argument("--init", metavar="NAME", help="run or received weights to start from")
     one.add_argument("--minutes", type=float, help="choose the number of epochs to fill so long, over all pieces")
     one.add_argument("--stop-after", type=float, metavar="MINUTES", help="save, hand out and stop after so long")

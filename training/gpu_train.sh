@@ -1,9 +1,9 @@
 #!/bin/sh
 # One visit to a GPU: build for the card if need be, take in what came along, train a piece. See gpu_train.py.
 #
-#   PARCELS="runs/gpu/parcels/0" OUT=back sh training/gpu_train.sh edgepose_teacher_gpu --name teacher --minutes 8
+#   BUNDLES="runs/gpu/bundles/0" OUT=back sh training/gpu_train.sh edgepose_teacher_gpu --name teacher --minutes 8
 #
-# Without arguments it only builds and receives. Environment: PYTHON (python3), PARCELS (folders), WORK
+# Without arguments it only builds and receives. Environment: PYTHON (python3), BUNDLES (folders), WORK
 # (runs/gpu/work, kept from visit to visit), OUT (runs/gpu/out, taken home). Nothing is downloaded.
 set -eu
 cd "$(dirname "$0")/.."
@@ -29,5 +29,5 @@ if ! $python -c 'import edgepose._C' 2>/dev/null; then
 fi
 if [ -e build/no-kernels ]; then kernels=--no-kernels; fi
 
-if [ -n "${PARCELS:-}" ]; then $python training/gpu_train.py receive $PARCELS --work "$work"; fi
+if [ -n "${BUNDLES:-}" ]; then $python training/gpu_train.py receive $BUNDLES --work "$work"; fi
 if [ $# -gt 0 ]; then $python training/gpu_train.py train "$@" $kernels --work "$work" --out "$out"; fi

@@ -1,4 +1,4 @@
-"""Pack labelled pictures into crop shards: `python training/pack.py --data DATA --split train -o runs/shards/train`.
+"""Pack labeled images into crop shards: `python training/pack.py --data DATA --split train -o runs/shards/train`.
 
 DATA is a folder of COCO-WholeBody or COCO as they are published, or has `annotations/SPLIT.json` and `images/`. Other
 data sets, and files of other names, need `--annotations` and `--images`.
@@ -22,7 +22,7 @@ from edgepose_training.data.shards import ShardWriter
 
 
 def _files(args: argparse.Namespace) -> tuple[Path, Path]:
-    """Labels and picture folder."""
+    """Labels and image folder."""
     if args.annotations and args.images:
         return args.annotations, args.images
     if args.data is None:
@@ -41,15 +41,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--annotations", type=Path, help="labels, where DATA does not tell: a JSON or .mat file")
     parser.add_argument("--images", type=Path, help="image folder, where DATA does not tell")
     parser.add_argument("--skeleton", help="skeleton name or TOML file (default: the data set's)")
-    parser.add_argument("--licence", help="keep people of this licence class only, e.g. permissive")
-    parser.add_argument("--keep-unlabelled", action="store_true", help="people without any label as well, for FPD")
+    parser.add_argument("--license", help="keep people of this license class only, e.g. permissive")
+    parser.add_argument("--keep-unlabeled", action="store_true", help="people without any label as well, for FPD")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the shards")
     parser.add_argument("--context", type=float, default=1.6, help="window around a person, in padded boxes")
     parser.add_argument("--aspect", type=float, default=ASPECT, help="W/H of the network's input (default: 0.75)")
     parser.add_argument("--max-side", type=int, help="largest height of a padded box in a crop, px (default: 288)")
     parser.add_argument("--part-mib", type=int, help="largest size of a shard, MiB (default: 256)")
     parser.add_argument("--format", choices=("webp", "jpg"), default="webp")
-    parser.add_argument("--quality", type=int, help="of the pictures (default: 90)")
+    parser.add_argument("--quality", type=int, help="of the images (default: 90)")
     parser.add_argument("--compact", action="store_true", help="shards that travel: gzip, and by default parts of "
                         "16 MiB, 256 px, quality 75")  # fmt: skip
     parser.add_argument("--workers", type=int, default=2)
@@ -61,10 +61,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         people = read_people(
             args.dataset, *_files(args), Skeleton.load(args.skeleton or DATASETS[args.dataset]),
-            split=args.split, keep_unlabelled=args.keep_unlabelled,
+            split=args.split, keep_unlabeled=args.keep_unlabeled,
         )  # fmt: skip
-        if args.licence:
-            people = [person for person in people if person.licence == args.licence]
+        if args.license:
+            people = [person for person in people if person.license == args.license]
         with ShardWriter(
             args.output,
             part_bytes=args.part_mib << 20,

@@ -13,10 +13,10 @@ FULL = ModelCard(
     "edgepose-t",
     sigma=(4.9, 5.66),
     skeleton=Skeleton.load("coco_wholebody"),
-    untrained=(18, 21),
+    unsupervised_keypoints=(18, 21),
     calibration={"face": [[0.0, 0.5, 1.0], [0.0, 0.3, 0.9]]},
     thresholds={"face": 0.25},
-    licence="see data",
+    license="see data",
     data="a, b",
     recipe="two hours",
     accuracy={"body": {"oks": 0.547}},
@@ -44,7 +44,7 @@ BAD = {
     "mean": (1.0, 2.0),
     "input_size": (0, 256),
     "beta": None,  # with the calibrated score
-    "untrained": (133,),
+    "unsupervised_keypoints": (133,),
     "calibration": {"face": [[0.5, 0.1], [0.0, 1.0]]},
     "thresholds": {"tail": 0.5},
 }

@@ -110,8 +110,8 @@ def test_scores_by_name(constant_net, ideal_answers) -> None:
     )
 
 
-def test_untrained_points_leave_with_score_zero(constant_net, ideal_answers) -> None:
-    net = constant_net(ideal_answers, card=_carded(untrained=(3, 16)))
+def test_unsupervised_keypoints_leave_with_score_zero(constant_net, ideal_answers) -> None:
+    net = constant_net(ideal_answers, card=_carded(unsupervised_keypoints=(3, 16)))
     poses = TopdownEstimator(net, "cpu", detector="none")(np.zeros((480, 640, 3), np.uint8), [[100, 50, 300, 350]])
     assert np.flatnonzero(poses.scores[0] == 0).tolist() == [3, 16]
     assert np.isfinite(poses.keypoints).all()

@@ -160,7 +160,7 @@ def test_names_of_shipped_models(tmp_path: Path, body_net: Path, monkeypatch) ->
 def test_shipped_models_carry_a_card(path: Path) -> None:
     card = Session(path, "cpu").card
     assert card is not None
-    assert card.licence
+    assert card.license
     assert card.data
     if card.task == "detector":
         assert 0 < Detector(path, "cpu").threshold < 1

@@ -1,4 +1,4 @@
-"""Fixtures of the training tests: drawn people in shards, a small config, nothing from outside."""
+"""Fixtures of the training tests: synthetic people in shards, a small config, nothing from outside."""
 
 import numpy as np
 import pytest
@@ -6,20 +6,20 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edgepose_training.config import Config  # noqa: E402  (after the skip)
-from edgepose_training.data.crop_cache import CropStore  # noqa: E402
+from edgepose_training.data.crop_cache import CropCache  # noqa: E402
 from edgepose_training.data.shards import ShardWriter, find_shards  # noqa: E402
-from edgepose_training.data.synthetic import draw_person  # noqa: E402
+from edgepose_training.data.synthetic import synthetic_person  # noqa: E402
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory: pytest.TempPathFactory) -> CropStore:
-    """Twelve drawn people."""
+def store(tmp_path_factory: pytest.TempPathFactory) -> CropCache:
+    """Twelve synthetic people."""
     folder = tmp_path_factory.mktemp("shards")
     rng = np.random.default_rng(5)
     with ShardWriter(folder, image_format="jpg", quality=95) as writer:
         for _ in range(12):
-            writer.write(draw_person(rng))
-    return CropStore(find_shards(folder))
+            writer.write(synthetic_person(rng))
+    return CropCache(find_shards(folder))
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def small() -> Config:
     return Config.from_dict(
         {
             "size": "n", "input_size": [64, 64], "sigma": [2.83, 2.83], "batch": 4, "workers": 0, "epochs": 2,
-            "lr": 1e-3, "warmup": 2, "aux_heatmap": 0.1, "classifier_gain": 0.02, "ema": 0.1, "amp": "off",
-            "cut": 0.2, "log_every": 1, "channels_last": False,
+            "lr": 1e-3, "warmup": 2, "aux_heatmap": 0.1, "head_init_scale": 0.02, "ema": 0.1, "amp": "off",
+            "truncation_prob": 0.2, "log_every": 1, "channels_last": False,
         }
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A little data folder of drawn people, in the layout of a real one, for the detector's chain."""
+"""A little data folder of synthetic people, in the layout of a real one, for the detector's chain."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgepose_training.data.synthetic import draw_person
+from edgepose_training.data.synthetic import synthetic_person
 
 
 def write_data(root: Path, count: int = 12, negatives: int = 2) -> Path:
-    """`count` drawn people in each split and some soft blots without anybody."""
+    """`count` synthetic people in each split and some soft blots without anybody."""
     rng = np.random.default_rng(3)
     (root / "images").mkdir(parents=True)
     (root / "annotations").mkdir()
     for split in ("train", "val"):
         images, annotations = [], []
         for i in range(count):
-            crop = draw_person(rng, (96, 128))
+            crop = synthetic_person(rng, (96, 128))
             name = f"{split}_{i}.png"
             cv2.imwrite(str(root / "images" / name), crop.image)
             left, top, right, bottom = crop.bbox.tolist()

@@ -1,4 +1,4 @@
-"""Small made-up pictures, labels and models for the tests of evaluation and export."""
+"""Small made-up images, labels and models for the tests of evaluation and export."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def expected_keypoints(bboxes: np.ndarray, skeleton: Skeleton = WHOLEBODY) -> np
 
 
 def dataset(folder: Path, *, split: str = "val", offset: float = 0.0, skeleton: Skeleton = WHOLEBODY) -> Path:
-    """Pictures and COCO-WholeBody labels that the constant model meets exactly, moved by `offset` px in x."""
+    """Images and COCO-WholeBody labels that the constant model meets exactly, moved by `offset` px in x."""
     (folder / "annotations").mkdir(parents=True, exist_ok=True)
     (folder / "images").mkdir(exist_ok=True)
     images, annotations = [], []

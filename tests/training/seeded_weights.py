@@ -1,4 +1,4 @@
-"""Weights and pictures by a rule instead of a file: numpy's PCG64, seeded by the tensor's own name.
+"""Weights and images by a rule instead of a file: numpy's PCG64, seeded by the tensor's own name.
 
 The recorded answers of mmpose belong to exactly these; nothing but numpy is needed to make them again.
 """

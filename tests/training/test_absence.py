@@ -22,7 +22,7 @@ def standing(image: Path) -> Person:
     rows = {"shoulder": 100, "elbow": 140, "wrist": 180, "hip": 200, "knee": 260, "ankle": 320}
     keypoints = np.array([(60 + n, rows.get(name.split("_")[-1], 50)) for n, name in enumerate(BODY.keypoints)])
     return Person(
-        image=image, image_id=1, annotation_id=1, source="made", licence="", split="val", image_size=(160, 400),
+        image=image, image_id=1, annotation_id=1, source="made", license="", split="val", image_size=(160, 400),
         bbox=np.float32([30, 30, 120, 330]), area=1.0, keypoints=keypoints.astype(np.float32),
         visible=np.full(17, 2, np.uint8), weights=np.ones(17, np.float32), part_boxes={},
     )  # fmt: skip
@@ -58,9 +58,9 @@ def test_the_waist_is_a_little_above_the_hips(person: Person) -> None:
 def test_who_lies_or_lacks_a_shoulder_is_not_cut(person: Person, mirror: int) -> None:
     lying = replace(person, keypoints=person.keypoints[:, ::-1] * (mirror, 1))
     assert waist(lying, BODY) is None
-    unlabelled = person.visible.copy()
-    unlabelled[5] = 0
-    assert waist(replace(person, visible=unlabelled), BODY) is None
+    unlabeled = person.visible.copy()
+    unlabeled[5] = 0
+    assert waist(replace(person, visible=unlabeled), BODY) is None
 
 
 def test_the_net_sees_the_upper_half(person: Person) -> None:

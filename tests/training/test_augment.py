@@ -1,4 +1,4 @@
-"""What augmentation does to points and picture must be the same thing, however it is painted."""
+"""What augmentation does to points and image must be the same thing, however it is painted."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from edgepose_training.data import augment  # noqa: E402
 from edgepose_training.data.augment import Labels, Strength, draws  # noqa: E402
 from edgepose_training.data.loaders import Crops, DeviceCrops, EpochSampler, labels_of, loader  # noqa: E402
 from edgepose_training.data.render import pack_pixels, render_cv2, render_kernel, render_torch  # noqa: E402
-from edgepose_training.data.synthetic import draw_person  # noqa: E402
+from edgepose_training.data.synthetic import synthetic_person  # noqa: E402
 
 SKELETON = Skeleton.load("coco_wholebody")
 SIZE = (96, 128)
@@ -24,7 +24,7 @@ STRONG = Strength(flip=0.5, half_body=0.3, scale=(0.7, 1.3), rotation=60, shift=
 
 def people(count: int = 8, seed: int = 0, **changes: np.ndarray) -> tuple[list[np.ndarray], Labels]:
     rng = np.random.default_rng(seed)
-    crops = [replace(draw_person(rng), **changes) for _ in range(count)]
+    crops = [replace(synthetic_person(rng), **changes) for _ in range(count)]
     fields = ("bbox", "keypoints", "visible", "weights")
     tensors = [torch.from_numpy(np.stack([getattr(c, f) for c in crops])) for f in fields]
     size = torch.tensor([c.image.shape[1::-1] for c in crops], dtype=torch.float32)
@@ -37,12 +37,12 @@ def centroid(channel: np.ndarray) -> np.ndarray:
 
 
 def test_points_follow_the_picture():
-    """The nose stays on its dot; a mirrored left wrist is labelled as the right one."""
+    """The nose stays on its dot; a mirrored left wrist is labeled as the right one."""
     images, labels = people(24)
     dotted = [np.zeros_like(image) for image in images]
     for image, points in zip(dotted, labels.keypoints.tolist(), strict=True):
-        for index, colour in ((0, (0, 0, 255)), (9, (0, 255, 0))):
-            cv2.circle(image, (round(points[index][0]), round(points[index][1])), 5, colour, -1)
+        for index, color in ((0, (0, 0, 255)), (9, (0, 255, 0))):
+            cv2.circle(image, (round(points[index][0]), round(points[index][1])), 5, color, -1)
     plan = augment.plan(labels, SKELETON, SIZE, STRONG, draws(torch.arange(24)))
     keypoints, _, inside = augment.targets(labels, plan, SKELETON, SIZE)
     painted = render_cv2(dotted, plan, SIZE).astype(np.float64)
@@ -60,7 +60,7 @@ def test_points_follow_the_picture():
 def test_nothing_drawn_is_the_crop_of_inference():
     """Training without augmentation and the runtime map the box to the same pixels."""
     images, labels = people(3)
-    size = (192, 256)  # enlarges the drawn people: no anti-aliasing
+    size = (192, 256)  # enlarges the synthetic people: no anti-aliasing
     plan = augment.plan(labels, SKELETON, size, Strength(), draws(torch.arange(3)))
     center, scale = bbox_to_center_scale(labels.bbox.numpy(), aspect=size[0] / size[1], padding=1.25)
     np.testing.assert_allclose(plan.affine.numpy(), crop_affine(center, scale, size), atol=1e-3)
@@ -80,7 +80,9 @@ def test_rotation_turns_like_the_runtime():
 def test_all_painters_paint_the_same():
     """OpenCV one by one, torch and the kernel from the flat buffer, with everything switched on."""
     images, labels = people(30, seed=3)
-    strength = replace(STRONG, cut=0.5, erase=0.7, colour=1.0, scale=(0.5, 0.9))  # enlarging: no anti-aliasing blur
+    strength = replace(
+        STRONG, truncation_prob=0.5, erase=0.7, color=1.0, scale=(0.5, 0.9)
+    )  # enlarging: no anti-aliasing blur
     plan = augment.plan(labels, SKELETON, SIZE, strength, draws(torch.arange(100, 130)))
     by_cv2 = render_cv2(images, plan, SIZE).astype(int)
     flat = torch.from_numpy(np.concatenate([image.ravel() for image in images]))
@@ -92,7 +94,7 @@ def test_all_painters_paint_the_same():
         apart = np.abs(by_kernel - render_torch(pack_pixels(flat), *where, oversample).numpy())
         assert apart.max() <= 1
         assert apart.mean() < 0.01
-    # OpenCV works with 1/32 px, torch with floats: noisy pictures differ a little everywhere, by much nowhere.
+    # OpenCV works with 1/32 px, torch with floats: noisy images differ a little everywhere, by much nowhere.
     difference = np.abs(by_cv2 - by_torch)
     assert np.median(difference) <= 1
     assert (difference > 12).mean() < 0.01
@@ -102,7 +104,7 @@ def test_all_painters_paint_the_same():
 
 def test_what_a_person_gets_depends_on_its_seed_alone():
     _, labels = people(4)
-    strength = replace(STRONG, cut=0.5, erase=1.0, colour=1.0)
+    strength = replace(STRONG, truncation_prob=0.5, erase=1.0, color=1.0)
     together = augment.plan(labels, SKELETON, SIZE, strength, draws(torch.tensor([1, 2, 3, 4])))
     alone = augment.plan(labels[2:3], SKELETON, SIZE, strength, draws(torch.tensor([3])))
     for ours, theirs in zip(vars(together).values(), vars(alone).values(), strict=True):
@@ -126,26 +128,26 @@ def test_draws_reach_their_bounds_and_no_further():
 
 def test_a_cut_makes_what_is_below_absent():
     images, labels = people(6)
-    plan = augment.plan(labels, SKELETON, SIZE, Strength(cut=1.0), draws(torch.arange(6)))
+    plan = augment.plan(labels, SKELETON, SIZE, Strength(truncation_prob=1.0), draws(torch.arange(6)))
     _, weights, inside = augment.targets(labels, plan, SKELETON, SIZE)
     cut = plan.bottom < labels.size[:, 1]
     assert cut.sum() >= 4
-    assert (weights[:, 15:17] > 0).all()  # still labelled: the label says "not here"
+    assert (weights[:, 15:17] > 0).all()  # still labeled: the label says "not here"
     assert not inside[cut][:, 15:17].any()
     assert inside[cut][:, 0].all()
     lit = render_cv2([np.full_like(image, 255) for image in images], plan, SIZE)
-    assert not lit[int(cut.nonzero()[0]), -1].any()  # black below the end of the picture
+    assert not lit[int(cut.nonzero()[0]), -1].any()  # black below the end of the image
 
 
 def test_a_cut_leaves_people_without_hips_alone():
     visible = np.full(133, 2, np.uint8)
     visible[[11, 12]] = 0
     _, labels = people(4, visible=visible)
-    plan = augment.plan(labels, SKELETON, SIZE, Strength(cut=1.0), draws(torch.arange(4)))
+    plan = augment.plan(labels, SKELETON, SIZE, Strength(truncation_prob=1.0), draws(torch.arange(4)))
     assert torch.equal(plan.bottom, labels.size[:, 1])
 
 
-def test_unlabelled_points_are_never_inside():
+def test_unlabeled_points_are_never_inside():
     visible, weights = np.full(133, 2, np.uint8), np.ones(133, np.float32)
     visible[5:40], weights[5:40] = 0, 0
     _, labels = people(10, visible=visible, weights=weights)
@@ -169,7 +171,7 @@ def test_draws_are_uniform_and_independent():
     assert 1 - 1e-4 < u.max() < 1
     np.testing.assert_allclose(u.mean(0), 0.5, atol=0.01)
     np.testing.assert_allclose(u.var(0), 1 / 12, atol=0.003)
-    correlation = np.corrcoef(torch.cat((u[:-1], u[1:]), 1).T.numpy())  # with the neighbouring seed's as well
+    correlation = np.corrcoef(torch.cat((u[:-1], u[1:]), 1).T.numpy())  # with the neighboring seed's as well
     assert np.abs(correlation - np.eye(len(correlation))).max() < 0.04
 
 
@@ -186,7 +188,7 @@ def test_draws_are_those_of_splitmix64():
 def test_the_loader_and_the_device_give_the_same_people(store, oversample, crop_kernel):
     """The same plan for each person, so the same points exactly; painted alike."""
     sampler = EpochSampler(len(store), 1, 0)
-    strength = replace(STRONG, cut=0.5, erase=0.5, colour=1.0)
+    strength = replace(STRONG, truncation_prob=0.5, erase=0.5, color=1.0)
     ours = list(loader(Crops(store, SKELETON, SIZE, strength), 4, 0, sampler))
     crops = DeviceCrops(store, SKELETON, torch.device("cpu"), crop_kernel=crop_kernel)
     theirs = list(crops.batches(SIZE, strength, 4, sampler, oversample))

@@ -1,4 +1,4 @@
-"""What stands beside a model, mean shapes and the labelling net, and how figures are summed up."""
+"""What stands beside a model, mean shapes and the labeling net, and how figures are summed up."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pytest
 from edgepose_training.data.coco import read_coco_wholebody
 from edgepose_training.evaluation import baselines, evaluator
 from edgepose_training.evaluation.labels import Labels, Predictions
-from edgepose_training.evaluation.summaries import MIN_HAND_POINTS, summarise
+from edgepose_training.evaluation.summaries import MIN_HAND_POINTS, summarize
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 WHOLEBODY = fixtures.WHOLEBODY
@@ -31,7 +31,7 @@ def test_the_mean_pose_is_a_mean_in_box_units():
     labels = labels_of_two()
     shape = baselines.mean_shape(labels.keypoints, labels.visible, labels.bbox)
     np.testing.assert_allclose(shape[0], [0.5, 0.375])
-    np.testing.assert_allclose(shape[1], [0.5, 0.5])  # never labelled: the middle
+    np.testing.assert_allclose(shape[1], [0.5, 0.5])  # never labeled: the middle
     np.testing.assert_allclose(baselines.mean_pose(labels, labels).keypoints[1, 0], [30, 25])
 
 
@@ -43,7 +43,7 @@ def test_people_without_a_part_box_have_no_mean_part():
     predictions = baselines.mean_parts(labels, labels, WHOLEBODY.parts)
     assert np.isnan(predictions.keypoints[0, 23:91]).all()
     np.testing.assert_allclose(predictions.keypoints[1, 23:91], np.broadcast_to([14, 16], (68, 2)))
-    figures = summarise(labels, predictions, WHOLEBODY, intervals=False)
+    figures = summarize(labels, predictions, WHOLEBODY, intervals=False)
     assert figures["face_nme"]["count"] == 1
     assert figures["parts"]["face"]["mean_oks"] == {"value": 1, "low": 1, "high": 1, "count": 1}
     assert "body" not in figures["parts"]
@@ -56,15 +56,15 @@ def test_hands_with_too_few_points_and_other_sources_do_not_count():
     labels.part_boxes["righthand"][:] = [10, 10, 40, 50]
     labels.visible[:, 112 : 112 + MIN_HAND_POINTS - 1] = 1
     keypoints = labels.keypoints + np.float32([3, 4])
-    figures = summarise(labels, Predictions("x", keypoints, np.ones((2, 133))), WHOLEBODY, intervals=False)
+    figures = summarize(labels, Predictions("x", keypoints, np.ones((2, 133))), WHOLEBODY, intervals=False)
     assert figures["webcam_hand_error"]["count"] == 1
     assert figures["webcam_hand_error"]["value"] == pytest.approx(0.1)
 
 
-def test_shown_faces_are_those_of_which_half_the_labelled_points_pass():
+def test_shown_faces_are_those_of_which_half_the_labeled_points_pass():
     labels = labels_of_two()
     labels.part_boxes["face"][:] = [[10, 10, 40, 50], [10, 10, 70, 90]]
-    labels.visible[:, 23:43] = 1  # 20 points; the other 48 are unlabelled and pass or not without effect
+    labels.visible[:, 23:43] = 1  # 20 points; the other 48 are unlabeled and pass or not without effect
     keypoints = labels.keypoints.copy()
     keypoints[0] += [3, 4]
     keypoints[1] += [60, 80]
@@ -73,11 +73,11 @@ def test_shown_faces_are_those_of_which_half_the_labelled_points_pass():
     scores[0, 23:33] = 0.6  # ten of twenty, at the threshold
     scores[1, 23:32] = 0.9  # nine
     thresholds = np.full(133, 0.6)
-    figures = summarise(labels, Predictions("x", keypoints, scores, None, thresholds), WHOLEBODY, intervals=False)
+    figures = summarize(labels, Predictions("x", keypoints, scores, None, thresholds), WHOLEBODY, intervals=False)
     assert (figures["face_nme"]["count"], figures["face_nme"]["value"]) == (2, pytest.approx((0.1 + 1) / 2))
     assert (figures["face_nme_shown"]["count"], figures["face_nme_shown"]["value"]) == (1, pytest.approx(0.1))
     assert list(figures["face_nme_shown_by_source"]) == ["coco"]
-    without = summarise(labels, Predictions("x", keypoints, scores), WHOLEBODY, intervals=False)
+    without = summarize(labels, Predictions("x", keypoints, scores), WHOLEBODY, intervals=False)
     assert "face_nme_shown" not in without  # nothing says what it would show
 
 
@@ -86,7 +86,7 @@ def test_labels_of_teachers_do_not_enter_the_truth_row():
     labels.visible[0, :2] = [2, 1]
     keypoints = labels.keypoints.copy()
     keypoints[0, 1] += 1000
-    figures = summarise(labels, Predictions("x", keypoints, np.ones((2, 133))), WHOLEBODY, intervals=False)
+    figures = summarize(labels, Predictions("x", keypoints, np.ones((2, 133))), WHOLEBODY, intervals=False)
     assert figures["parts"]["body (truth)"]["mean_oks"]["value"] == 1
     assert figures["parts"]["body (truth)"]["ap"]["value"] == pytest.approx(1)
     assert figures["parts"]["body"]["mean_oks"]["value"] == pytest.approx(0.75)
@@ -102,8 +102,8 @@ def test_heatmap_peaks_are_found_between_cells():
 
 
 @pytest.mark.slow
-def test_the_labelling_net_and_the_mean_shapes_give_their_published_figures():
-    """Known beforehand: .663 AP and .66 PCK of the labelling net, .07 PCK of the mean pose.
+def test_the_labeling_net_and_the_mean_shapes_give_their_published_figures():
+    """Known beforehand: .663 AP and .66 PCK of the labeling net, .07 PCK of the mean pose.
 
     Its AP was .6615 on crops by cv2 and is .6600 on those of ``crop_normalize``, which rounds no place to 1/32 px.
     """

@@ -25,7 +25,7 @@ torch = pytest.importorskip("torch")
 import pack  # noqa: E402
 
 from edgepose import Skeleton  # noqa: E402
-from edgepose_training.data.synthetic import draw_person  # noqa: E402
+from edgepose_training.data.synthetic import synthetic_person  # noqa: E402
 from edgepose_training.engine import mmpose_checkpoints  # noqa: E402
 from edgepose_training.models import build_pose_net  # noqa: E402
 
@@ -62,7 +62,7 @@ def run(command: str, places: dict[str, Path], more: list[str]) -> None:
 def through_the_app(
     command: str, places: dict[str, Path], folder: Path, image: np.ndarray, *, painted: bool = True
 ) -> dict:
-    """The app on a folder of one picture instead of a camera; what it wrote of it."""
+    """The app on a folder of one image instead of a camera; what it wrote of it."""
     pictures = folder / "pictures"
     pictures.mkdir()
     cv2.imwrite(str(pictures / "person.png"), image)
@@ -79,11 +79,11 @@ def through_the_app(
 
 
 def a_person() -> np.ndarray:  # [320, 240, 3]
-    return draw_person(np.random.default_rng(7), (240, 320)).image
+    return synthetic_person(np.random.default_rng(7), (240, 320)).image
 
 
 def annotation(number: int, person) -> dict:
-    """A drawn person as COCO-WholeBody writes one."""
+    """A synthetic person as COCO-WholeBody writes one."""
     x1, y1, x2, y2 = (float(v) for v in person.bbox)
     entry = {"id": number, "image_id": number, "category_id": 1, "iscrowd": 0, "num_keypoints": 17}
     entry |= {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": 0.5 * (x2 - x1) * (y2 - y1)}
@@ -102,7 +102,7 @@ def coco_wholebody(folder: Path, splits: dict[str, int]) -> Path:
         images, annotations = [], []
         (folder / f"{split}2017").mkdir()
         for number in range(count):
-            person = draw_person(rng)
+            person = synthetic_person(rng)
             name = f"{number:012d}.jpg"
             cv2.imwrite(str(folder / f"{split}2017" / name), person.image)
             height, width = person.image.shape[:2]
@@ -130,7 +130,7 @@ def test_from_coco_wholebody_on_disk_to_a_running_app(page, tmp_path):
 
 
 def checkpoint_of_mmengine(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What mmengine's runner leaves of an RTMPose-t: weights, averages, optimiser, and objects of its own classes."""
+    """What mmengine's runner leaves of an RTMPose-t: weights, averages, optimizer, and objects of its own classes."""
 
     class HistoryBuffer:
         def __init__(self) -> None:
@@ -193,13 +193,13 @@ swap = [[1, 2], [3, 4]]
 links = [[0, 1], [0, 2], [0, 3], [0, 4]]
 """
 DOTS = np.array([[48, 64], [72, 40], [24, 40], [72, 96], [24, 96]], np.float32)
-COLOURS = [(0, 0, 255), (0, 255, 0), (255, 0, 0), (0, 255, 255), (255, 255, 0)]
+COLORS = [(0, 0, 255), (0, 255, 0), (255, 0, 0), (0, 255, 255), (255, 255, 0)]
 
 
 def five_dots() -> np.ndarray:  # [128, 96, 3]
     image = np.full((128, 96, 3), 40, np.uint8)
-    for (x, y), colour in zip(DOTS.astype(int).tolist(), COLOURS, strict=True):
-        cv2.circle(image, (x, y), 9, colour, -1)
+    for (x, y), color in zip(DOTS.astype(int).tolist(), COLORS, strict=True):
+        cv2.circle(image, (x, y), 9, color, -1)
     return image
 
 
@@ -218,16 +218,16 @@ def test_a_made_up_skeleton_is_packed_trained_exported_run_and_drawn(tmp_path):
     places = {"WHERE": tmp_path}
     run("python training/pack.py --data WHERE --skeleton WHERE/five.toml -o WHERE/shards/train", places, [])
     values = [f"skeleton={tmp_path}/five.toml", "size=n", "input_size=[96, 128]", "sigma=[3.46, 4.0]", "batch=4",
-              "epochs=14", "save_minutes=60", "lr=2e-3", "warmup=5", "classifier_gain=0.02", "ema=0.2", "amp=off",
-              "workers=0", "cut=0", "flip=0", "half_body=0", "scale=[1, 1]",
-              "rotation=0", "shift=0", "erase=0", "colour=0"]  # fmt: skip
+              "epochs=14", "save_minutes=60", "lr=2e-3", "warmup=5", "head_init_scale=0.02", "ema=0.2", "amp=off",
+              "workers=0", "truncation_prob=0", "flip=0", "half_body=0", "scale=[1, 1]",
+              "rotation=0", "shift=0", "erase=0", "color=0"]  # fmt: skip
     more = [part for value in values for part in ("--set", value)]
     run("python training/distill.py --shards WHERE/shards -o WHERE/run --device cpu", places, more)
     run("python training/export.py WHERE/run/best.pt -o WHERE/five.onnx", places, [])
     answer = through_the_app("edgepose-app --camera 0 --model WHERE/five.onnx", places, tmp_path, five_dots())
     found = np.array(answer["people"][0]["keypoints"])
     assert found.shape == (5, 3)
-    # The net knows one picture by heart, and the app looks closer a second time: the pattern is right, not its size.
+    # The net knows one image by heart, and the app looks closer a second time: the pattern is right, not its size.
     shapes = [(points - points.mean(0)) / points.std(0) for points in (found[:, :2], DOTS)]
     np.testing.assert_allclose(*shapes, atol=0.15)
     assert found[:, 2].min() > 0.2

@@ -12,10 +12,10 @@ torch = pytest.importorskip("torch")
 from edgepose import EdgeposeError  # noqa: E402
 from edgepose.skeletons import Skeleton  # noqa: E402
 from edgepose_training.config import CONFIGS, Config  # noqa: E402
-from edgepose_training.data.crop_cache import CropStore  # noqa: E402
+from edgepose_training.data.crop_cache import CropCache  # noqa: E402
 from edgepose_training.data.loaders import strength_at  # noqa: E402
 from edgepose_training.data.shards import ShardWriter  # noqa: E402
-from edgepose_training.data.synthetic import draw_person  # noqa: E402
+from edgepose_training.data.synthetic import synthetic_person  # noqa: E402
 from edgepose_training.engine import checkpoints  # noqa: E402
 from edgepose_training.engine.optimizer import lr_factor  # noqa: E402
 from edgepose_training.engine.trainer import Run  # noqa: E402
@@ -52,17 +52,17 @@ def tiny_sizes(monkeypatch):
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory):
-    """Four drawn people with the first K of their points, by K."""
+    """Four synthetic people with the first K of their points, by K."""
 
     @functools.cache
-    def store(points: int) -> CropStore:
+    def store(points: int) -> CropCache:
         rng = np.random.default_rng(1)
         with ShardWriter(tmp_path_factory.mktemp(f"points{points}"), image_format="jpg") as writer:
             for _ in range(4):
-                person = draw_person(rng)
+                person = synthetic_person(rng)
                 fields = {field: getattr(person, field)[:points] for field in ("keypoints", "visible", "weights")}
                 writer.write(replace(person, **fields))
-        return CropStore(writer.paths)
+        return CropCache(writer.paths)
 
     return store
 
@@ -103,7 +103,7 @@ def test_every_recipe_takes_two_steps(name, stores, tmp_path):
 
 
 def test_fpd_learns_from_people_without_labels(stores, tmp_path):
-    """Shards with nobody labelled at all: the teacher's term alone, and the student still moves."""
+    """Shards with nobody labeled at all: the teacher's term alone, and the student still moves."""
     recipe = replace(load("fpd"), size="2x32", input_size=(64, 64), batch=2, epochs=1, workers=0, amp="off",
                      log_every=1)  # fmt: skip
     skeleton = Skeleton.load(recipe.skeleton)
@@ -142,16 +142,30 @@ def test_each_arm_of_the_comparison_goes_through_validation_and_files(head, stor
 # SimCC: 4 GPUs × 32 people, Adam, tenths; no weight decay, no warm-up, no average (their code hands none to Adam).
 SIMCC = {
     "optimizer": "adam", "lr": 1e-3, "weight_decay": 0.0, "batch": 128, "warmup": 0, "ema": 0.0, "flip": 0.5,
-    "split_ratio": 2.0, "clipped_normal": True, "mild_end": 0.0, "shift": 0.0, "erase": 0.0, "colour": 0.0, "cut": 0.0,
+    "split_ratio": 2.0, "clipped_normal": True, "weak_augmentation_end": 0.0, "shift": 0.0, "erase": 0.0, "color": 0.0,
+    "truncation_prob": 0.0,
 }  # fmt: skip
-SIMCC_RESNET = SIMCC | {"epochs": 140, "drops": (90, 120), "rotation": 40.0, "scale": (0.7, 1.3), "half_body": 0.0}
-SIMCC_HRNET = SIMCC | {"epochs": 210, "drops": (170, 200), "rotation": 45.0, "scale": (0.65, 1.35), "half_body": 0.3}
+SIMCC_RESNET = SIMCC | {
+    "epochs": 140,
+    "lr_milestones": (90, 120),
+    "rotation": 40.0,
+    "scale": (0.7, 1.3),
+    "half_body": 0.0,
+}
+SIMCC_HRNET = SIMCC | {
+    "epochs": 210,
+    "lr_milestones": (170, 200),
+    "rotation": 45.0,
+    "scale": (0.65, 1.35),
+    "half_body": 0.3,
+}
 SMOOTH = {"label_loss": "simcc", "label_kind": "smooth", "label_smoothing": 0.1, "beta": 1.0}
 RTMPOSE = {
     "optimizer": "adamw", "lr": 4e-3, "weight_decay": 0.05, "warmup": 1000, "flat": 0.5, "lr_floor": 0.05, "ema": 2e-4,
-    "seed": 21, "drops": (0, 0), "beta": 10.0, "split_ratio": 2.0, "label_loss": "rtmpose", "label_kind": "gaussian",
+    "seed": 21, "lr_milestones": (0, 0), "beta": 10.0, "split_ratio": 2.0, "label_loss": "rtmpose",
+    "label_kind": "gaussian",
     "label_center": "round", "label_normalize": False, "flip": 0.5, "half_body": 0.3, "shift": 0.16, "erase": 1.0,
-    "colour": 1.0, "scale": (0.6, 1.4), "rotation": 80.0, "clip": 0.0, "input_size": (192, 256), "sigma": (4.9, 5.66),
+    "color": 1.0, "scale": (0.6, 1.4), "rotation": 80.0, "clip": 0.0, "input_size": (192, 256), "sigma": (4.9, 5.66),
     "head": "rtmcc", "backbone": "cspnext",
 }  # fmt: skip
 WHOLE = RTMPOSE | {"skeleton": "coco_wholebody", "epochs": 270, "batch": 512, "loss_batch": 64}
@@ -167,8 +181,8 @@ STAGE2_BODY = STAGE2 | {"skeleton": "coco17", "batch": 1024, "loss_batch": 256, 
 FPD = {
     "backbone": "hourglass", "size": "4x128", "head": "heatmap", "skeleton": "mpii16", "input_size": (256, 256),
     "heatmap_sigma": 2.0, "fpd_alpha": 0.5, "batch": 4, "optimizer": "rmsprop", "lr": 2.5e-4, "weight_decay": 0.0,
-    "epochs": 130, "drops": (60, 90), "scale": (0.75, 1.25), "rotation": 15.0, "clipped_normal": True, "flip": 0.5,
-    "half_body": 0.0, "erase": 0.0, "colour": 0.0, "shift": 0.0, "mild_end": 0.0,
+    "epochs": 130, "lr_milestones": (60, 90), "scale": (0.75, 1.25), "rotation": 15.0, "clipped_normal": True,
+    "flip": 0.5, "half_body": 0.0, "erase": 0.0, "color": 0.0, "shift": 0.0, "weak_augmentation_end": 0.0,
 }  # fmt: skip
 PAPERS = {
     "simcc": SIMCC_HRNET | SMOOTH | {"backbone": "hrnet", "size": "w32", "head": "simcc", "skeleton": "coco17"},
@@ -213,8 +227,8 @@ PAPERS = {
     "fpd": FPD,
     "fpd_student": FPD,
     "fpd_teacher": FPD | {"size": "8x256"},
-    "fpd_lsp": FPD | {"skeleton": "lsp14", "epochs": 70, "drops": (40, 60)},
-    "fpd_adam": FPD | {"optimizer": "adam", "epochs": 140, "drops": (90, 120), "rotation": 30.0},
+    "fpd_lsp": FPD | {"skeleton": "lsp14", "epochs": 70, "lr_milestones": (40, 60)},
+    "fpd_adam": FPD | {"optimizer": "adam", "epochs": 140, "lr_milestones": (90, 120), "rotation": 30.0},
 }  # fmt: skip
 
 
@@ -245,7 +259,7 @@ def test_dwpose_stage2_keeps_its_constant_rate_and_strong_augmentation():
     recipe = load("dwpose_stage2_t")
     factors = [lr_factor(step, 60 * 1000, recipe) for step in range(1000, 60 * 1000, 997)]
     assert set(factors) == {1.0}
-    assert recipe.mild_end == 0
+    assert recipe.weak_augmentation_end == 0
     assert (recipe.stage, recipe.epochs, recipe.beta_logit, recipe.clip, recipe.decay) == (2, 60, 1.0, 1.0, False)
 
 

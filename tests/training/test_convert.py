@@ -14,9 +14,9 @@ from recorded_answers import CASES, FIXTURES, RECORDED, mmpose_weights  # noqa: 
 
 from edgepose import Skeleton, TopdownEstimator  # noqa: E402
 from edgepose_training.config import Config  # noqa: E402
-from edgepose_training.data.crop_cache import CropStore  # noqa: E402
+from edgepose_training.data.crop_cache import CropCache  # noqa: E402
 from edgepose_training.data.shards import ShardWriter  # noqa: E402
-from edgepose_training.data.synthetic import draw_person  # noqa: E402
+from edgepose_training.data.synthetic import synthetic_person  # noqa: E402
 from edgepose_training.engine import checkpoints, conversion, mmpose_checkpoints  # noqa: E402
 from edgepose_training.engine.trainer import Run  # noqa: E402
 from edgepose_training.models import build_pose_net  # noqa: E402
@@ -184,12 +184,12 @@ def test_stage_2_runs_alone_on_a_converted_checkpoint(tmp_path):
     rng = np.random.default_rng(1)
     with ShardWriter(tmp_path / "shards") as writer:
         for _ in range(2):
-            person = draw_person(rng)
+            person = synthetic_person(rng)
             fields = {field: getattr(person, field)[:17] for field in ("keypoints", "visible", "weights")}
             writer.write(dataclasses.replace(person, **fields))
     recipe = Config.load("dwpose_stage2_t")
     recipe = dataclasses.replace(recipe, skeleton="coco17", batch=2, epochs=1, workers=0, amp="off", log_every=1)
-    run = Run(recipe, CropStore(writer.paths), None, tmp_path / "run", torch.device("cpu"), tmp_path / "theirs.pt")
+    run = Run(recipe, CropCache(writer.paths), None, tmp_path / "run", torch.device("cpu"), tmp_path / "theirs.pt")
     run.fit()
     net = checkpoints.load_net(tmp_path / "run" / "best.pt")[0].state_dict()
     theirs = mmpose_weights("rtmpose-t-17")
@@ -202,6 +202,6 @@ def test_init_takes_mmposes_files_and_leaves_what_does_not_fit(tmp_path, wrapped
     weights = mmpose_weights("rtmpose-t-17")
     torch.save({"state_dict": weights} if wrapped else weights, tmp_path / "body.pth")
     net = build_pose_net("t", 133, (192, 256))
-    left = checkpoints.initialise(net, tmp_path / "body.pth")
+    left = checkpoints.initialize(net, tmp_path / "body.pth")
     assert left == ["head.final_layer.weight", "head.final_layer.bias"]  # 133 points instead of 17
     assert torch.equal(net.state_dict()["head.cls_x.weight"], weights["head.cls_x.weight"])

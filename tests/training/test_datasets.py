@@ -7,14 +7,14 @@ import pytest
 
 from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
-from edgepose_training.data.coco import TEACHER, TRUTH, UNLABELLED, ReadReport, read_coco_wholebody
+from edgepose_training.data.coco import TEACHER, TRUTH, UNLABELED, ReadReport, read_coco_wholebody
 
 SKELETON = Skeleton.load("coco_wholebody")
 LENGTHS = {"keypoints": 17, "foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}
 
 
 def annotation(number: int, **changes) -> dict:
-    """A made-up person: every point labelled at (its number within the part, 10), v = 2."""
+    """A made-up person: every point labeled at (its number within the part, 10), v = 2."""
     person = {"id": number, "image_id": 1, "bbox": [4, 5, 40, 30], "area": 700, "iscrowd": 0}
     for field, count in LENGTHS.items():
         person[field] = [value for i in range(count) for value in (i, 10, 2)]
@@ -24,7 +24,7 @@ def annotation(number: int, **changes) -> dict:
 def write(folder: Path, annotations: list, images: list | None = None) -> Path:
     cv2.imwrite(str(folder / "a.png"), np.zeros((48, 64, 3), np.uint8))
     listed = images if images is not None else [
-        {"id": 1, "file_name": "a.png", "width": 64, "height": 48, "source": "coco", "licence": "research"}
+        {"id": 1, "file_name": "a.png", "width": 64, "height": 48, "source": "coco", "license": "research"}
     ]  # fmt: skip
     path = folder / "train.json"
     path.write_text(json.dumps({"images": listed, "annotations": annotations}))
@@ -44,28 +44,28 @@ def test_parts_are_concatenated_in_the_skeletons_order(tmp_path):
     np.testing.assert_array_equal(person.part_boxes["face"], [1, 2, 4, 6])
     assert "lefthand" not in person.part_boxes
     assert (person.image, person.image_size, person.split) == (tmp_path / "a.png", (64, 48), "train")
-    assert (person.source, person.licence, person.annotation_id, person.area) == ("coco", "research", 7, 700)
+    assert (person.source, person.license, person.annotation_id, person.area) == ("coco", "research", 7, 700)
 
 
-def test_teacher_labels_carry_their_score_and_unlabelled_points_nothing(tmp_path):
+def test_teacher_labels_carry_their_score_and_unlabeled_points_nothing(tmp_path):
     foot = [9, 9, 1, 8, 8, 2, 7, 7, 0, 1, 1, 1, 2, 2, 1, 3, 3, 1]
     scores = [0.5, 0.4, 0.9, 1.5, 0.25, 0.75]
     path = write(tmp_path, [annotation(1, foot_kpts=foot, foot_score=scores)])
     (person,) = read_coco_wholebody(path, tmp_path, SKELETON)
-    expected = [TEACHER, TRUTH, UNLABELLED, TEACHER, TEACHER, TEACHER]
+    expected = [TEACHER, TRUTH, UNLABELED, TEACHER, TEACHER, TEACHER]
     np.testing.assert_array_equal(person.visible[17:23], expected)
     np.testing.assert_allclose(person.weights[17:23], [0.5, 1, 0, 1, 0.25, 0.75])
     np.testing.assert_array_equal(person.keypoints[19], [0, 0])
 
 
-def test_hidden_points_of_plain_coco_are_ground_truth_and_missing_parts_unlabelled(tmp_path):
+def test_hidden_points_of_plain_coco_are_ground_truth_and_missing_parts_unlabeled(tmp_path):
     person = annotation(1, keypoints=[5, 6, 1] * 17)
     for field in LENGTHS:
         if field != "keypoints":
             del person[field]
     (read,) = read_coco_wholebody(write(tmp_path, [person]), tmp_path, SKELETON)
     assert (read.visible[:17] == TRUTH).all()
-    assert (read.visible[17:] == UNLABELLED).all()
+    assert (read.visible[17:] == UNLABELED).all()
     assert not read.weights[17:].any()
 
 
@@ -97,7 +97,7 @@ def test_one_list_of_all_points_is_read_whatever_the_parts_are(tmp_path, name):
         ({"keypoints": [1, 2, 2]}, "keypoints has the wrong length or is no list of numbers"),
         ({"keypoints": ["x"] * 51}, "keypoints has the wrong length or is no list of numbers"),
         ({"keypoints": [float("inf")] * 51}, "keypoints is not finite"),
-        ({field: [0] * 3 * count for field, count in LENGTHS.items()}, "no labelled point"),
+        ({field: [0] * 3 * count for field, count in LENGTHS.items()}, "no labeled point"),
     ],
 )
 def test_unusable_people_are_counted_by_reason_and_named(tmp_path, changes, reason):
@@ -132,7 +132,7 @@ def test_a_box_is_clipped_to_the_image(tmp_path):
 
 def test_people_without_labels_can_be_kept(tmp_path):
     empty = annotation(1, **{field: [0] * 3 * count for field, count in LENGTHS.items()})
-    (person,) = read_coco_wholebody(write(tmp_path, [empty]), tmp_path, SKELETON, keep_unlabelled=True)
+    (person,) = read_coco_wholebody(write(tmp_path, [empty]), tmp_path, SKELETON, keep_unlabeled=True)
     assert not person.visible.any()
 
 

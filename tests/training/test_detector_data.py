@@ -1,4 +1,4 @@
-"""Lists, pictures and samples that a detector learns from."""
+"""Lists, images and samples that a detector learns from."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from detector_fixtures import write_data
 
-from edgepose_training.detector.batches import DetectorBatches, canvas_size, normalised
+from edgepose_training.detector.batches import DetectorBatches, canvas_size, normalized
 from edgepose_training.detector.config import DetectorConfig
-from edgepose_training.detector.image_cache import PictureStore
+from edgepose_training.detector.image_cache import ImageCache
 from edgepose_training.detector.person_lists import clean, read_pictures
 from edgepose_training.detector.samples import Mixture, Painter, empty_window, paint, placement, texture
 
@@ -32,11 +32,11 @@ def test_a_box_around_a_crowd_is_ignored() -> None:
 
 def test_raised_hands_of_selfies_are_ignored() -> None:
     body, hand = [20, 10, 70, 90], [2, 30, 15, 20]
-    labelled = np.float32([[20, 10, 90, 100]])
-    picture = clean(entry("hands", [body, hand]), Path(), labelled, NONE, NO_SCORES)
-    np.testing.assert_array_equal(picture.people, labelled)
+    labeled = np.float32([[20, 10, 90, 100]])
+    picture = clean(entry("hands", [body, hand]), Path(), labeled, NONE, NO_SCORES)
+    np.testing.assert_array_equal(picture.people, labeled)
     np.testing.assert_array_equal(picture.ignored, [[2, 30, 17, 50]])
-    assert len(clean(entry("coco", [body, hand]), Path(), labelled, NONE, NO_SCORES).people) == 2
+    assert len(clean(entry("coco", [body, hand]), Path(), labeled, NONE, NO_SCORES).people) == 2
 
 
 def test_a_piece_of_a_person_is_not_a_second_one() -> None:
@@ -90,9 +90,9 @@ def test_boxes_follow_the_pixels(seed: int) -> None:
 def test_the_chain_of_samples(tmp_path: Path) -> None:
     pictures = read_pictures(write_data(tmp_path / "data"), "train")
     assert [len(p.people) for p in pictures] == [1] * 12 + [0]
-    store = PictureStore(pictures, tmp_path / "store", side=64)
+    store = ImageCache(pictures, tmp_path / "store", side=64)
     assert store[0].shape == (64, 48, 3)
-    np.testing.assert_array_equal(PictureStore(pictures, tmp_path / "store", side=64)[12], store[12])
+    np.testing.assert_array_equal(ImageCache(pictures, tmp_path / "store", side=64)[12], store[12])
     painter = Painter(pictures, store, {"drawn": 1.0})
     people = empty = 0
     for seed in range(60):
@@ -110,7 +110,7 @@ def test_the_chain_of_samples(tmp_path: Path) -> None:
 
 def test_a_step_is_the_same_whenever_it_is_drawn(tmp_path: Path) -> None:
     pictures = read_pictures(write_data(tmp_path / "data"), "train")
-    painter = Painter(pictures, PictureStore(pictures, tmp_path / "store"), {})
+    painter = Painter(pictures, ImageCache(pictures, tmp_path / "store"), {})
     config = DetectorConfig(batch=3, steps=10, first_sides=(64, 96), last_sides=(64, 96))
     first, again = (DetectorBatches(painter, config)[7] for _ in range(2))
     assert first.images.equal(again.images)
@@ -124,7 +124,7 @@ def test_the_net_sees_rgb() -> None:
 
     blue = torch.zeros(1, 2, 2, 3, dtype=torch.uint8)
     blue[..., 0] = 255
-    planes = normalised(blue)[0, :, 0, 0]
+    planes = normalized(blue)[0, :, 0, 0]
     assert planes[2] > planes[0]
     assert planes[2] == pytest.approx((255 - 103.53) / 57.375, rel=1e-4)
 

@@ -1,4 +1,4 @@
-"""The detector's run, from a folder of pictures to an ONNX file that finds the same boxes."""
+"""The detector's run, from a folder of images to an ONNX file that finds the same boxes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from detector_fixtures import write_data
 from edgepose import Detector, EdgeposeError
 from edgepose.detectors import decode_cells, letterbox
 from edgepose_training.detector import evaluator
-from edgepose_training.detector.batches import normalised
+from edgepose_training.detector.batches import normalized
 from edgepose_training.detector.trainer import load_net
 from edgepose_training.engine import checkpoints
 
@@ -76,7 +76,7 @@ def test_the_file_finds_what_the_net_finds(data: Path, run: Path, tmp_path: Path
     net = load_net(run / "last.pt")[0]
     canvas, zoom = letterbox(frames[1], (96, 128))
     with torch.inference_mode():
-        boxes, scores = decode_cells(net(normalised(torch.from_numpy(canvas)[None])).numpy(), (128, 96))
+        boxes, scores = decode_cells(net(normalized(torch.from_numpy(canvas)[None])).numpy(), (128, 96))
     best = np.argsort(-scores[0])[: len(answers[1][1])]
     np.testing.assert_allclose(answers[1][1], scores[0, best], rtol=1e-3)
     inside = np.clip(boxes[0, best[0]] / zoom, 0, [96, 128, 96, 128])
@@ -110,7 +110,7 @@ def test_the_table(data: Path, run: Path, tmp_path: Path) -> None:
 
 def test_foreign_files_are_refused(run: Path, tmp_path: Path) -> None:
     state = checkpoints.load(run / "last.pt")
-    state["config"]["colour"] = 3
+    state["config"]["color"] = 3
     checkpoints.save(tmp_path / "foreign.pt", state)
-    with pytest.raises(EdgeposeError, match="colour"):
+    with pytest.raises(EdgeposeError, match="color"):
         load_net(tmp_path / "foreign.pt")

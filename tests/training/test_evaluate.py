@@ -43,7 +43,7 @@ def test_a_model_that_meets_every_label_scores_one_everywhere(data, model):
         assert figures["parts"][part]["mean_oks"]["value"] == pytest.approx(1, abs=1e-4), part
         assert figures["parts"][part]["ap"]["value"] == pytest.approx(1), part
     assert figures["parts"]["body"]["mean_oks"]["count"] == 4
-    assert figures["parts"]["body (truth)"]["mean_oks"]["count"] == 1  # the one person of the coco picture
+    assert figures["parts"]["body (truth)"]["mean_oks"]["count"] == 1  # the one person of the coco image
     assert figures["lspet_pck20"]["value"] == 1
     assert figures["lspet_pck20"]["count"] == 2 * 17
     assert figures["face_nme"]["value"] == pytest.approx(0, abs=1e-5)
@@ -138,7 +138,7 @@ def test_missing_annotations_are_one_sentence(tmp_path, model, capsys):
 
 
 def test_unreadable_pictures_are_named_and_left_out(data, model, caplog):
-    (data / "images" / "2.png").write_bytes(b"no picture")
+    (data / "images" / "2.png").write_bytes(b"no image")
     record = run(model, "--data", data, "--no-baselines", "--no-intervals")
     assert record["people"] == 2
     assert "2.png" in caplog.text
@@ -169,7 +169,7 @@ def test_true_boxes_from_a_file_score_one(data, model, tmp_path):
     assert record["detector"]["wholebody"]["AP"] == pytest.approx(1)
 
 
-def test_false_alarms_cost_precision_unless_somebody_unlabelled_stands_there(data, model, tmp_path):
+def test_false_alarms_cost_precision_unless_somebody_unlabeled_stands_there(data, model, tmp_path):
     alarm = [2, 90, 30, 30]
     path = detection_file(tmp_path, [*all_boxes(), box(1, alarm, score=1.0)])
     assert run(model, "--data", data, "--boxes", path)["detector"]["body"]["AP"] < 0.99
@@ -203,7 +203,7 @@ def test_boxes_of_other_pictures_are_refused(data, model, tmp_path):
 
 
 class Mirror:
-    """A session whose answer follows the picture: one bright column, found at its place; points 0 and 1 swap."""
+    """A session whose answer follows the image: one bright column, found at its place; points 0 and 1 swap."""
 
     path = Path("mirror")
 
@@ -236,7 +236,7 @@ def test_a_column_of_the_picture_is_found_with_and_without_the_flip_test(flip):
 
 
 class Brightest(torch.nn.Module):
-    """Heat maps that follow the picture: two points, left and right, on its reddest cell of four pixels."""
+    """Heat maps that follow the image: two points, left and right, on its reddest cell of four pixels."""
 
     def forward(self, x):
         cells = torch.nn.functional.avg_pool2d(x[:, :1], 4)
@@ -248,7 +248,7 @@ def test_a_checkpoint_of_heat_maps_is_measured_with_the_same_crop(tmp_path, monk
     """A red square lies in the frame where cell (5, 9) of 4 px lies in the crop."""
     pair = Skeleton.from_dict({"name": "pair", "keypoints": ["left", "right"], "swap": [[0, 1]]})
     config = Config(backbone="hourglass", size="1x32", head="heatmap", skeleton="pair", input_size=(64, 96))
-    state = {"model": checkpoints.build_net(config, pair).state_dict(), "ema": None, "untrained": [1]}
+    state = {"model": checkpoints.build_net(config, pair).state_dict(), "ema": None, "unsupervised_keypoints": [1]}
     checkpoints.save(tmp_path / "maps.pt", state | {"config": config.to_dict(), "skeleton": pair.to_dict()})
     load_net = checkpoints.load_net
     monkeypatch.setattr(checkpoint_predictors, "load_net", lambda path: (Brightest(), *load_net(path)[1:]))
@@ -258,8 +258,8 @@ def test_a_checkpoint_of_heat_maps_is_measured_with_the_same_crop(tmp_path, monk
     frame[36:40, 20:24, 2] = 255
     keypoints, scores = predictor(frame, np.array([[6.4, 9.6, 57.6, 86.4]], np.float32))  # × 1.25: the whole frame
     np.testing.assert_allclose(keypoints[0], [[21.5, 37.5]] * 2, atol=1e-3)
-    assert scores[0, 0] == 1  # normalised red is beyond 1: clipped
-    assert scores[0, 1] == 0  # untrained
+    assert scores[0, 0] == 1  # normalized red is beyond 1: clipped
+    assert scores[0, 1] == 0  # unsupervised
 
 
 def test_a_trained_net_of_heat_maps_goes_through_the_whole_program(data, tmp_path):

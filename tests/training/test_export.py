@@ -40,7 +40,7 @@ def trained(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("checkpoint") / "best.pt"
     config = Config(size="t", skeleton="coco17", input_size=INPUT_SIZE, sigma=(2.83, 3.46), epochs=9)
     state = {"model": net.state_dict(), "ema": averaged, "config": config.to_dict(), "skeleton": BODY.to_dict()}
-    checkpoints.save(path, state | {"untrained": [3], "epoch": 4})
+    checkpoints.save(path, state | {"unsupervised_keypoints": [3], "epoch": 4})
     return path
 
 
@@ -85,7 +85,7 @@ def spoil(model: onnx.ModelProto) -> None:
 def test_a_file_that_disagrees_with_torch_is_not_written(trained, tmp_path, monkeypatch, capsys):
     output = tmp_path / "net.onnx"
     output.write_bytes(b"the file before")
-    monkeypatch.setattr(onnx_graph, "drop_unused_initialisers", spoil)
+    monkeypatch.setattr(onnx_graph, "drop_unused_initializers", spoil)
     assert export.main([str(trained), "-o", str(output)]) != 0
     complaint = capsys.readouterr().err.strip()
     assert complaint.startswith("Not written: torch and onnxruntime differ by")
@@ -133,14 +133,14 @@ def test_stored_smaller_and_computed_in_float32(trained, exported, weights, kind
 
 def test_the_file_carries_its_card(trained, tmp_path):
     entries = tmp_path / "card.toml"
-    entries.write_text('licence = "Apache-2.0"\n[thresholds]\nbody = 0.4\n')
+    entries.write_text('license = "Apache-2.0"\n[thresholds]\nbody = 0.4\n')
     output = tmp_path / "tiny.onnx"
     assert export.main([str(trained), "-o", str(output), "--card", str(entries)]) == 0
     card = TopdownEstimator(output, "cpu").card
-    assert (card.name, card.licence, card.thresholds) == ("tiny", "Apache-2.0", {"body": 0.4})
+    assert (card.name, card.license, card.thresholds) == ("tiny", "Apache-2.0", {"body": 0.4})
     assert (card.input_size, card.sigma, card.beta, card.split_ratio) == (INPUT_SIZE, (2.83, 3.46), 10.0, 2.0)
     assert card.skeleton.keypoints == BODY.keypoints
-    assert card.untrained == (3,)
+    assert card.unsupervised_keypoints == (3,)
     assert "epoch 4 of 9" in card.recipe
 
 
@@ -148,7 +148,7 @@ def test_the_file_carries_its_card(trained, tmp_path):
     ("name", "text", "complaint"),
     [
         ("card.toml", 'license = "MIT"', "no entry 'license'"),
-        ("card.toml", "licence = ", "cannot read the card's entries"),
+        ("card.toml", "license = ", "cannot read the card's entries"),
         ("card.json", "[1]", "expected entries by name"),
         ("card.json", '{"score": "best"}', "make no sense"),
     ],
@@ -192,7 +192,7 @@ def test_a_checkpoint_is_opened_like_an_onnx_file(trained):
 
 
 def test_a_checkpoint_can_be_looked_at_on_smaller_pictures(trained):
-    """Bins a pixel grow as the picture shrinks, so points stay in the frame's pixels."""
+    """Bins a pixel grow as the image shrinks, so points stay in the frame's pixels."""
     frame = np.random.default_rng(5).integers(0, 255, (120, 100, 3), np.uint8)
     predictor = make_predictor(str(trained), input_size=(32, 48))
     keypoints, _ = predictor(frame, np.array([[10, 10, 60, 100]], np.float32))
@@ -249,7 +249,7 @@ def test_the_graphs_decoder_follows_calibration_and_untrained_points():
     curve = [[0.0, 0.2, 0.6, 1.0], [0.1, 0.1, 0.9, 0.95]]
     plain = fixtures.card(BODY, input_size=INPUT_SIZE, sigma=(2.83, 3.46))
     card = fixtures.card(
-        BODY, input_size=INPUT_SIZE, sigma=(2.83, 3.46), calibration={"body": curve}, untrained=(2, 16)
+        BODY, input_size=INPUT_SIZE, sigma=(2.83, 3.46), calibration={"body": curve}, unsupervised_keypoints=(2, 16)
     )
     _, raw = decoded(plain, *logits())
     _, scores = decoded(card, *logits())
@@ -316,8 +316,8 @@ def test_int8_by_the_command_line(trained, tmp_path, capsys, caplog):
 
 
 def test_int8_without_people_is_refused(exported):
-    with pytest.raises(EdgeposeError, match="needs pictures of people"):
-        quantization.quantise(exported[0], [])
+    with pytest.raises(EdgeposeError, match="needs images of people"):
+        quantization.quantize(exported[0], [])
 
 
 def test_entries_of_json_reach_the_card(trained, tmp_path):

@@ -52,7 +52,7 @@ def test_no_code_of_a_file_runs(tmp_path, door, zipped, capsys):
             assert not (tmp_path / "out.pt").exists()
         case "init":
             with pytest.raises(EdgeposeError, match="refused"):
-                checkpoints.initialise(build_pose_net("n", 5, (64, 64)), file)
+                checkpoints.initialize(build_pose_net("n", 5, (64, 64)), file)
         case "project":
             with pytest.raises(EdgeposeError, match="refused, it asks to run"):
                 checkpoints.load(file)

@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edgepose_training.deploy import onnx_file  # noqa: E402
-from edgepose_training.distributed import synchronise_norms  # noqa: E402
+from edgepose_training.distributed import synchronize_norms  # noqa: E402
 from edgepose_training.models import build_pose_net, fused  # noqa: E402
 from edgepose_training.models.cspnext import ConvModule, CSPNeXt  # noqa: E402
 
@@ -96,7 +96,7 @@ def test_what_the_kernel_does_not_compute_is_left_to_torch(calls):
     other.bn, other.activate = torch.nn.BatchNorm2d(24), torch.nn.ReLU()
     assert other(x).min() == 0
     assert not calls
-    synchronise_norms(other, CPU)
+    synchronize_norms(other, CPU)
     assert not fused.fits(x, other.bn, torch.nn.SiLU())  # the batch of all processes is another
 
 

@@ -1,4 +1,4 @@
-"""A training that travels: parcels out, weights back, from machine to machine, on the CPU and tiny."""
+"""A training that travels: bundles out, weights back, from machine to machine, on the CPU and tiny."""
 
 import csv
 import os
@@ -16,9 +16,9 @@ import gpu_train  # noqa: E402
 
 from edgepose_training.bundles import visits  # noqa: E402
 from edgepose_training.config import Config  # noqa: E402
-from edgepose_training.data.crop_cache import CropStore  # noqa: E402
+from edgepose_training.data.crop_cache import CropCache  # noqa: E402
 from edgepose_training.data.shards import ShardWriter, read_shard  # noqa: E402
-from edgepose_training.data.synthetic import draw_person  # noqa: E402
+from edgepose_training.data.synthetic import synthetic_person  # noqa: E402
 from edgepose_training.engine import checkpoints  # noqa: E402
 from edgepose_training.engine.trainer import Run  # noqa: E402
 
@@ -42,7 +42,7 @@ validate_every = 3
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
-    """Shards, parcels of two shards each, and configs."""
+    """Shards, bundles of two shards each, and configs."""
     folder = tmp_path_factory.mktemp("home")
     (folder / "tiny.toml").write_text(TINY)
     (folder / "stage2.toml").write_text('base = "tiny.toml"\nstage = 2\nbeta_logit = 1.0\naux_heatmap = 0.0\n')
@@ -50,15 +50,15 @@ def home(tmp_path_factory) -> Path:
     for split, people in (("train", 20), ("val", 4)):
         with ShardWriter(folder / "shards" / split, image_format="jpg", part_bytes=400 << 10, compress=True) as writer:
             for _ in range(people):
-                writer.write(draw_person(rng))
-    visits.make_parcels(folder / "shards", folder / "parcels", 200 << 10)
+                writer.write(synthetic_person(rng))
+    visits.make_bundles(folder / "shards", folder / "bundles", 200 << 10)
     return folder
 
 
-def visit(home: Path, machine: Path, out: Path, *args: str, parcels: tuple[str, ...] = ()) -> int:
+def visit(home: Path, machine: Path, out: Path, *args: str, bundles: tuple[str, ...] = ()) -> int:
     """What gpu_train.sh does on the GPU's machine, in this process and on the CPU."""
-    if parcels:
-        folders = [str(home / "parcels" / name) for name in parcels]
+    if bundles:
+        folders = [str(home / "bundles" / name) for name in bundles]
         assert gpu_train.main(["receive", *folders, "--work", str(machine)]) == 0
     if not args:
         return 0
@@ -73,30 +73,30 @@ def steps(folder: Path) -> list[int]:
 
 
 def every_parcel(home: Path) -> tuple[str, ...]:
-    return tuple(sorted(path.name for path in (home / "parcels").iterdir()))
+    return tuple(sorted(path.name for path in (home / "bundles").iterdir()))
 
 
 def test_parcels_hold_everybody_once_and_bounded(home):
-    parcels = sorted((home / "parcels").iterdir())
-    assert len(parcels) > 1
-    sizes = [sum(p.stat().st_size for p in parcel.rglob("*.tar.gz")) for parcel in parcels]
+    bundles = sorted((home / "bundles").iterdir())
+    assert len(bundles) > 1
+    sizes = [sum(p.stat().st_size for p in bundle.rglob("*.tar.gz")) for bundle in bundles]
     assert max(sizes) <= 200 << 10
     for split, people in (("train", 20), ("val", 4)):
-        found = [crop for path in sorted((home / "parcels").glob(f"*/{split}/*")) for crop in read_shard(path)]
+        found = [crop for path in sorted((home / "bundles").glob(f"*/{split}/*")) for crop in read_shard(path)]
         assert len(found) == people
-    assert list((home / "parcels" / "0" / "val").iterdir())  # the first visit can already validate
+    assert list((home / "bundles" / "0" / "val").iterdir())  # the first visit can already validate
 
 
 def test_a_second_visit_adds_its_parcel_and_goes_on_exactly(home, tmp_path):
     """The machine is still there: full state, a store that has grown."""
     machine, out = tmp_path / "machine", tmp_path / "out"
     names = every_parcel(home)
-    assert visit(home, machine, out, "tiny", "--name", "a", "--stop-after", "0.0001", parcels=names[:1]) == 0
+    assert visit(home, machine, out, "tiny", "--name", "a", "--stop-after", "0.0001", bundles=names[:1]) == 0
     first = steps(machine / "runs" / "a")
-    before = len(CropStore.open(machine / "train"))
+    before = len(CropCache.open(machine / "train"))
     assert first == [1]
-    assert visit(home, machine, out, "tiny", "--name", "a", parcels=names[1:]) == 0
-    assert len(CropStore.open(machine / "train")) == 20 > before
+    assert visit(home, machine, out, "tiny", "--name", "a", bundles=names[1:]) == 0
+    assert len(CropCache.open(machine / "train")) == 20 > before
     state = checkpoints.load(machine / "runs" / "a" / "last.pt")
     assert state["epoch"] == 3
     assert state["fresh_optimizer"] == 0
@@ -104,7 +104,7 @@ def test_a_second_visit_adds_its_parcel_and_goes_on_exactly(home, tmp_path):
     assert max(path.stat().st_size for path in out.iterdir()) <= 16 << 20
 
 
-def test_a_lost_machine_costs_the_optimiser_only(home, tmp_path, monkeypatch):
+def test_a_lost_machine_costs_the_optimizer_only(home, tmp_path, monkeypatch):
     """The call is killed; what had been handed out by then starts the next machine."""
     machine, out = tmp_path / "machine", tmp_path / "out"
     train_step = Run.train_step
@@ -116,11 +116,11 @@ def test_a_lost_machine_costs_the_optimiser_only(home, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Run, "train_step", killed)
     with pytest.raises(KeyError):
-        visit(home, machine, out, "tiny", "--name", "a", parcels=every_parcel(home))
+        visit(home, machine, out, "tiny", "--name", "a", bundles=every_parcel(home))
     monkeypatch.undo()
     shutil.rmtree(machine)
     assert gpu_train.main(["collect", str(out), "-o", str(tmp_path / "weights")]) == 0
-    assert steps(tmp_path / "weights" / "a.journal") == [1, 2, 3, 4, 5]
+    assert steps(tmp_path / "weights" / "a.run_log") == [1, 2, 3, 4, 5]
     net, config, _, state = checkpoints.load_net(tmp_path / "weights" / "a.pt")
     assert state["step"] == 5
     assert config == Config.load(home / "tiny.toml")
@@ -128,9 +128,9 @@ def test_a_lost_machine_costs_the_optimiser_only(home, tmp_path, monkeypatch):
 
     fresh = tmp_path / "fresh"
     # Weights may travel as one file or in parts, as they came.
-    shutil.copytree(out, tmp_path / "parcel")
-    assert gpu_train.main(["receive", str(tmp_path / "parcel"), "--work", str(fresh)]) == 0
-    assert visit(home, fresh, tmp_path / "out2", "tiny", "--name", "a", parcels=every_parcel(home)) == 0
+    shutil.copytree(out, tmp_path / "bundle")
+    assert gpu_train.main(["receive", str(tmp_path / "bundle"), "--work", str(fresh)]) == 0
+    assert visit(home, fresh, tmp_path / "out2", "tiny", "--name", "a", bundles=every_parcel(home)) == 0
     state = checkpoints.load(fresh / "runs" / "a" / "last.pt")
     assert (state["epoch"], state["step"], state["fresh_optimizer"]) == (3, 15, 5)
     assert steps(fresh / "runs" / "a") == list(range(6, 16))
@@ -138,7 +138,7 @@ def test_a_lost_machine_costs_the_optimiser_only(home, tmp_path, monkeypatch):
 
 def test_slim_weights_are_the_averaged_ones_and_small(home, tmp_path):
     machine, out = tmp_path / "machine", tmp_path / "out"
-    visit(home, machine, out, "tiny", "--name", "a", "--set", "epochs=1", parcels=every_parcel(home))
+    visit(home, machine, out, "tiny", "--name", "a", "--set", "epochs=1", bundles=every_parcel(home))
     (slim,) = visits.collect([out], tmp_path / "back")
     full = machine / "runs" / "a" / "last.pt"
     assert slim.stat().st_size < 0.2 * full.stat().st_size
@@ -151,10 +151,10 @@ def test_stage_after_stage_in_one_place(home, tmp_path):
     """A teacher that was trained elsewhere and received, a student here, its second stage here."""
     school, machine, out = tmp_path / "school", tmp_path / "machine", tmp_path / "out"
     once = ("--set", "epochs=1")
-    visit(home, school, out, "tiny", "--name", "teacher", *once, parcels=every_parcel(home))
-    visits.collect([out], tmp_path / "parcel")
-    assert gpu_train.main(["receive", str(tmp_path / "parcel"), "--work", str(machine)]) == 0
-    visit(home, machine, out, "tiny", "--name", "one", "--teacher", "teacher", *once, parcels=every_parcel(home))
+    visit(home, school, out, "tiny", "--name", "teacher", *once, bundles=every_parcel(home))
+    visits.collect([out], tmp_path / "bundle")
+    assert gpu_train.main(["receive", str(tmp_path / "bundle"), "--work", str(machine)]) == 0
+    visit(home, machine, out, "tiny", "--name", "one", "--teacher", "teacher", *once, bundles=every_parcel(home))
     assert "feature" in (machine / "runs" / "one" / "train.csv").read_text()
     visit(home, machine, out, "stage2", "--name", "two", "--teacher", "one", *once)
     assert sorted(path.name for path in out.glob("*.parts.json")) == [
@@ -165,7 +165,7 @@ def test_stage_after_stage_in_one_place(home, tmp_path):
 def test_time_chooses_the_epochs_and_later_pieces_keep_them(home, tmp_path):
     machine, out = tmp_path / "machine", tmp_path / "out"
     args = ("tiny", "--name", "a", "--set", "batch=1", "--set", "epochs=50", "--minutes", "0.0001")
-    assert visit(home, machine, out, *args, parcels=every_parcel(home)) == 0
+    assert visit(home, machine, out, *args, bundles=every_parcel(home)) == 0
     state = checkpoints.load(machine / "runs" / "a" / "last.pt")
     # No time at all, so no more than the two epochs that ten steps of warm-up and thirty timed ones took.
     assert state["config"]["epochs"] == state["epoch"] == 2
@@ -175,10 +175,10 @@ def test_time_chooses_the_epochs_and_later_pieces_keep_them(home, tmp_path):
 
 
 def test_missing_weights_are_named(home, tmp_path, capsys):
-    assert visit(home, tmp_path, tmp_path, "tiny", "--name", "a", "--teacher", "who", parcels=every_parcel(home)) == 2
+    assert visit(home, tmp_path, tmp_path, "tiny", "--name", "a", "--teacher", "who", bundles=every_parcel(home)) == 2
     assert "--teacher who: neither trained here nor received" in capsys.readouterr().err
     assert gpu_train.main(["receive", str(tmp_path / "nothing"), "--work", str(tmp_path)]) == 2
-    assert "no such parcel" in capsys.readouterr().err
+    assert "no such bundle" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -187,11 +187,11 @@ def test_the_script_runs_a_visit(home, tmp_path):
     root = Path(__file__).parents[2]
     environment = {
         **os.environ, "PYTHON": sys.executable, "OUT": str(tmp_path / "out"), "WORK": str(tmp_path / "work"),
-        "PARCELS": " ".join(str(home / "parcels" / name) for name in every_parcel(home)), "OMP_NUM_THREADS": "1",
+        "BUNDLES": " ".join(str(home / "bundles" / name) for name in every_parcel(home)), "OMP_NUM_THREADS": "1",
     }  # fmt: skip
     command = ["sh", str(root / "training" / "gpu_train.sh"), str(home / "tiny.toml"), "--name", "a",
                "--device", "cpu", "--set", "epochs=1"]  # fmt: skip
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"a.pt.000", "a.pt.parts.json", "a.journal.zip"}
+    assert names == {"a.pt.000", "a.pt.parts.json", "a.run_log.zip"}

@@ -26,7 +26,7 @@ def small(tmp_path):
     skeleton = Skeleton.load("coco17")
     config = Config(size="t", skeleton="coco17", input_size=SIZE)
     state = {"model": net.state_dict(), "ema": None, "config": config.to_dict(), "skeleton": skeleton.to_dict()}
-    checkpoints.save(tmp_path / "t.pt", state | {"untrained": [3]})
+    checkpoints.save(tmp_path / "t.pt", state | {"unsupervised_keypoints": [3]})
     return tmp_path / "t.pt"
 
 
@@ -36,7 +36,7 @@ def test_the_larger_net_says_the_same(small, size, tmp_path, capsys):
     assert f"an RTMPose-{size} that answers as" in capsys.readouterr().out
     old, grown = (checkpoints.load_net(path) for path in (small, tmp_path / "grown.pt"))
     assert grown[1].size == size
-    assert grown[3]["untrained"] == [3]
+    assert grown[3]["unsupervised_keypoints"] == [3]
     pictures = torch.randn(2, 3, SIZE[1], SIZE[0], dtype=torch.float64)
     with torch.no_grad():
         expected, answer = (net[0].double()(pictures) for net in (old, grown))

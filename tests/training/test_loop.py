@@ -98,7 +98,7 @@ def test_an_overflow_skips_the_step_and_halves_the_scale(store, small, tmp_path)
 
 def test_plain_torch_follows_the_kernels(store, small, tmp_path):
     """`--no-kernels`: the same curve, in the SimCC nets and in those of heat maps."""
-    maps = replace(small, backbone="hourglass", size="1x32", head="heatmap", aux_heatmap=0.0, classifier_gain=1.0)
+    maps = replace(small, backbone="hourglass", size="1x32", head="heatmap", aux_heatmap=0.0, head_init_scale=1.0)
     for name, config in (("simcc", replace(small, epochs=1, lr=1e-4)), ("maps", replace(maps, epochs=1, lr=1e-4))):
         curves = []
         for kernels in (True, False):
@@ -109,8 +109,8 @@ def test_plain_torch_follows_the_kernels(store, small, tmp_path):
         np.testing.assert_allclose(*curves, rtol=1e-4)
 
 
-def test_what_nobody_labelled_is_not_looked_at(store, small, tmp_path):
-    """v = 0: wherever such a point lies, the loss is the same; absent points (labelled, outside) do count."""
+def test_what_nobody_labeled_is_not_looked_at(store, small, tmp_path):
+    """v = 0: wherever such a point lies, the loss is the same; absent points (labeled, outside) do count."""
     run = Run(small, store, None, tmp_path, CPU)
     batch = next(iter(run.feed.epoch(run.config, 0)))
     batch.weights[:, 5:40] = 0

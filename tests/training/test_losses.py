@@ -105,7 +105,7 @@ def test_heatmap_loss_is_least_at_the_label():
         logits = torch.full((1, 1, 16, 12), -4.0)
         logits[0, 0, 3, cell] = 4.0
         values.append(float(losses.heatmap_loss(logits, keypoints, weight, stride=8)))
-    assert int(np.argmin(values)) in (4, 5)  # 40 px lies between the centres of cells 4 (35.5) and 5 (43.5)
+    assert int(np.argmin(values)) in (4, 5)  # 40 px lies between the centers of cells 4 (35.5) and 5 (43.5)
     assert float(losses.heatmap_loss(torch.zeros(1, 1, 16, 12), keypoints, 0 * weight, stride=8)) == 0
 
 
@@ -122,7 +122,7 @@ def test_fpd_mixes_label_and_teacher_on_every_stack():
     np.testing.assert_allclose(alone["label"], label, rtol=1e-5)
 
 
-def test_fpd_takes_unlabelled_pictures_from_the_teacher_alone():
+def test_fpd_takes_unlabeled_pictures_from_the_teacher_alone():
     maps, teacher = [torch.randn(2, 3, 4, 4)], torch.randn(2, 3, 4, 4)
     weight = torch.tensor([[1.0, 1, 1], [0, 0, 0]])
     terms = losses.fpd_loss(OPS, maps, torch.randn(2, 3, 4, 4), teacher, weight)
@@ -177,13 +177,13 @@ def test_plain_labels_are_those_of_the_reference(kind, center, normalize):
 
 
 def test_heat_maps_give_their_points_back():
-    """Within the quarter cell that the shift towards the higher neighbour leaves."""
+    """Within the quarter cell that the shift towards the higher neighbor leaves."""
     points = torch.from_numpy(RNG.uniform(8, 55, (4, 20, 2)).astype(np.float32))
     maps = gaussian_maps(points, (16, 16), 4, sigma=1.5)
     back, peak = decode_maps(maps, 4)
     assert float((back - points).abs().max()) <= 1.01
     assert float(peak.min()) > 0.8
-    corner, _ = decode_maps(torch.eye(4)[None, None].flip(-1), 4)  # a peak at the edge has one neighbour only
+    corner, _ = decode_maps(torch.eye(4)[None, None].flip(-1), 4)  # a peak at the edge has one neighbor only
     assert torch.isfinite(corner).all()
 
 

@@ -72,10 +72,10 @@ def test_the_unweighted_resample_is_ap_itself(part):
 # --- OKS ----------------------------------------------------------------------------------------------------
 
 
-def test_oks_is_the_formula_over_labelled_points_only():
-    labelled = np.array([[[10.0, 10.0], [20.0, 20.0]]])
+def test_oks_is_the_formula_over_labeled_points_only():
+    labeled = np.array([[[10.0, 10.0], [20.0, 20.0]]])
     predicted = np.array([[[13.0, 14.0], [999.0, 999.0]]])
-    value = oks(predicted, labelled, np.array([[2, 0]]), np.array([400.0]), SIGMAS)
+    value = oks(predicted, labeled, np.array([[2, 0]]), np.array([400.0]), SIGMAS)
     np.testing.assert_allclose(value, np.exp(-25 / (2 * 400 * (2 * 0.05) ** 2)), rtol=1e-12)
 
 
@@ -156,7 +156,7 @@ def test_a_crowd_region_swallows_what_lies_in_it():
     assert AveragePrecision(truths, detections, SIGMAS).stats["AP"] == pytest.approx(1)
 
 
-def test_nothing_detected_and_nothing_labelled():
+def test_nothing_detected_and_nothing_labeled():
     assert AveragePrecision([truth(1)], [], SIGMAS).stats["AP"] == 0
     assert np.isnan(AveragePrecision([], [detection(1, 0.5)], SIGMAS).stats["AP"])
 
@@ -172,7 +172,7 @@ def test_resampling_an_image_twice_is_the_same_as_having_it_twice():
 # --- PCK ----------------------------------------------------------------------------------------------------
 
 
-def test_pck_counts_a_point_at_the_threshold_and_skips_unlabelled_ones():
+def test_pck_counts_a_point_at_the_threshold_and_skips_unlabeled_ones():
     distances = np.array([[0.5, 0.51, np.nan], [0.2, 0.2, np.nan]])
     np.testing.assert_array_equal(pck.pck(distances, 0.5)[:2], [1, 0.5])
     assert np.isnan(pck.pck(distances, 0.5)[2])
@@ -181,7 +181,7 @@ def test_pck_counts_a_point_at_the_threshold_and_skips_unlabelled_ones():
 def test_distances_are_undefined_without_label_or_length():
     points = np.zeros((3, 1, 2))
     visible = np.array([[1], [0], [1]])
-    distances = pck.normalised_distances(points + np.array([3, 4]), points, visible, np.array([10.0, 10.0, np.nan]))
+    distances = pck.normalized_distances(points + np.array([3, 4]), points, visible, np.array([10.0, 10.0, np.nan]))
     np.testing.assert_array_equal(distances, [[0.5], [np.nan], [np.nan]])
 
 
@@ -191,9 +191,9 @@ def test_mpii_head_length_is_six_tenths_of_the_diagonal():
 
 def test_mpii_mean_is_weighted_and_leaves_out_pelvis_and_thorax():
     distances = np.full((2, 16), np.nan)
-    distances[:, 9] = 0.1  # head: two labelled, both correct
-    distances[0, 10] = 0.9  # right wrist: one labelled, wrong
-    distances[0, 15] = 0.1  # left wrist: one labelled, correct
+    distances[:, 9] = 0.1  # head: two labeled, both correct
+    distances[0, 10] = 0.9  # right wrist: one labeled, wrong
+    distances[0, 15] = 0.1  # left wrist: one labeled, correct
     distances[:, [6, 7]] = 5.0  # pelvis and thorax: wrong, and not counted
     table = pck.mpii_pckh(distances, 0.5)
     assert table["mean"] == pytest.approx(3 / 4)
@@ -212,11 +212,11 @@ def test_lsp_measures_by_left_shoulder_and_right_hip():
     names = Skeleton.load("lsp14").keypoints
     assert [names[index] for index in pck.LSP_TORSO] == ["left_shoulder", "right_hip"]
     assert [WHOLEBODY.keypoints[index] for index in pck.COCO_TORSO] == ["left_shoulder", "right_hip"]
-    labelled = np.zeros((2, 14, 2))
-    labelled[:, 9] = [30, 40]
+    labeled = np.zeros((2, 14, 2))
+    labeled[:, 9] = [30, 40]
     visible = np.ones((2, 14))
     visible[1, 2] = 0
-    np.testing.assert_array_equal(pck.torso_length(labelled, visible), [50, np.nan])
+    np.testing.assert_array_equal(pck.torso_length(labeled, visible), [50, np.nan])
 
 
 def test_lsp_mean_is_plain_over_joints():
@@ -233,21 +233,21 @@ def test_intervals_of_pck_hold_their_means():
     assert low < pck.mpii_pckh(distances)["mean"] < high
     assert high - low < 0.15
     joints = generator.uniform(0, 0.4, (60, 14))
-    joints[:, 3] = np.nan  # never labelled
+    joints[:, 3] = np.nan  # never labeled
     joints[5:, 7] = np.nan
     low, high = pck.lsp_interval(joints, images)
     assert low < pck.lsp_pck(joints) < high
     assert pck.lsp_interval(np.zeros((2, 14)), images[:2]) == (1, 1)
 
 
-# --- normalised error ---------------------------------------------------------------------------------------
+# --- normalized error ---------------------------------------------------------------------------------------
 
 
 def test_error_is_the_mean_distance_over_the_diagonal():
     length = nme.box_diagonal(np.array([[0, 0, 30, 40]] * 2))
-    labelled = np.zeros((2, 3, 2))
-    predicted = labelled + np.array([[[3, 4], [0, 0], [100, 100]]])
-    errors = nme.normalised_error(predicted, labelled, np.array([[1, 2, 0], [1, 0, 0]]), length, min_points=2)
+    labeled = np.zeros((2, 3, 2))
+    predicted = labeled + np.array([[[3, 4], [0, 0], [100, 100]]])
+    errors = nme.normalized_error(predicted, labeled, np.array([[1, 2, 0], [1, 0, 0]]), length, min_points=2)
     np.testing.assert_array_equal(errors, [2.5 / 50, np.nan])
 
 

@@ -153,7 +153,7 @@ def test_measured_latencies_replace_what_stood_in_the_page(models):
         models.put_between_marks("no marks", measured)
 
 
-# --- behaviour ----------------------------------------------------------------------------------------------
+# --- behavior ----------------------------------------------------------------------------------------------
 
 NETS = [  # backbone, size, head; small inputs, five keypoints
     ("cspnext", "n", "rtmcc"), ("cspnext", "n", "simcc"), ("cspnext", "n", "simcc_deconv"),
@@ -213,7 +213,7 @@ def test_upsampling_free_simcc_lays_the_channels_of_a_keypoint_side_by_side():
     assert [torch.equal(before[0, k], after[0, k]) for k in range(3)] == [True, False, True]
 
 
-def test_sine_positions_are_distinct_and_centred_on_row_and_column():
+def test_sine_positions_are_distinct_and_centered_on_row_and_column():
     table = sine_position(3, 4, 16).view(3, 4, 16)
     assert torch.equal(table[:, 0, :8], table[:, 3, :8])  # the row's half does not depend on the column
     assert torch.equal(table[0, :, 8:], table[2, :, 8:])

@@ -15,10 +15,10 @@ import distill  # noqa: E402
 
 from edgepose import EdgeposeError  # noqa: E402
 from edgepose_training.config import Config  # noqa: E402
-from edgepose_training.data.crop_cache import CropStore  # noqa: E402
+from edgepose_training.data.crop_cache import CropCache  # noqa: E402
 from edgepose_training.data.shards import ShardWriter, find_shards  # noqa: E402
-from edgepose_training.data.synthetic import draw_person  # noqa: E402
-from edgepose_training.distributed import GlobalBatchNorm, Processes, synchronise_norms  # noqa: E402
+from edgepose_training.data.synthetic import synthetic_person  # noqa: E402
+from edgepose_training.distributed import GlobalBatchNorm, Processes, synchronize_norms  # noqa: E402
 from edgepose_training.engine import checkpoints  # noqa: E402
 from edgepose_training.engine.trainer import Run  # noqa: E402
 
@@ -44,13 +44,13 @@ clip = 1.0
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    """A config and four shards of three drawn people."""
+    """A config and four shards of three synthetic people."""
     folder = tmp_path_factory.mktemp("data")
     (folder / "small.toml").write_text(CONFIG)
     rng = np.random.default_rng(5)
     with ShardWriter(folder / "shards" / "train", image_format="jpg", part_bytes=70 << 10) as writer:
         for _ in range(12):
-            writer.write(draw_person(rng))
+            writer.write(synthetic_person(rng))
     assert len(writer.paths) >= 4
     return folder
 
@@ -124,7 +124,7 @@ def test_global_batch_norm_alone_is_batch_norm():
         torch.nn.init.normal_(plain.weight)
         ours = torch.nn.BatchNorm2d(3)
         ours.load_state_dict(plain.state_dict())
-        synchronise_norms(ours, torch.device("cpu"))
+        synchronize_norms(ours, torch.device("cpu"))
         assert type(ours) is GlobalBatchNorm
         x = torch.randn(4, 3, 5, 6)
         results = []
@@ -141,17 +141,17 @@ def test_global_batch_norm_alone_is_batch_norm():
         torch.distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("synchronised", [True, False])
-def test_norms_see_the_whole_batch_or_a_share_of_it(data, tmp_path, synchronised):
-    config = Config.load(data / "small.toml", [f"sync_norms={str(synchronised).lower()}"])
-    store = CropStore(find_shards(data / "shards" / "train"))
+@pytest.mark.parametrize("synchronized", [True, False])
+def test_norms_see_the_whole_batch_or_a_share_of_it(data, tmp_path, synchronized):
+    config = Config.load(data / "small.toml", [f"sync_norms={str(synchronized).lower()}"])
+    store = CropCache(find_shards(data / "shards" / "train"))
     torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
     try:
         run = Run(config, store, None, tmp_path, torch.device("cpu"), processes=Processes(0, 2))
         norms = [module for module in run.distiller.modules() if isinstance(module, torch.nn.BatchNorm2d)]
         shared = [module for module in run.distiller.modules() if isinstance(module, GlobalBatchNorm)]
-        assert bool(shared) == synchronised
-        assert bool(norms) != synchronised
+        assert bool(shared) == synchronized
+        assert bool(norms) != synchronized
     finally:
         torch.distributed.destroy_process_group()
 

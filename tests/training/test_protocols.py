@@ -11,7 +11,7 @@ import pytest
 from edgepose import EdgeposeError, Skeleton
 from edgepose_training.data import readers
 
-BOX = [20, 10, 60, 80]  # xywh of the one person of every picture here
+BOX = [20, 10, 60, 80]  # xywh of the one person of every image here
 XYXY = (20, 10, 80, 90)
 
 
@@ -36,7 +36,7 @@ def picture(path: Path) -> None:
 
 @pytest.fixture
 def crowd(tmp_path):
-    """Three pictures from easy to hard; in the hard one the label stands far away."""
+    """Three images from easy to hard; in the hard one the label stands far away."""
     images, annotations = [], []
     for number, crowding in enumerate((0.1, 0.5, 0.8)):
         picture(tmp_path / f"{number}.png")
@@ -85,7 +85,7 @@ def test_crowdpose_needs_all_of_its_points(crowd):
 
 @pytest.fixture
 def mpii(tmp_path):
-    """One person with a head of 20 px, whose right wrist is labelled 12 px away from where the model finds it."""
+    """One person with a head of 20 px, whose right wrist is labeled 12 px away from where the model finds it."""
     io = pytest.importorskip("scipy.io", reason="MATLAB files need scipy")
     picture(tmp_path / "m.png")
     joints = found("mpii16", (10, 10, 90, 90))
@@ -106,7 +106,7 @@ def test_mpii_measures_in_heads(mpii):
     for threshold in ("PCKh@0.5", "PCKh@0.1"):  # 12 px are 0.6 heads
         assert figures[threshold]["wrist"] == 0.5
         assert figures[threshold]["mean"] == pytest.approx(13 / 14)
-    assert figures["PCKh@0.5_interval"] == (pytest.approx(13 / 14),) * 2  # one picture is all there is to draw
+    assert figures["PCKh@0.5_interval"] == (pytest.approx(13 / 14),) * 2  # one image is all there is to draw
     assert figures["left_out"] == []
 
 
@@ -120,8 +120,8 @@ def test_lsp_leaves_out_what_a_whole_body_model_does_not_have(tmp_path, monkeypa
     monkeypatch.setattr(readers, "LSP_TRAINING", 0)
     cv2.imwrite(str(tmp_path / "im0001.jpg"), np.zeros((128, 128, 3), np.uint8))
     low, high = np.array([20, 10]), np.array([80, 90])
-    centre, half = (low + high) / 2, (high - low) / 2 * readers.LSP_MARGIN
-    answers = found("coco_wholebody", (*(centre - half), *(centre + half)))
+    center, half = (low + high) / 2, (high - low) / 2 * readers.LSP_MARGIN
+    answers = found("coco_wholebody", (*(center - half), *(center + half)))
     names = Skeleton.load("lsp14").keypoints
     limbs = [fixtures.WHOLEBODY.keypoints.index(name) for name in names[:12]]
     joints = np.zeros((3, 14, 1))

@@ -8,7 +8,7 @@ import pytest
 
 from edgepose import EdgeposeError, Skeleton
 from edgepose_training.data import readers, registry
-from edgepose_training.data.coco import TRUTH, UNLABELLED, ReadReport, SkipEntry
+from edgepose_training.data.coco import TRUTH, UNLABELED, ReadReport, SkipEntry
 from edgepose_training.data.shards import read_shard
 from edgepose_training.metrics.pck import mpii_head_length
 
@@ -74,7 +74,7 @@ def test_halpe_points_without_label_are_zero(tmp_path):
     keypoints = triples(136)
     keypoints[2] = 0
     (person,) = readers.read_halpe(halpe_file(tmp_path, keypoints), tmp_path, HALPE)
-    assert person.visible[0] == UNLABELLED
+    assert person.visible[0] == UNLABELED
     assert not person.keypoints[0].any()
 
 
@@ -101,10 +101,10 @@ def mpii_file(folder: Path, entries: list) -> Path:
     return path
 
 
-def test_mpii_counts_from_one_and_moves_its_centre_down(tmp_path):
+def test_mpii_counts_from_one_and_moves_its_center_down(tmp_path):
     (person,) = readers.read_mpii(mpii_file(tmp_path, [mpii_entry()]), tmp_path)
     np.testing.assert_array_equal(person.keypoints[0], [10, 20])
-    np.testing.assert_array_equal(person.visible, [TRUTH] * 15 + [UNLABELLED])
+    np.testing.assert_array_equal(person.visible, [TRUTH] * 15 + [UNLABELED])
     np.testing.assert_allclose(person.bbox, [30 - 20, 20 + 3 - 20, 30 + 20, 20 + 3 + 20], atol=1e-5)
     assert person.image_size == (64, 48)
     assert person.split == "valid"
@@ -132,13 +132,13 @@ def test_mpii_head_boxes_come_from_the_mat_in_the_lists_order(tmp_path):
         (mpii_entry(image="text.jpg"), "image file is no JPEG or PNG"),
         (mpii_entry(center=[900, 20]), "box outside the image"),
         (mpii_entry(joints=[[1, 2]]), "joints has the wrong length or is no list of numbers"),
-        (mpii_entry(joints_vis=[0] * 16), "no labelled point"),
+        (mpii_entry(joints_vis=[0] * 16), "no labeled point"),
         ({"image": "m.jpg"}, "entry without image, center, scale, joints or joints_vis"),
         (5, "entry without image, center, scale, joints or joints_vis"),
     ],
 )
 def test_unusable_mpii_entries_are_counted(tmp_path, entry, reason):
-    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "text.jpg").write_text("no image")
     report = ReadReport()
     assert len(readers.read_mpii(mpii_file(tmp_path, [mpii_entry(), entry]), tmp_path, report=report)) == 1
     assert dict(report.skipped) == {reason: 1}
@@ -149,7 +149,7 @@ def test_mpii_people_without_joints_can_be_kept(tmp_path):
     bare = {key: mpii_entry()[key] for key in ("image", "center", "scale")}
     path = mpii_file(tmp_path, [mpii_entry(), mpii_entry(joints_vis=[0] * 16), bare])
     assert len(readers.read_mpii(path, tmp_path)) == 1
-    kept = readers.read_mpii(path, tmp_path, keep_unlabelled=True)
+    kept = readers.read_mpii(path, tmp_path, keep_unlabeled=True)
     assert [int(person.visible.any()) for person in kept] == [1, 0, 0]
     np.testing.assert_array_equal(kept[2].bbox, kept[0].bbox)
 
@@ -176,7 +176,7 @@ def leeds_file(folder: Path, joints: np.ndarray) -> Path:
     return folder / "joints.mat"
 
 
-def test_lsp_counts_hidden_joints_as_labelled_and_splits_in_the_middle(tmp_path, monkeypatch):
+def test_lsp_counts_hidden_joints_as_labeled_and_splits_in_the_middle(tmp_path, monkeypatch):
     monkeypatch.setattr(readers, "LSP_TRAINING", 1)
     joints = np.zeros((3, 14, 2))
     joints[0], joints[1] = np.arange(14)[:, None] + [11, 21], 20 + np.arange(14)[:, None] % 5
@@ -195,7 +195,7 @@ def test_lsp_counts_hidden_joints_as_labelled_and_splits_in_the_middle(tmp_path,
         readers.read_lsp(tmp_path / "joints.mat", tmp_path, split="val")
 
 
-def test_lspet_third_value_says_labelled(tmp_path):
+def test_lspet_third_value_says_labeled(tmp_path):
     joints = np.zeros((14, 3, 3))
     joints[:4, :, 0] = [[11, 12, 1], [31, 42, 1], [99, 99, 0], [21, 22, 1]]
     joints[0, :, 1] = [5, 5, 1]
@@ -205,7 +205,7 @@ def test_lspet_third_value_says_labelled(tmp_path):
     report = ReadReport()
     (person,) = readers.read_lspet(leeds_file(tmp_path, joints), tmp_path, report=report)
     np.testing.assert_array_equal(np.flatnonzero(person.visible), [0, 1, 3])
-    assert dict(report.skipped) == {"fewer than two labelled joints": 1, "joints are not finite": 1}
+    assert dict(report.skipped) == {"fewer than two labeled joints": 1, "joints are not finite": 1}
 
 
 @pytest.mark.parametrize("joints", [np.zeros((3, 15, 2)), np.zeros((14, 3))])
@@ -260,7 +260,7 @@ def test_points_that_a_data_set_does_not_have_are_refused(tmp_path, capsys):
     assert "give the folder of the data set as --data" in capsys.readouterr().err
 
 
-# --- picture sizes ------------------------------------------------------------------------------------------
+# --- image sizes ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png"])

@@ -13,11 +13,11 @@ from distill import main  # noqa: E402
 from edgepose import EdgeposeError  # noqa: E402
 from edgepose.skeletons import Skeleton  # noqa: E402
 from edgepose_training.config import Config  # noqa: E402
-from edgepose_training.data.loaders import EpochSampler, normalise  # noqa: E402
+from edgepose_training.data.loaders import EpochSampler, normalize  # noqa: E402
 from edgepose_training.engine import checkpoints  # noqa: E402
 from edgepose_training.engine.optimizer import Ema, lr_factor  # noqa: E402
 from edgepose_training.engine.trainer import Run, Stopped  # noqa: E402
-from edgepose_training.engine.training_cost import Effort, compare_efforts, read_effort  # noqa: E402
+from edgepose_training.engine.training_cost import TrainingCost, compare_costs, read_cost  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -36,14 +36,14 @@ def test_a_few_steps_lower_the_loss(store, small, tmp_path):
     config = replace(
         small,
         epochs=25,
-        cut=0.0,
+        truncation_prob=0.0,
         flip=0.0,
         half_body=0.0,
         rotation=0.0,
         scale=(1.0, 1.0),
         shift=0.0,
         erase=0.0,
-        colour=0.0,
+        color=0.0,
         lr=3e-3,
     )
     run = Run(config, store, None, tmp_path, CPU)
@@ -119,11 +119,11 @@ def test_stage2_trains_the_head_only_and_runs_the_backbone_once(store, small, tm
 
 @pytest.mark.parametrize("stage", [1, 2])
 def test_a_teacher_that_looks_into_the_mirror_too(store, small, tmp_path, stage):
-    """`teacher_flip`: its logits are those of the mirrored picture as well, so a mirrored batch hears the same."""
+    """`teacher_flip`: its logits are those of the mirrored image as well, so a mirrored batch hears the same."""
     Run(small, store, None, tmp_path / "one", CPU).fit()
     config = replace(small, stage=stage, epochs=1, aux_heatmap=0.0, teacher_flip=True)
     run = Run(config, store, None, tmp_path / "two", CPU, teacher=tmp_path / "one" / "last.pt")
-    images = normalise(next(iter(run.feed.epoch(run.config, 0))).images)
+    images = normalize(next(iter(run.feed.epoch(run.config, 0))).images)
     (teacher,) = run.distiller._teacher
 
     def answer(images):
@@ -152,20 +152,20 @@ def test_frozen_stages_stay_as_they_are(store, small, tmp_path, frozen, learns_f
 
 
 def test_the_time_of_stage2_is_told_beside_that_of_stage1(store, small, tmp_path):
-    assert compare_efforts(Effort(30, 600), Effort(150, 1000)) == (
+    assert compare_costs(TrainingCost(30, 600), TrainingCost(150, 1000)) == (
         "stage 2 took 30 s for 600 steps, 20 % of stage 1's time at 3.0 times its pace"
     )
-    assert "is not known" in compare_efforts(Effort(30, 600), None)
+    assert "is not known" in compare_costs(TrainingCost(30, 600), None)
     run = Run(small, store, None, tmp_path, CPU)
     run.fit()
-    seconds, steps = read_effort(tmp_path / "last.pt")
+    seconds, steps = read_cost(tmp_path / "last.pt")
     assert (0 < seconds <= run.seconds, steps) == (True, run.step)
     again = Run(small, store, None, tmp_path, CPU)
     again.resume(tmp_path / "last.pt")
     assert again.seconds == seconds
     state = checkpoints.load(tmp_path / "last.pt")
     checkpoints.save(tmp_path / "converted.pt", {key: state[key] for key in ("model", "ema", "config", "skeleton")})
-    assert read_effort(tmp_path / "converted.pt") is None
+    assert read_cost(tmp_path / "converted.pt") is None
 
 
 def test_stage2_without_a_teacher_is_refused(store, small, tmp_path):
@@ -176,12 +176,12 @@ def test_stage2_without_a_teacher_is_refused(store, small, tmp_path):
 @pytest.mark.parametrize(
     ("mine", "theirs", "sentence"),
     [
-        ({"head": "heatmap", "aux_heatmap": 0.0, "classifier_gain": 1.0}, {},
+        ({"head": "heatmap", "aux_heatmap": 0.0, "head_init_scale": 1.0}, {},
          "the teacher answers with SimCC vectors of 2 bins a pixel, the student with heat maps"),
         ({}, {"head": "heatmap"}, "the teacher answers with heat maps, the student with SimCC"),
         ({}, {"split_ratio": 3.0}, "the teacher answers with SimCC vectors of 3 bins a pixel"),
         ({}, {"input_size": (96, 64)}, r"133 keypoints at \(96, 64\)"),
-        ({"stage": 2, "head": "heatmap"}, {"head": "heatmap"}, "stage 2 distils a SimCC head"),
+        ({"stage": 2, "head": "heatmap"}, {"head": "heatmap"}, "stage 2 distills a SimCC head"),
         ({"stage": 2}, {"size": "t"}, "stage 2 wants a checkpoint of the same net"),
     ],
 )  # fmt: skip
@@ -197,9 +197,9 @@ def test_a_teacher_that_cannot_teach_is_refused(store, small, tmp_path, mine, th
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"head": "heatmap1d", "label_loss": "heatmap1d"}, "classifier_gain is for SimCC heads"),
-        ({"backbone": "hourglass", "size": "1x32", "head": "heatmap"}, "classifier_gain is for SimCC heads"),
-        ({"head": "heatmap", "aux_heatmap": 0.0, "classifier_gain": 1.0, "frozen_stages": 1}, "not with heat maps"),
+        ({"head": "heatmap1d", "label_loss": "heatmap1d"}, "head_init_scale is for SimCC heads"),
+        ({"backbone": "hourglass", "size": "1x32", "head": "heatmap"}, "head_init_scale is for SimCC heads"),
+        ({"head": "heatmap", "aux_heatmap": 0.0, "head_init_scale": 1.0, "frozen_stages": 1}, "not with heat maps"),
         ({"backbone": "resnet", "size": "50", "frozen_stages": 1}, "frozen_stages is for the backbone cspnext"),
         ({"frozen_stages": 5}, "frozen_stages expected -1 to 4, got 5"),
         ({"part_weights": {"tail": 2.0}}, "part_weights expected parts of coco_wholebody, got 'tail'"),
@@ -216,7 +216,7 @@ def test_points_that_nobody_labels_are_listed_and_get_no_loss(store, small, tmp_
         run = Run(small, store, None, tmp_path, CPU)
     finally:
         store.weights[:, 100] = 1
-    assert run.untrained == [100]
+    assert run.unsupervised_keypoints == [100]
     assert run.distiller.part_weight[100] == 0
     assert run.distiller.trained[100] == 0
 
@@ -281,12 +281,12 @@ def test_flat_cosine(small):
 
 
 def test_steps_of_a_tenth(small):
-    config = replace(small, warmup=4, epochs=10, drops=(6, 9))
+    config = replace(small, warmup=4, epochs=10, lr_milestones=(6, 9))
     factors = [lr_factor(step, 40, config) for step in range(40)]
     np.testing.assert_allclose(factors[4:24], 1)
     np.testing.assert_allclose(factors[24:36], 0.1)
     np.testing.assert_allclose(factors[36:], 0.01)
-    assert lr_factor(30, 40, config, warm=0) < 0.1 * 0.3  # a fresh optimiser in the middle is warmed up
+    assert lr_factor(30, 40, config, warm=0) < 0.1 * 0.3  # a fresh optimizer in the middle is warmed up
 
 
 def test_ema_is_the_average_it_claims():

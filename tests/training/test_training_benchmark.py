@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from edgepose_training.data.loaders import Batch, normalise  # noqa: E402
+from edgepose_training.data.loaders import Batch, normalize  # noqa: E402
 from edgepose_training.engine.losses import PlainTorch, rtmpose_loss  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +28,7 @@ def test_mmposes_step_has_our_loss(bench, small):
     batch = Batch(torch.randint(0, 255, (3, 64, 64, 3), dtype=torch.uint8, generator=generator), points,
                   torch.rand(3, 133, generator=generator), torch.rand(3, 133, generator=generator) > 0.2)  # fmt: skip
     step = bench.MmposeStep(small, batch, torch.device("cpu"))
-    answers = step.net.eval()(normalise(batch.images))
+    answers = step.net.eval()(normalize(batch.images))
     target = PlainTorch.simcc_encode(points, batch.inside.float(), input_size=small.input_size, split_ratio=2.0,
                                      sigma=small.sigma)[:2]  # fmt: skip
     ours = rtmpose_loss(PlainTorch(), answers, target, batch.weights, small.beta)

@@ -13,6 +13,18 @@ from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from edgepose import EdgeposeError
 
+# Keys of configs and checkpoints written before → today's.
+RENAMED = {
+    "classifier_gain": "head_init_scale",
+    "colour": "color",
+    "cut": "truncation_prob",
+    "drops": "lr_milestones",
+    "mild_start": "weak_augmentation_start",
+    "mild_end": "weak_augmentation_end",
+    "wide_end": "weak_end_keeps_geometry",
+    "untrained": "unsupervised_keypoints",
+}
+
 CONFIGS = Path(__file__).parent / "configs"  # a folder a paper
 
 
@@ -37,7 +49,11 @@ class Record:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], origin: str = "config") -> Self:
-        """Build from plain values. Raises EdgeposeError for an unknown key or a value of the wrong type."""
+        """Build from plain values. Raises EdgeposeError for an unknown key or a value of the wrong type.
+
+        Keys of files written before are read as today's.
+        """
+        values = {RENAMED.get(key, key): value for key, value in values.items()}
         hints = get_type_hints(cls)
         unknown = sorted(set(values) - set(hints))
         if unknown:
@@ -63,7 +79,7 @@ class Config(Record):
     # Stages of the backbone that stay as they are, their batch statistics too: -1 none, 0 the stem, 2 the stem and two
     # stages. What a trained net sees first changes least and costs most; for going on from one (`--init`), cspnext.
     frozen_stages: int = -1
-    classifier_gain: float = 1.0  # factor on the classifiers' first weights; < 1 leaves the mean pose sooner
+    head_init_scale: float = 1.0  # factor on the classifiers' first weights; < 1 leaves the mean pose sooner
 
     # --- losses
     # Named recipe of losses.py: simcc, simcc_norm, rtmpose, wholebody; heatmap1d for heads of that name. Nets of
@@ -88,11 +104,9 @@ class Config(Record):
     # The author's answer is to follow the code, so this is the code's.
     alpha: float = 7e-5  # feature term
     beta_logit: float = 0.1  # logit term; 1.0 in stage 2
-    teacher_flip: bool = (
-        False  # the teacher answers to the mirrored picture too, and the mean counts: better, and slower
-    )
+    teacher_flip: bool = False  # the teacher answers to the mirrored image too, and the mean counts: better, and slower
     decay: bool = True  # r(t) = 1 − (t − 1) / t_max on both terms, t = epoch from 1; never in stage 2
-    fpd_alpha: float = 0.5  # FPD, heat maps with a teacher: share of the teacher's term; pictures without labels: 1
+    fpd_alpha: float = 0.5  # FPD, heat maps with a teacher: share of the teacher's term; images without labels: 1
 
     # --- data
     batch: int = 32  # people a step, over all processes
@@ -102,24 +116,24 @@ class Config(Record):
     # middle of a step; for shares of a dozen people and more.
     sync_norms: bool = True
     split_shards: bool = False  # each process reads a share of the shards of its own, not all of them
-    cut: float = 0.33  # share of crops cut at chest or waist: teaches absence
+    truncation_prob: float = 0.33  # share of crops cut at chest or waist: teaches absence
     flip: float = 0.5
     half_body: float = 0.3
     scale: tuple[float, float] = (0.6, 1.4)  # factor on the box
     rotation: float = 80.0  # degrees, bound of a truncated normal, given to 60 % of the crops
     shift: float = 0.16  # of the box, given to 30 % of the crops
     erase: float = 1.0  # probability of one erased rectangle of 20–40 % of each side
-    colour: float = 1.0  # strength of the HSV jitter
+    color: float = 1.0  # strength of the HSV jitter
     # SimCC and FPD draw scale and rotation from a normal distribution clipped at its bounds: scale at one standard
     # deviation, rotation at two, so it reaches twice `rotation`. RTMPose cuts both off at one.
     clipped_normal: bool = False
     # Milder values at the start (a net that has not left the mean pose learns nothing from hard crops) and at the
     # end (RTMPose's second augmentation stage), as shares of all epochs.
-    mild_start: float = 0.0
-    mild_end: float = 0.11
-    wide_end: bool = False  # the end keeps scale and rotation; shift and erasing still become milder (RTMPose-x)
+    weak_augmentation_start: float = 0.0
+    weak_augmentation_end: float = 0.11
+    weak_end_keeps_geometry: bool = False  # weaker shift and erasing only (RTMPose-x)
 
-    # --- optimisation
+    # --- optimization
     epochs: int = 270
     half_size_epochs: int = 0  # first epochs on inputs of half the size: about 2.5 times as fast
     optimizer: str = "adamw"  # adamw, adam, rmsprop
@@ -128,7 +142,10 @@ class Config(Record):
     warmup: int = 1000  # steps, linear from lr × 1e-5
     lr_floor: float = 0.05  # of lr, at the end of the cosine
     flat: float = 0.5  # share of the steps before the cosine starts
-    drops: tuple[int, int] = (0, 0)  # epochs after which lr falls to a tenth, instead of the cosine (SimCC, FPD)
+    lr_milestones: tuple[int, int] = (
+        0,
+        0,
+    )  # epochs after which lr falls to a tenth, instead of the cosine (SimCC, FPD)
     clip: float = 0.0  # gradient norm; 0: off
     ema: float = 0.0002  # momentum of the averaged weights; 0: off
     amp: str = "auto"  # auto (bf16 where the device has it), bf16, fp16, off

@@ -28,7 +28,7 @@ class Processes:
     restarts: int = 0  # how often torchrun has started them again after a failure
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes the files."""
         return self.rank == 0
 
@@ -62,13 +62,13 @@ class Processes:
         return module if self.world == 1 else nn.parallel.DistributedDataParallel(module)
 
 
-ALONE = Processes()
+SINGLE_PROCESS = Processes()
 
 
 def join_processes(device: str) -> tuple[Processes, str]:
     """Join the processes that torchrun started, if it did; with the device of this one, a GPU each."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return ALONE, device
+        return SINGLE_PROCESS, device
     rank, world, local, restarts = (
         int(os.environ.get(name, "0")) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "TORCHELASTIC_RESTART_COUNT")
     )
@@ -133,7 +133,7 @@ class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
         return (values * scale.view(shape) + (self.bias - mean * scale).view(shape)).to(x.dtype)
 
 
-def synchronise_norms(module: nn.Module, device: torch.device) -> nn.Module:
+def synchronize_norms(module: nn.Module, device: torch.device) -> nn.Module:
     """Let all batch norms of `module` see the batch of all processes; names and state stay the same."""
     if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(module)

@@ -1,4 +1,4 @@
-"""The whole way on drawn people, as `distill.py` without arguments: teacher, DWPose stages 1 and 2, export."""
+"""The whole way on synthetic people, as `distill.py` without arguments: teacher, DWPose stages 1 and 2, export."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from edgepose_training.config import Config
-from edgepose_training.data.crop_cache import CropStore
+from edgepose_training.data.crop_cache import CropCache
 from edgepose_training.data.shards import ShardWriter, find_shards
-from edgepose_training.data.synthetic import draw_person
+from edgepose_training.data.synthetic import synthetic_person
 from edgepose_training.deploy import exporter, onnx_file
 from edgepose_training.engine.trainer import Run
 
@@ -27,7 +27,7 @@ class Budget:
 
     people: int = 1500
     validation: int = 64
-    pictures: int = 60  # frames of the picture folder that the app can play
+    pictures: int = 60  # frames of the image folder that the app can play
     teacher_epochs: int = 8
     stage1_epochs: int = 12
     stage2_epochs: int = 3
@@ -39,18 +39,18 @@ BASE = {
     "batch": 32,
     "lr": 2e-3,
     "warmup": 50,
-    "classifier_gain": 0.02,
+    "head_init_scale": 0.02,
     "aux_heatmap": 0.1,
     "ema": 0.005,
     "clip": 5.0,
-    "cut": 0.1,
+    "truncation_prob": 0.1,
     "half_body": 0.0,
     "scale": [0.9, 1.2],
     "rotation": 15.0,
     "erase": 0.0,
-    "colour": 0.0,
+    "color": 0.0,
     "log_every": 20,
-    "mild_end": 0.0,
+    "weak_augmentation_end": 0.0,
     "workers": 1,
     "validate_every": 2,
 }
@@ -76,13 +76,13 @@ def main(out: Path, budget: Budget = Budget()) -> Path:
         "stage": 2,
         "beta_logit": 1.0,
         "aux_heatmap": 0.0,
-        "classifier_gain": 1.0,
+        "head_init_scale": 1.0,
     }
     student = _train(out / "stage2", shards, stage2, student)
     model = out / "student.onnx"
     entries = {
         "name": "quickstart",
-        "licence": "Apache-2.0",
+        "license": "Apache-2.0",
         "data": "people drawn by edgepose_training.data.synthetic",
     }
     graph, _, _ = exporter.export(student, entries=entries)
@@ -101,8 +101,8 @@ def _train(out: Path, shards: Path, values: dict, teacher: Path | None = None) -
     last = out / "last.pt"
     run = Run(
         Config.from_dict(values),
-        CropStore(find_shards(shards / "train")),
-        CropStore(find_shards(shards / "val")),
+        CropCache(find_shards(shards / "train")),
+        CropCache(find_shards(shards / "val")),
         out,
         torch.device("cpu"),
         teacher,
@@ -119,15 +119,15 @@ def _draw(folder: Path, people: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     with ShardWriter(folder, image_format="jpg", quality=95) as writer:
         for _ in range(people):
-            writer.write(draw_person(rng))
+            writer.write(synthetic_person(rng))
 
 
 def _draw_pictures(folder: Path, count: int) -> None:
-    """One figure that walks through `count` pictures, for the app."""
+    """One figure that walks through `count` images, for the app."""
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(count):
         # One seed for all: the same figure; the slow turn and zoom make it a moving one.
-        person = draw_person(np.random.default_rng(7), (480, 640))
+        person = synthetic_person(np.random.default_rng(7), (480, 640))
         phase = 2 * np.pi * i / count
         affine = cv2.getRotationMatrix2D((240, 320), 8 * np.sin(phase), 0.9 + 0.1 * np.cos(phase))
         image = cv2.warpAffine(person.image, affine, (480, 640), borderMode=cv2.BORDER_REPLICATE)

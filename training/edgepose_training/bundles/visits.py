@@ -16,31 +16,31 @@ log = logging.getLogger("gpu_train")
 SPLITS = ("train", "val")
 
 
-JOURNAL = ("train.csv", "valid.csv", "curves.png")
+RUN_LOG = ("train.csv", "valid.csv", "curves.png")
 
 
-def make_parcels(shards: Path, folder: Path, limit: int) -> list[Path]:
+def make_bundles(shards: Path, folder: Path, limit: int) -> list[Path]:
     """Group the shards below `shards`/{train,val} into folders of at most `limit` bytes, linked, not copied."""
     shutil.rmtree(folder, ignore_errors=True)
-    parcels: list[list[tuple[str, Path]]] = [[]]
+    bundles: list[list[tuple[str, Path]]] = [[]]
     room = limit
     # Validation first: every visit can then tell how good it is.
     for split in reversed(SPLITS):
         for path in sorted((shards / split).glob("*.tar*")):
             size = path.stat().st_size
             if size > limit:
-                raise EdgeposeError(f"{path}: {size} bytes do not fit into a parcel of {limit}")
+                raise EdgeposeError(f"{path}: {size} bytes do not fit into a bundle of {limit}")
             if size > room:
-                parcels.append([])
+                bundles.append([])
                 room = limit
-            parcels[-1].append((split, path))
+            bundles[-1].append((split, path))
             room -= size
-    for number, members in enumerate(parcels):
+    for number, members in enumerate(bundles):
         for split, path in members:
             target = folder / str(number) / split / path.name
             target.parent.mkdir(parents=True, exist_ok=True)
             os.link(path, target)
-    return [folder / str(number) for number in range(len(parcels))]
+    return [folder / str(number) for number in range(len(bundles))]
 
 
 def receive(folders: list[Path], work: Path) -> None:
@@ -51,7 +51,7 @@ def receive(folders: list[Path], work: Path) -> None:
 
     for folder in folders:
         if not folder.is_dir():
-            raise EdgeposeError(f"{folder}: no such parcel")
+            raise EdgeposeError(f"{folder}: no such bundle")
         for split in SPLITS:
             shards = sorted(p for p in (folder / split).glob("*.tar*") if p.name.endswith(SUFFIXES))
             if shards:
@@ -85,9 +85,9 @@ def hand_out(run, name: str, work: Path, out: Path) -> None:  # type: ignore[no-
     weights = work / "outgoing" / f"{name}.pt"
     checkpoints.save(weights, checkpoints.slim(run.state()))
     written = chunks.split(weights, out)
-    journal = out / f"{name}.journal.zip"
-    with zipfile.ZipFile(journal, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in (run.out / file for file in JOURNAL):
+    run_log = out / f"{name}.run_log.zip"
+    with zipfile.ZipFile(run_log, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in (run.out / file for file in RUN_LOG):
             if path.exists():
                 archive.write(path, path.name)
     log.info("%s: %d files, %.1f MiB in %s", name, len(written) + 1, weights.stat().st_size / 2**20, out)
@@ -102,7 +102,7 @@ def collect(folders: list[Path], output: Path) -> list[Path]:
         raise EdgeposeError(f"{folders[0]}: no weights in parts there")
     weights = [chunks.join(manifest, output) for manifest in manifests]
     for folder in folders:
-        for archive in folder.glob("*.journal.zip"):
+        for archive in folder.glob("*.run_log.zip"):
             with zipfile.ZipFile(archive) as file:
                 file.extractall(output / archive.name.removesuffix(".zip"))
     return weights

@@ -1,6 +1,6 @@
 """Augmentation: from uniform random numbers to a plan for each person, and from the plan to the labels.
 
-A plan says where the crop is taken, mirrored and cut, and how its colours change; `render.py` paints it, with
+A plan says where the crop is taken, mirrored and cut, and how its colors change; `render.py` paints it, with
 OpenCV in worker processes or with torch on the device. All is written over a batch, in torch, for any device.
 What a person gets depends on its own random numbers alone, so a seed fixes a run however it is split.
 (Recipe: RTMPose's whole-body augmentation; absence is ours.)
@@ -25,14 +25,14 @@ DRAWS = 25  # uniform numbers a person takes
 class Strength:
     """How hard to augment; the fields are those of `config.Config`. The default is what inference sees."""
 
-    cut: float = 0.0
+    truncation_prob: float = 0.0
     flip: float = 0.0
     half_body: float = 0.0
     scale: tuple[float, float] = (1.0, 1.0)
     rotation: float = 0.0
     shift: float = 0.0
     erase: float = 0.0
-    colour: float = 0.0
+    color: float = 0.0
     clipped_normal: bool = False
 
 
@@ -45,7 +45,7 @@ class Labels:
 
     bbox: Tensor  # [N, 4] xyxy
     keypoints: Tensor  # [N, K, 2]
-    visible: Tensor  # [N, K] 0: unlabelled
+    visible: Tensor  # [N, K] 0: unlabeled
     weights: Tensor  # [N, K]
     size: Tensor  # [N, 2] width and height of the window
 
@@ -61,9 +61,9 @@ class Plan:
     """What to show of each window."""
 
     affine: Tensor  # [N, 2, 3] window → input
-    bottom: Tensor  # [N] row at which the picture ends; nothing is shown from there on
+    bottom: Tensor  # [N] row at which the image ends; nothing is shown from there on
     flip: Tensor  # [N] bool, the affine mirrors
-    colour: Tensor  # [N, 3, 4] on (b, g, r, 1), 0..255
+    color: Tensor  # [N, 3, 4] on (b, g, r, 1), 0..255
     blur: Tensor  # [N] bool: 3×3 box
     erase: Tensor  # [N, 4] int x1, y1, x2, y2 of the input; empty: x1 = x2
     paint: Tensor  # [N, 3] uint8 of the erased rectangle
@@ -98,7 +98,7 @@ def _shifted(z: Tensor, bits: int) -> Tensor:
 def plan(labels: Labels, skeleton: Skeleton, input_size: tuple[int, int], strength: Strength, u: Tensor) -> Plan:
     """Draw a plan for each person from `u` [N, DRAWS], uniform in [0, 1). `input_size` is (W, H)."""
     width, height = input_size
-    bottom, bbox = _cut(labels, skeleton, strength.cut, u[:, 0], u[:, 1])
+    bottom, bbox = _cut(labels, skeleton, strength.truncation_prob, u[:, 0], u[:, 1])
     center, size = (bbox[:, :2] + bbox[:, 2:]) / 2, bbox[:, 2:] - bbox[:, :2]
     center, size = _half_body(labels, skeleton, center, size * PADDING, strength.half_body, u[:, 2], u[:, 3])
     aspect = width / height
@@ -120,8 +120,8 @@ def plan(labels: Labels, skeleton: Skeleton, input_size: tuple[int, int], streng
         affine=similarity(center, size, angle, input_size, flip),
         bottom=bottom,
         flip=flip,
-        colour=_colour(strength.colour, u[:, 11:15]),
-        blur=u[:, 15] < (0.1 if strength.colour > 0 else 0.0),
+        color=_color(strength.color, u[:, 11:15]),
+        blur=u[:, 15] < (0.1 if strength.color > 0 else 0.0),
         erase=erase,
         paint=paint,
     )
@@ -130,9 +130,9 @@ def plan(labels: Labels, skeleton: Skeleton, input_size: tuple[int, int], streng
 def targets(
     labels: Labels, plan: Plan, skeleton: Skeleton, input_size: tuple[int, int]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Keypoints [N, K, 2] in input pixels, weights [N, K], and inside [N, K]: labelled and in the picture.
+    """Keypoints [N, K, 2] in input pixels, weights [N, K], and inside [N, K]: labeled and in the image.
 
-    A labelled point that is not inside is absent: the picture ends before it, by a cut or an edge, or the input does.
+    A labeled point that is not inside is absent: the image ends before it, by a cut or an edge, or the input does.
     """
     points = labels.keypoints @ plan.affine[:, :, :2].mT + plan.affine[:, None, :, 2]
     window = torch.stack((labels.size[:, 0], plan.bottom), 1)[:, None]
@@ -162,7 +162,7 @@ def similarity(center: Tensor, size: Tensor, degrees: Tensor, input_size: tuple[
 
 
 def _cut(labels: Labels, skeleton: Skeleton, share: float, gate: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
-    """End some pictures between chest and hips, as a webcam does; the box ends there too.
+    """End some images between chest and hips, as a webcam does; the box ends there too.
 
     Needs an upright person with a shoulder and a hip; others are left alone.
     """
@@ -181,7 +181,7 @@ def _cut(labels: Labels, skeleton: Skeleton, share: float, gate: Tensor, where: 
 
 
 def _mean(labels: Labels, ids: list[int]) -> tuple[Tensor, Tensor]:
-    """Mean [N, 2] of the labelled points among `ids`, and where there is one [N]."""
+    """Mean [N, 2] of the labeled points among `ids`, and where there is one [N]."""
     mask = (labels.visible[:, ids] > 0)[..., None].float()
     return (labels.keypoints[:, ids] * mask).sum(1) / mask.sum(1).clamp(min=1), mask.any(1)[:, 0]
 
@@ -189,31 +189,31 @@ def _mean(labels: Labels, ids: list[int]) -> tuple[Tensor, Tensor]:
 def _half_body(
     labels: Labels, skeleton: Skeleton, center: Tensor, size: Tensor, share: float, gate: Tensor, which: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Centre and size on the upper or lower half's points × 1.5, for some people with ≥ 9 labelled points."""
+    """Centre and size on the upper or lower half's points × 1.5, for some people with ≥ 9 labeled points."""
     if not skeleton.upper or not skeleton.lower or share <= 0:
         return center, size
-    labelled = labels.visible > 0
-    member = torch.zeros(2, labelled.shape[1], dtype=torch.bool, device=labelled.device)
+    labeled = labels.visible > 0
+    member = torch.zeros(2, labeled.shape[1], dtype=torch.bool, device=labeled.device)
     member[0, list(skeleton.upper)] = True
     member[1, list(skeleton.lower)] = True
-    counts = [(labelled & row).sum(1) for row in member]
+    counts = [(labeled & row).sum(1) for row in member]
     upper = torch.where(counts[1] < 3, True, torch.where(counts[0] < 2, False, which < 0.7))
-    mask = labelled & torch.where(upper[:, None], member[0], member[1])
+    mask = labeled & torch.where(upper[:, None], member[0], member[1])
     far = torch.where(mask[..., None], 0.0, torch.inf)
     low, high = (labels.keypoints + far).amin(1), (labels.keypoints - far).amax(1)
     extent = high - low
     mean = (labels.keypoints * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
     longest = extent.amax(1)
-    chosen = (gate < share) & (labelled.sum(1) >= 9) & ((counts[0] >= 2) | (counts[1] >= 3)) & (longest >= 8)
+    chosen = (gate < share) & (labeled.sum(1) >= 9) & ((counts[0] >= 2) | (counts[1] >= 3)) & (longest >= 8)
     extent = torch.maximum(extent, longest[:, None] / 4) * 1.5
     chosen = chosen[:, None]
     return torch.where(chosen, mean, center), torch.where(chosen, extent, size)
 
 
-def _colour(amount: float, u: Tensor) -> Tensor:
+def _color(amount: float, u: Tensor) -> Tensor:
     """Hue ±5, saturation ±30 and value ±30 (of 180, 255, 255) as one linear map; sometimes the gain of a dark room.
 
-    Linear in BGR, so that one matrix does it all: saturation mixes with luma, hue turns the two colour axes.
+    Linear in BGR, so that one matrix does it all: saturation mixes with luma, hue turns the two color axes.
     """
     n, device = len(u), u.device
     if amount == 0:  # exactly nothing, which painters may skip
@@ -231,7 +231,7 @@ def _colour(amount: float, u: Tensor) -> Tensor:
 
 
 def _erase(input_size: tuple[int, int], share: float, u: Tensor, paint: Tensor) -> tuple[Tensor, Tensor]:
-    """One rectangle of 20–40 % of each side, black or of one colour."""
+    """One rectangle of 20–40 % of each side, black or of one color."""
     side = u.new_tensor(input_size)
     extent = (side * (0.2 + 0.2 * u[:, 1:3])).floor()
     corner = ((side - extent) * u[:, 3:5]).floor()

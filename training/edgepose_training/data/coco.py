@@ -21,7 +21,7 @@ from edgepose.skeletons import Skeleton
 
 log = logging.getLogger(__name__)
 
-UNLABELLED, TEACHER, TRUTH = 0, 1, 2
+UNLABELED, TEACHER, TRUTH = 0, 1, 2
 PointLabels = tuple[np.ndarray, np.ndarray, np.ndarray]  # keypoints [K, 2], visible [K], weights [K]
 
 # Field of a COCO-WholeBody annotation that holds a part's points, and the one for its teacher's confidences.
@@ -38,20 +38,20 @@ BOX_AREA_TO_PERSON = 0.53  # area of a person ≈ 0.53 × box, where no mask was
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """One labelled person of one image. Pixels of the image throughout; boxes are xyxy, float32."""
+    """One labeled person of one image. Pixels of the image throughout; boxes are xyxy, float32."""
 
     image: Path
     image_id: int
     annotation_id: int
     source: str  # data set the image came from; "" if the file does not say
-    licence: str  # licence class of the image as the file states it; "" if it does not
+    license: str  # license class of the image as the file states it; "" if it does not
     split: str  # "train", "val", …
     image_size: tuple[int, int]  # W, H of the file
     bbox: np.ndarray  # [4], inside the image
     area: float  # px², the A of OKS: always the person's, for hands and faces too
-    keypoints: np.ndarray  # [K, 2] float32; 0 where unlabelled
-    visible: np.ndarray  # [K] uint8: 0 unlabelled (not: invisible), 1 teacher's label, 2 ground truth
-    weights: np.ndarray  # [K] float32: 1 ground truth, the teacher's confidence for its labels, 0 unlabelled
+    keypoints: np.ndarray  # [K, 2] float32; 0 where unlabeled
+    visible: np.ndarray  # [K] uint8: 0 unlabeled (not: invisible), 1 teacher's label, 2 ground truth
+    weights: np.ndarray  # [K] float32: 1 ground truth, the teacher's confidence for its labels, 0 unlabeled
     part_boxes: dict[str, np.ndarray]  # [4] by "face", "lefthand", "righthand", "head", where given
 
 
@@ -83,18 +83,18 @@ def read_coco_wholebody(
     skeleton: Skeleton,
     *,
     split: str | None = None,
-    keep_unlabelled: bool = False,
+    keep_unlabeled: bool = False,
     report: ReadReport | None = None,
 ) -> list[Person]:
     """Read a COCO-WholeBody file, or a plain COCO keypoint file, in the order of its annotations.
 
-    The skeleton's parts say which fields are read; a part that the file lacks is unlabelled. A `keypoints` list of all
+    The skeleton's parts say which fields are read; a part that the file lacks is unlabeled. A `keypoints` list of all
     the skeleton's points, as other COCO-like files have it, is read as that. Where an
     annotation carries `*_score` lists, v = 1 is a teacher's label weighted by its score; elsewhere every v >
-    0 is ground truth, as COCO's v = 1 means "labelled but hidden".
+    0 is ground truth, as COCO's v = 1 means "labeled but hidden".
 
-    `split` defaults to the image's own `split`, else the file's stem. People without any labelled point are
-    left out unless `keep_unlabelled`. Pass a `report` to see what was skipped; it is logged as well.
+    `split` defaults to the image's own `split`, else the file's stem. People without any labeled point are
+    left out unless `keep_unlabeled`. Pass a `report` to see what was skipped; it is logged as well.
     Raises EdgeposeError for a file that is missing, no JSON, or no COCO layout, and when no person is left.
     """
     return read_coco_layout(
@@ -102,7 +102,7 @@ def read_coco_wholebody(
         Path(images_root),
         lambda entry: _labels(entry, skeleton),
         split=split,
-        keep_unlabelled=keep_unlabelled,
+        keep_unlabeled=keep_unlabeled,
         report=report,
     )
 
@@ -113,7 +113,7 @@ def read_coco_layout(
     labels_of: Callable[[dict[str, Any]], PointLabels],
     *,
     split: str | None = None,
-    keep_unlabelled: bool = False,
+    keep_unlabeled: bool = False,
     report: ReadReport | None = None,
 ) -> list[Person]:
     """Read any file of `images` and `annotations`; `labels_of` makes the points of an annotation, or skips it."""
@@ -125,7 +125,7 @@ def read_coco_layout(
     people = []
     for entry in _consume(entries):
         try:
-            people.append(_person(entry, images, labels_of, split or annotations.stem, keep_unlabelled))
+            people.append(_person(entry, images, labels_of, split or annotations.stem, keep_unlabeled))
         except SkipEntry as why:
             report.skip(str(why), f"annotation {entry_id(entry)}")
     return finish(people, report, annotations)
@@ -176,7 +176,7 @@ class Image:
     path: Path
     size: tuple[int, int]  # W, H
     source: str
-    licence: str
+    license: str
     split: str | None
 
 
@@ -187,7 +187,9 @@ def _existing_images(entries: Iterable[Any], root: Path, report: ReadReport) -> 
         try:
             path = root / entry["file_name"]
             size = int(entry["width"]), int(entry["height"])
-            image = Image(path, size, entry.get("source", ""), entry.get("licence", ""), entry.get("split"))
+            # Not COCO's `license`, which is the number of an entry in a list.
+            license_class = entry.get("licence", "")
+            image = Image(path, size, entry.get("source", ""), license_class, entry.get("split"))
             images[entry["id"]] = image if path.is_file() else None
         except (KeyError, TypeError, ValueError, AttributeError):
             report.skip("image entry without id, file_name, width or height", repr(entry)[:60])
@@ -202,7 +204,7 @@ def _person(
     images: dict[int, Image | None],
     labels_of: Callable[[dict[str, Any]], PointLabels],
     split: str,
-    keep_unlabelled: bool,
+    keep_unlabeled: bool,
 ) -> Person:
     if not isinstance(entry, dict) or "image_id" not in entry or "bbox" not in entry:
         raise SkipEntry("annotation without image_id or bbox")
@@ -218,11 +220,11 @@ def _person(
     if not area > 0:
         raise SkipEntry("zero area")
     keypoints, visible, weights = labels_of(entry)
-    if not (keep_unlabelled or visible.any()):
-        raise SkipEntry("no labelled point")
+    if not (keep_unlabeled or visible.any()):
+        raise SkipEntry("no labeled point")
     return Person(
         image=image.path, image_id=entry["image_id"], annotation_id=entry.get("id", -1),
-        source=image.source, licence=image.licence, split=image.split or split, image_size=image.size,
+        source=image.source, license=image.license, split=image.split or split, image_size=image.size,
         bbox=bbox, area=area, keypoints=keypoints, visible=visible, weights=weights,
         part_boxes=_part_boxes(entry),
     )  # fmt: skip
@@ -258,16 +260,16 @@ def _labels(entry: dict[str, Any], skeleton: Skeleton) -> PointLabels:
         if not entry.get(points_field):
             continue
         points[start:stop] = numbers(entry[points_field], (stop - start, 3), points_field)
-        labelled = points[start:stop, 2] > 0
+        labeled = points[start:stop, 2] > 0
         scores = np.ones(stop - start, np.float32)
-        visible[start:stop] = np.where(labelled, TRUTH, UNLABELLED)
+        visible[start:stop] = np.where(labeled, TRUTH, UNLABELED)
         if score_field in entry:
             scores = numbers(entry[score_field], (stop - start,), score_field)
-            from_teacher = labelled & (points[start:stop, 2] < TRUTH)
+            from_teacher = labeled & (points[start:stop, 2] < TRUTH)
             visible[start:stop][from_teacher] = TEACHER
             scores = np.where(from_teacher, np.clip(scores, 0, 1), 1)
-        weights[start:stop] = labelled * scores
-    points[visible == UNLABELLED] = 0
+        weights[start:stop] = labeled * scores
+    points[visible == UNLABELED] = 0
     return np.ascontiguousarray(points[:, :2]), visible, weights
 
 

@@ -23,12 +23,12 @@ from edgepose_training.data.shards import Crop, read_shard
 
 log = logging.getLogger(__name__)
 
-COLUMNS = ("sizes", "bboxes", "keypoints", "visible", "weights", "sources", "licences")
+COLUMNS = ("sizes", "bboxes", "keypoints", "visible", "weights", "sources", "licenses")
 Shard = tuple[str, int]  # name and size of the file; a store knows its shards by them
 Table = dict[str, np.ndarray]
 
 
-class CropStore(Sequence[Crop]):
+class CropCache(Sequence[Crop]):
     """All crops of some shards, decoded into `cache`, by default the folder `decoded` beside the first of them.
 
     What is decoded already is kept; new shards are added at the end. If a shard is gone or changed, all are
@@ -43,7 +43,7 @@ class CropStore(Sequence[Crop]):
         self._open(root)
 
     @classmethod
-    def open(cls, root: str | Path) -> CropStore:
+    def open(cls, root: str | Path) -> CropCache:
         """A store as it lies in its folder, its shards there or not."""
         store = cls.__new__(cls)
         store._open(Path(root))
@@ -56,7 +56,8 @@ class CropStore(Sequence[Crop]):
             self.offsets, self.sizes = table["offsets"], table["sizes"]
             self.bboxes, self.keypoints = table["bboxes"], table["keypoints"]
             self.visible, self.weights = table["visible"], table["weights"]
-            self.sources, self.licences = table["sources"], table["licences"]
+            self.sources = table["sources"]
+            self.licenses = table["licenses" if "licenses" in table else "licences"]  # as it was called before
         self.path = root / "pixels.bin"
         self._pixels: np.ndarray | None = None
 
@@ -79,7 +80,7 @@ class CropStore(Sequence[Crop]):
             visible=self.visible[i],
             weights=self.weights[i],
             source=str(self.sources[i]),
-            licence=str(self.licences[i]),
+            license=str(self.licenses[i]),
         )
 
     def __getstate__(self) -> dict:
@@ -144,7 +145,7 @@ def _decode(shard: Path, out: Path) -> Table:
             pixels.write(np.ascontiguousarray(crop.image).data)
             sizes.append(crop.image.shape[:2])
             crops.append(Crop(np.empty((0, 0, 3), np.uint8), crop.bbox, crop.keypoints, crop.visible, crop.weights,
-                              crop.source, crop.licence))  # fmt: skip
+                              crop.source, crop.license))  # fmt: skip
     return {
         "sizes": np.array(sizes, np.int32).reshape(-1, 2),
         "bboxes": np.array([c.bbox for c in crops], np.float32),
@@ -152,7 +153,7 @@ def _decode(shard: Path, out: Path) -> Table:
         "visible": np.array([c.visible for c in crops], np.uint8),
         "weights": np.array([c.weights for c in crops], np.float32),
         "sources": np.array([c.source for c in crops], str),
-        "licences": np.array([c.licence for c in crops], str),
+        "licenses": np.array([c.license for c in crops], str),
     }
 
 
@@ -177,7 +178,9 @@ def _known(root: Path) -> list[Shard]:
 
 def _load_columns(root: Path) -> Table:
     with np.load(root / "index.npz") as table:
-        return {name: table[name] for name in COLUMNS}
+        names = [{"licences": "licenses"}.get(name, name) for name in table.files]  # as it was called before
+        columns = dict(zip(names, table.files, strict=True))
+        return {name: table[columns[name]] for name in COLUMNS}
 
 
 def _write_index(root: Path, table: Table, shards: list[Shard]) -> None:

@@ -10,7 +10,7 @@ from torch.utils.data import Subset
 from edgepose.skeletons import Skeleton
 from edgepose_training.config import Config
 from edgepose_training.data.augment import PLAIN
-from edgepose_training.data.crop_cache import CropStore
+from edgepose_training.data.crop_cache import CropCache
 from edgepose_training.data.loaders import Batch, Crops, DeviceCrops, EpochSampler, loader, strength_at
 from edgepose_training.distributed import Processes
 
@@ -27,7 +27,7 @@ class Feed:
     """One store as batches. What a person gets depends on seed and epoch, not on where it is painted or by whom."""
 
     def __init__(
-        self, config: Config, store: CropStore, skeleton: Skeleton, device: torch.device, processes: Processes
+        self, config: Config, store: CropCache, skeleton: Skeleton, device: torch.device, processes: Processes
     ) -> None:
         self.config, self.store, self.skeleton, self.device = config, store, skeleton, device
         # With shards of its own a process draws from all that it has; else from its share of a common order.

@@ -17,7 +17,7 @@ from edgepose.skeletons import Skeleton
 from edgepose_training.config import Config
 from edgepose_training.data import augment
 from edgepose_training.data.augment import PLAIN, Labels, Plan, Strength, draws
-from edgepose_training.data.crop_cache import CropStore
+from edgepose_training.data.crop_cache import CropCache
 from edgepose_training.data.render import pack_pixels, render_cv2, render_kernel, render_torch
 
 log = logging.getLogger("distill")
@@ -35,7 +35,7 @@ class Batch:
     images: Tensor  # [N, H, W, 3] uint8 BGR
     keypoints: Tensor  # [N, K, 2] float32
     weights: Tensor  # [N, K] float32, 0: no label
-    inside: Tensor  # [N, K] bool: labelled and in the picture; labelled and not inside: absent
+    inside: Tensor  # [N, K] bool: labeled and in the image; labeled and not inside: absent
 
     def to(self, device: torch.device) -> Batch:
         return Batch(*(t.to(device, non_blocking=True) for t in vars(self).values()))
@@ -44,8 +44,8 @@ class Batch:
         return Batch(*(t.pin_memory() for t in vars(self).values()))
 
 
-def normalise(images: Tensor) -> Tensor:
-    """BGR uint8 [N, H, W, 3] → normalised RGB float32 [N, 3, H, W], which is channels-last in memory."""
+def normalize(images: Tensor) -> Tensor:
+    """BGR uint8 [N, H, W, 3] → normalized RGB float32 [N, 3, H, W], which is channels-last in memory."""
     mean, std = (torch.tensor(v, device=images.device) for v in (MEAN, STD))
     return ((images.flip(-1).float() - mean) / std).permute(0, 3, 1, 2)
 
@@ -53,16 +53,16 @@ def normalise(images: Tensor) -> Tensor:
 def strength_at(config: Config, progress: float) -> Strength:
     """Augmentation at `progress` in [0, 1) of all epochs: mild at the start and at the end."""
     full = Strength(
-        cut=config.cut, flip=config.flip, half_body=config.half_body, scale=config.scale, rotation=config.rotation,
-        shift=config.shift, erase=config.erase, colour=config.colour, clipped_normal=config.clipped_normal,
+        truncation_prob=config.truncation_prob, flip=config.flip, half_body=config.half_body, scale=config.scale,
+        rotation=config.rotation, shift=config.shift, erase=config.erase, color=config.color, clipped_normal=config.clipped_normal,
     )  # fmt: skip
-    if progress < config.mild_start:
+    if progress < config.weak_augmentation_start:
         mild = replace(full, scale=(0.8, 1.2), rotation=full.rotation * 0.4, shift=full.shift / 2)
         return replace(mild, erase=0.0, half_body=0.0)
-    if progress >= 1 - config.mild_end:
+    if progress >= 1 - config.weak_augmentation_end:
         # RTMPose's second stage: no shift, [0.75, 1.25], R = 60 of 80, half the erasing.
         full = replace(full, shift=0.0, erase=full.erase * 0.5)
-        if config.wide_end:
+        if config.weak_end_keeps_geometry:
             return full
         scale = (max(full.scale[0], 0.75), min(full.scale[1], 1.25))
         return replace(full, scale=scale, rotation=full.rotation * 0.75)
@@ -93,7 +93,7 @@ class Crops(Dataset[Item]):
     """A store seen at one input size and strength; fetched a batch at a time."""
 
     def __init__(
-        self, store: CropStore, skeleton: Skeleton, input_size: tuple[int, int], strength: Strength = PLAIN
+        self, store: CropCache, skeleton: Skeleton, input_size: tuple[int, int], strength: Strength = PLAIN
     ) -> None:
         self.store, self.skeleton, self.input_size, self.strength = store, skeleton, input_size, strength
 
@@ -109,7 +109,7 @@ class Crops(Dataset[Item]):
         return Batch(torch.from_numpy(images), *augment.targets(labels, plan, self.skeleton, self.input_size))
 
 
-def labels_of(store: CropStore, indices: Sequence[int] | slice) -> Labels:
+def labels_of(store: CropCache, indices: Sequence[int] | slice) -> Labels:
     """The labels of some crops, as tensors."""
     rows = indices if isinstance(indices, slice) else list(indices)
     sizes = store.sizes[rows, ::-1].astype(np.float32)
@@ -142,7 +142,7 @@ class DeviceCrops:
     """
 
     def __init__(
-        self, store: CropStore, skeleton: Skeleton, device: torch.device, compiled: bool = False,
+        self, store: CropCache, skeleton: Skeleton, device: torch.device, compiled: bool = False,
         crop_kernel: bool = False,
     ) -> None:  # fmt: skip
         if compiled and crop_kernel:

@@ -1,4 +1,4 @@
-"""People cut out of their pictures: one window a person, as shards hold it.
+"""People cut out of their images: one window a person, as shards hold it.
 
 The padded box with enough context for scaling and rotation, at most `max_side` pixels tall in the box's own height, so
 that nothing is stored that the network's input cannot show.
@@ -29,7 +29,7 @@ ASPECT = 3 / 4  # W/H of the network's input
 def crop_person(
     image: np.ndarray, person: Person, *, context: float = 1.6, max_side: int = 288, aspect: float = ASPECT
 ) -> Crop:
-    """The window of `image` [H, W, 3] around a person: the padded box × `context`, clipped to the picture.
+    """The window of `image` [H, W, 3] around a person: the padded box × `context`, clipped to the image.
 
     `max_side`: the padded box is at most this tall (pixels); larger people are scaled down.
     """
@@ -45,7 +45,7 @@ def crop_person(
     if factor < 1:
         new = np.maximum(np.round((hi - lo) * factor), 1).astype(int)
         window = cv2.resize(window, (int(new[0]), int(new[1])), interpolation=cv2.INTER_AREA)
-    # Rounding gives each axis its own factor; INTER_AREA keeps pixel edges, so centres move by (f - 1) / 2.
+    # Rounding gives each axis its own factor; INTER_AREA keeps pixel edges, so centers move by (f - 1) / 2.
     scale = np.array(window.shape[1::-1]) / (hi - lo)
     points = (person.keypoints - lo + 0.5) * scale - 0.5
     points[person.visible == 0] = 0
@@ -57,7 +57,7 @@ def crop_person(
         person.visible,
         person.weights,
         person.source,
-        person.licence,
+        person.license,
     )
 
 
@@ -80,7 +80,7 @@ def pack(
     workers: int = 2,
     seed: int = 0,
 ) -> int:
-    """Crop and write all people, pictures in random order (a shard is then a fair sample). Returns their number."""
+    """Crop and write all people, images in random order (a shard is then a fair sample). Returns their number."""
     ordered = sorted(people, key=lambda person: str(person.image))
     window = {"context": context, "max_side": max_side, "aspect": aspect}
     tasks = [(list(group), window) for _, group in groupby(ordered, key=lambda person: person.image)]

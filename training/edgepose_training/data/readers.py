@@ -1,7 +1,7 @@
 """Readers of further data sets into `Person`: CrowdPose, Halpe, MPII, Leeds Sports Poses and their extension.
 
-Facts that are easy to get wrong, each with a test: MPII and LSP count pixels from 1; MPII's centre sits a
-little low and its scale is a height of 200 px; LSP's third row says hidden, LSPET's says labelled.
+Facts that are easy to get wrong, each with a test: MPII and LSP count pixels from 1; MPII's center sits a
+little low and its scale is a height of 200 px; LSP's third row says hidden, LSPET's says labeled.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edgepose.skeletons import Skeleton
 from edgepose_training.data.coco import (
     BOX_AREA_TO_PERSON,
     TRUTH,
-    UNLABELLED,
+    UNLABELED,
     Person,
     PointLabels,
     ReadReport,
@@ -33,9 +33,9 @@ from edgepose_training.data.coco import (
 )
 
 MPII_SCALE = 200.0  # px of a person's height at scale 1
-MPII_CENTRE_SHIFT = 15.0  # px at scale 1 by which a box reaches further down than its centre says
+MPII_CENTER_SHIFT = 15.0  # px at scale 1 by which a box reaches further down than its center says
 LSP_MARGIN = 1.15  # box = extent of the joints × this; the runtime's padding of 1.25 comes on top
-LSP_TRAINING = 1000  # the first so many pictures of LSP train, the other thousand test
+LSP_TRAINING = 1000  # the first so many images of LSP train, the other thousand test
 # Halpe's points in the order of COCO-WholeBody: head, neck and hip are dropped, the feet go side by side.
 HALPE_TO_WHOLEBODY = [*range(17), 20, 22, 24, 21, 23, 25, *range(26, 136)]
 HALPE_POINTS = {
@@ -51,12 +51,12 @@ def read_crowdpose(
     images_root: str | Path,
     *,
     split: str | None = None,
-    keep_unlabelled: bool = False,
+    keep_unlabeled: bool = False,
     report: ReadReport | None = None,
 ) -> list[Person]:
     """CrowdPose in its 14 points. It has no masks: areas are 0.53 × the box."""
     return read_coco_wholebody(
-        annotations, images_root, Skeleton.load("crowdpose14"), split=split, keep_unlabelled=keep_unlabelled,
+        annotations, images_root, Skeleton.load("crowdpose14"), split=split, keep_unlabeled=keep_unlabeled,
         report=report,
     )  # fmt: skip
 
@@ -76,7 +76,7 @@ def read_halpe(
     skeleton: Skeleton,
     *,
     split: str | None = None,
-    keep_unlabelled: bool = False,
+    keep_unlabeled: bool = False,
     report: ReadReport | None = None,
 ) -> list[Person]:
     """Halpe-FullBody's 136 points as halpe136, halpe26, coco_wholebody or coco17.
@@ -89,10 +89,10 @@ def read_halpe(
 
     def labels_of(entry: dict[str, Any]) -> PointLabels:
         points = numbers(entry.get("keypoints"), (136, 3), "keypoints")[chosen]
-        return _labelled(points[:, :2], points[:, 2] > 0)
+        return _labeled(points[:, :2], points[:, 2] > 0)
 
     return read_coco_layout(
-        Path(annotations), Path(images_root), labels_of, split=split, keep_unlabelled=keep_unlabelled, report=report
+        Path(annotations), Path(images_root), labels_of, split=split, keep_unlabeled=keep_unlabeled, report=report
     )
 
 
@@ -102,14 +102,14 @@ def read_mpii(
     *,
     split: str | None = None,
     head_boxes: str | Path | None = None,
-    keep_unlabelled: bool = False,
+    keep_unlabeled: bool = False,
     report: ReadReport | None = None,
 ) -> list[Person]:
     """MPII from the widely used JSON lists (`image`, `center`, `scale`, `joints`, `joints_vis`; 16 points).
 
     `head_boxes`: the `.mat` that goes with the validation list (`headboxes_src` [2, 2, N]), in the list's
-    order; it gives `part_boxes["head"]`, the unit of PCKh. Boxes are not clipped: their centre fixes the
-    crop. `keep_unlabelled`: people without a labelled joint too, as in the test list, which has no joints at all.
+    order; it gives `part_boxes["head"]`, the unit of PCKh. Boxes are not clipped: their center fixes the
+    crop. `keep_unlabeled`: people without a labeled joint too, as in the test list, which has no joints at all.
     """
     path, root = Path(annotations), Path(images_root)
     report = ReadReport() if report is None else report
@@ -120,9 +120,9 @@ def read_mpii(
     people = []
     for number, (entry, head) in enumerate(zip(entries, heads, strict=True)):
         try:
-            image, bbox, labels = _mpii_entry(entry, root, keep_unlabelled)
-            if not (keep_unlabelled or labels[1].any()):
-                raise SkipEntry("no labelled point")
+            image, bbox, labels = _mpii_entry(entry, root, keep_unlabeled)
+            if not (keep_unlabeled or labels[1].any()):
+                raise SkipEntry("no labeled point")
             people.append(_person(image, number, "mpii", split or path.stem, bbox, labels, head))
         except SkipEntry as why:
             report.skip(str(why), f"entry {number}")
@@ -132,9 +132,9 @@ def read_mpii(
 def read_lsp(
     joints: str | Path, images_root: str | Path, *, split: str = "train", report: ReadReport | None = None
 ) -> list[Person]:
-    """Leeds Sports Poses: `joints.mat` [3, 14, 2000], pictures im0001.jpg …; every joint counts as labelled.
+    """Leeds Sports Poses: `joints.mat` [3, 14, 2000], images im0001.jpg …; every joint counts as labeled.
 
-    `split`: "train" is the first thousand pictures, "test" the second.
+    `split`: "train" is the first thousand images, "test" the second.
     """
     chosen = {"train": slice(0, LSP_TRAINING), "test": slice(LSP_TRAINING, None)}
     if split not in chosen:
@@ -145,7 +145,7 @@ def read_lsp(
 
 
 def read_lspet(joints: str | Path, images_root: str | Path, *, report: ReadReport | None = None) -> list[Person]:
-    """The extended training set: `joints.mat` [14, 3, 10000], pictures im00001.jpg …; the third value says labelled."""
+    """The extended training set: `joints.mat` [14, 3, 10000], images im00001.jpg …; the third value says labeled."""
     table = _joints_table(Path(joints), axes=(2, 0, 1))  # [N, 14, 3]
     return _read_leeds(table, slice(None), Path(joints), Path(images_root), "im{:05d}.jpg", "lspet", "train", report)
 
@@ -177,17 +177,17 @@ def _mpii_entry(entry: Any, root: Path, may_lack_joints: bool) -> tuple[Path, np
         entry = entry | {"joints": [[0, 0]] * 16, "joints_vis": [0] * 16}
     try:
         image, scale = root / entry["image"], float(entry["scale"])
-        centre, joints, known = entry["center"], entry["joints"], entry["joints_vis"]
+        center, joints, known = entry["center"], entry["joints"], entry["joints_vis"]
     except (KeyError, TypeError, ValueError):
         raise SkipEntry("entry without image, center, scale, joints or joints_vis") from None
     points = numbers(joints, (16, 2), "joints") - 1
-    centre = numbers(centre, (2,), "center") - 1
+    center = numbers(center, (2,), "center") - 1
     if not scale > 0:
         raise SkipEntry("zero area")
     half = scale * MPII_SCALE / 2
-    centre[1] += MPII_CENTRE_SHIFT * scale
-    labels = _labelled(points, numbers(known, (16,), "joints_vis") > 0)
-    return image, np.concatenate([centre - half, centre + half]).astype(np.float32), labels
+    center[1] += MPII_CENTER_SHIFT * scale
+    labels = _labeled(points, numbers(known, (16,), "joints_vis") > 0)
+    return image, np.concatenate([center - half, center + half]).astype(np.float32), labels
 
 
 def _mpii_heads(path: Path, count: int) -> list[np.ndarray]:
@@ -198,7 +198,7 @@ def _mpii_heads(path: Path, count: int) -> list[np.ndarray]:
 
 
 def _read_leeds(
-    table: np.ndarray,  # [N, 14, 3] x, y from 1; labelled
+    table: np.ndarray,  # [N, 14, 3] x, y from 1; labeled
     chosen: slice,
     path: Path,
     root: Path,
@@ -214,7 +214,7 @@ def _read_leeds(
             keypoints, known = table[index, :, :2] - 1, table[index, :, 2] > 0
             if not np.isfinite(keypoints[known]).all():
                 raise SkipEntry("joints are not finite")
-            labels = _labelled(keypoints, known)
+            labels = _labeled(keypoints, known)
             bbox = _extent(keypoints, known)
             people.append(_person(root / pattern.format(index + 1), index, source, split, bbox, labels, None))
         except SkipEntry as why:
@@ -223,17 +223,17 @@ def _read_leeds(
 
 
 def _extent(keypoints: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Box [4] xyxy around the labelled joints, widened by the usual margin."""
+    """Box [4] xyxy around the labeled joints, widened by the usual margin."""
     if known.sum() < 2:
-        raise SkipEntry("fewer than two labelled joints")
+        raise SkipEntry("fewer than two labeled joints")
     low, high = keypoints[known].min(0), keypoints[known].max(0)
-    centre, half = (low + high) / 2, (high - low) / 2 * LSP_MARGIN
-    return np.concatenate([centre - half, centre + half]).astype(np.float32)
+    center, half = (low + high) / 2, (high - low) / 2 * LSP_MARGIN
+    return np.concatenate([center - half, center + half]).astype(np.float32)
 
 
-def _labelled(keypoints: np.ndarray, known: np.ndarray) -> PointLabels:
+def _labeled(keypoints: np.ndarray, known: np.ndarray) -> PointLabels:
     points = np.where(known[:, None], keypoints, 0).astype(np.float32)
-    return points, np.where(known, TRUTH, UNLABELLED).astype(np.uint8), known.astype(np.float32)
+    return points, np.where(known, TRUTH, UNLABELED).astype(np.uint8), known.astype(np.float32)
 
 
 def _person(
@@ -247,14 +247,14 @@ def _person(
     if (bbox[2:] <= 0).any() or (bbox[:2] >= size).any():
         raise SkipEntry("box outside the image")
     return Person(
-        image=image, image_id=-1, annotation_id=number, source=source, licence="", split=split, image_size=size,
+        image=image, image_id=-1, annotation_id=number, source=source, license="", split=split, image_size=size,
         bbox=bbox, area=float(BOX_AREA_TO_PERSON * sides.prod()), keypoints=keypoints, visible=visible, weights=weights,
         part_boxes={} if head is None else {"head": head},
     )  # fmt: skip
 
 
 def _numbered(people: Iterable[Person]) -> list[Person]:
-    """Give each picture a number: these files know pictures by name only."""
+    """Give each image a number: these files know images by name only."""
     people = list(people)
     numbers_of = {image: number for number, image in enumerate(sorted({person.image for person in people}))}
     return [replace(person, image_id=numbers_of[person.image]) for person in people]
@@ -264,9 +264,7 @@ def _joints_table(path: Path, axes: tuple[int, int, int]) -> np.ndarray:
     """`joints` as float32 [N, 14, 3]; `axes` are those of N, joint and value in the file."""
     joints = np.asarray(_mat(path).get("joints", np.empty(0)), np.float32)
     if joints.ndim != 3 or joints.transpose(axes).shape[1:] != (14, 3):
-        raise EdgeposeError(
-            f"{path}: joints expected 14 joints of 3 values for every picture, got {list(joints.shape)}."
-        )
+        raise EdgeposeError(f"{path}: joints expected 14 joints of 3 values for every image, got {list(joints.shape)}.")
     return joints.transpose(axes).copy()
 
 

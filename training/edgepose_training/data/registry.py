@@ -21,7 +21,7 @@ DATASETS = {
     "lsp": "lsp14",
     "lspet": "lsp14",
 }
-# Ours, COCO-WholeBody's and COCO's names of the labels of a split, with the folders that may hold its pictures.
+# Ours, COCO-WholeBody's and COCO's names of the labels of a split, with the folders that may hold its images.
 LAYOUTS = (
     ("{split}.json", ("images",)),
     ("coco_wholebody_{split}_v1.0.json", ("{split}2017", "images/{split}2017")),
@@ -30,7 +30,7 @@ LAYOUTS = (
 
 
 def find_files(data: Path, split: str) -> tuple[Path, Path]:
-    """Labels and picture folder of a split of a COCO-like data set. Raises EdgeposeError that lists what was sought."""
+    """Labels and image folder of a split of a COCO-like data set. Raises EdgeposeError that lists what was sought."""
     names = []
     for name, folders in LAYOUTS:
         labels = data / "annotations" / name.format(split=split)
@@ -48,25 +48,25 @@ def read_people(
     skeleton: Skeleton,
     *,
     split: str,
-    keep_unlabelled: bool = False,
+    keep_unlabeled: bool = False,
     report: ReadReport | None = None,
 ) -> list[Person]:
     """People of one of `DATASETS` in `skeleton`. Raises EdgeposeError for points that the data set does not have.
 
-    `keep_unlabelled`: also those without any label, where a data set has such.
+    `keep_unlabeled`: also those without any label, where a data set has such.
     """
     if dataset == "coco":
         return read_coco_wholebody(
-            annotations, images, skeleton, split=split, keep_unlabelled=keep_unlabelled, report=report
+            annotations, images, skeleton, split=split, keep_unlabeled=keep_unlabeled, report=report
         )
     if dataset == "halpe":
-        return read_halpe(annotations, images, skeleton, split=split, keep_unlabelled=keep_unlabelled, report=report)
+        return read_halpe(annotations, images, skeleton, split=split, keep_unlabeled=keep_unlabeled, report=report)
     if skeleton.name != DATASETS[dataset]:
         raise EdgeposeError(f"{dataset} has the points of {DATASETS[dataset]}, not of {skeleton.name}")
     if dataset == "crowdpose":
-        return read_crowdpose(annotations, images, split=split, keep_unlabelled=keep_unlabelled, report=report)
+        return read_crowdpose(annotations, images, split=split, keep_unlabeled=keep_unlabeled, report=report)
     if dataset == "mpii":
-        return read_mpii(annotations, images, split=split, keep_unlabelled=keep_unlabelled, report=report)
+        return read_mpii(annotations, images, split=split, keep_unlabeled=keep_unlabeled, report=report)
     if dataset == "lsp":
         return read_lsp(annotations, images, split=split, report=report)
     return read_lspet(annotations, images, report=report)

@@ -1,7 +1,7 @@
-"""Paint plans: windows of pictures → inputs of the network, with OpenCV one by one, on a device with torch all at once
+"""Paint plans: windows of images → inputs of the network, with OpenCV one by one, on a device with torch all at once
 or with `crop_normalize` one by one.
 
-All sample bilinearly, show black outside of the picture, and agree within rounding (tested).
+All sample bilinearly, show black outside of the image, and agree within rounding (tested).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def render_cv2(windows: list[np.ndarray], plan: Plan, input_size: tuple[int, int
     """Windows [h, w, 3] uint8 BGR → [N, H, W, 3] uint8 BGR."""
     out = np.empty((len(windows), input_size[1], input_size[0], 3), np.uint8)
     affines, bottoms = plan.affine.double().numpy(), plan.bottom.int().tolist()
-    colours, erase, paint = plan.colour.numpy(), plan.erase.tolist(), plan.paint.numpy()
+    colors, erase, paint = plan.color.numpy(), plan.erase.tolist(), plan.paint.numpy()
     identity = np.eye(3, 4, dtype=np.float32)
     for i, window in enumerate(windows):
         image = window[: bottoms[i]]
@@ -32,8 +32,8 @@ def render_cv2(windows: list[np.ndarray], plan: Plan, input_size: tuple[int, int
             kernel = 2 * int(0.5 / shrink) + 1
             image = cv2.blur(image, (kernel, kernel))
         image = cv2.warpAffine(image, affines[i], input_size, flags=cv2.INTER_LINEAR)
-        if not np.array_equal(colours[i], identity):
-            image = cv2.transform(image, colours[i])
+        if not np.array_equal(colors[i], identity):
+            image = cv2.transform(image, colors[i])
         if plan.blur[i]:
             image = cv2.blur(image, (3, 3))
         x1, y1, x2, y2 = erase[i]
@@ -102,12 +102,12 @@ def render_kernel(
 
 
 def _finished(image: Tensor, plan: Plan, input_size: tuple[int, int], oversample: int) -> Tensor:
-    """Samples [N, 3, H·o, W·o] of 0 … 255 → [N, H, W, 3] uint8: averaged, coloured, blurred, erased."""
+    """Samples [N, 3, H·o, W·o] of 0 … 255 → [N, H, W, 3] uint8: averaged, colored, blurred, erased."""
     if oversample > 1:
         image = F.avg_pool2d(image, oversample)
     b, g, r = image.unbind(1)
-    colour = plan.colour[..., None, None]
-    image = torch.stack([m[:, 0] * b + m[:, 1] * g + m[:, 2] * r + m[:, 3] for m in colour.unbind(1)], 1)
+    color = plan.color[..., None, None]
+    image = torch.stack([m[:, 0] * b + m[:, 1] * g + m[:, 2] * r + m[:, 3] for m in color.unbind(1)], 1)
     image = image.clamp(0, 255)
     smooth = F.avg_pool2d(F.pad(image, (1, 1, 1, 1), mode="reflect"), 3, 1)
     image = torch.where(plan.blur[:, None, None, None], smooth, image)

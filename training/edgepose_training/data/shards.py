@@ -1,9 +1,9 @@
-"""Crop shards: labelled people as small tar files in WebDataset's layout.
+"""Crop shards: labeled people as small tar files in WebDataset's layout.
 
-A shard holds, per person, `<key>.webp` or `<key>.jpg` (the window of the picture around the person) and
+A shard holds, per person, `<key>.webp` or `<key>.jpg` (the window of the image around the person) and
 `<key>.json` (its labels, in pixels of that window). Tar members are read in order, so shards stream well from
 network storage, and any worker of any machine can take any subset of them. Compressed shards (`.tar.gz`) are a
-quarter smaller: the pictures are dense already, but labels and tar's own blocks shrink to a tenth.
+quarter smaller: the images are dense already, but labels and tar's own blocks shrink to a tenth.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ GZIP_SLACK = 320 << 10  # what Python and zlib hold back before they write
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """One person in a window of a picture. Pixels of the window; float32."""
+    """One person in a window of an image. Pixels of the window; float32."""
 
     image: np.ndarray  # [h, w, 3] uint8 BGR
     bbox: np.ndarray  # [4] xyxy, may reach outside the window
     keypoints: np.ndarray  # [K, 2]
-    visible: np.ndarray  # [K] uint8: 0 unlabelled, 1 teacher's label, 2 ground truth
-    weights: np.ndarray  # [K] in [0, 1], 0 where unlabelled
+    visible: np.ndarray  # [K] uint8: 0 unlabeled, 1 teacher's label, 2 ground truth
+    weights: np.ndarray  # [K] in [0, 1], 0 where unlabeled
     source: str = ""
-    licence: str = ""
+    license: str = ""
 
 
 class ShardWriter:
@@ -112,7 +112,7 @@ def _label(crop: Crop) -> dict[str, object]:
         "bbox": [round(float(v), 1) for v in crop.bbox],
         "keypoints": [round(v, 2) if i % 4 == 3 else round(v, 1) for i, v in enumerate(table.ravel().tolist())],
         "source": crop.source,
-        "licence": crop.licence,
+        "license": crop.license,
     }
 
 
@@ -147,7 +147,7 @@ def _crop(image: np.ndarray, label: dict) -> Crop:
         visible=table[:, 2].astype(np.uint8),
         weights=table[:, 3].copy(),
         source=label.get("source", ""),
-        licence=label.get("licence", ""),
+        license=label.get("license", label.get("licence", "")),  # as it was called before
     )
 
 

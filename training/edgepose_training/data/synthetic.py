@@ -1,7 +1,7 @@
 """Drawn people: a generated sample with exact whole-body labels, to try the whole chain without any data.
 
-A skeleton is posed at random by its joint angles, dressed in flat colours and painted over a soft background.
-Frontal figures: the subject's left is at the picture's right.
+A skeleton is posed at random by its joint angles, dressed in flat colors and painted over a soft background.
+Frontal figures: the subject's left is at the image's right.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import numpy as np
 from edgepose_training.data.shards import Crop
 
 UP = np.array([0.0, -1.0])
-LEFT, RIGHT = 1, -1  # sign of the picture's x for the subject's sides
+LEFT, RIGHT = 1, -1  # sign of the image's x for the subject's sides
 Segment = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Palette:
-    """BGR colours of one figure."""
+    """BGR colors of one figure."""
 
     skin: tuple[int, int, int]
     left: tuple[int, int, int]
@@ -29,8 +29,8 @@ class Palette:
     back: tuple[int, int, int]
 
 
-def draw_person(rng: np.random.Generator, size: tuple[int, int] = (192, 256)) -> Crop:
-    """One figure in a picture of `size` (W, H), with its 133 keypoints, all of them ground truth."""
+def synthetic_person(rng: np.random.Generator, size: tuple[int, int] = (192, 256)) -> Crop:
+    """One figure in an image of `size` (W, H), with its 133 keypoints, all of them ground truth."""
     points = pose(rng) * (size[1] * rng.uniform(0.55, 0.8))
     low, high = points.min(0), points.max(0)
     room = np.array(size) - (high - low)
@@ -88,7 +88,7 @@ def turn(vector: np.ndarray, angle: float) -> np.ndarray:
 
 
 def face_points() -> np.ndarray:
-    """The 68 face points in face units: x and y in about [−1, 1]; iBUG order, from the picture's left."""
+    """The 68 face points in face units: x and y in about [−1, 1]; iBUG order, from the image's left."""
     points = np.zeros((68, 2))
     t = np.pi * np.arange(17) / 16
     points[:17] = np.column_stack((-np.cos(t), -0.1 + 1.15 * np.sin(t)))
@@ -120,7 +120,7 @@ def hand_points(forearm: np.ndarray, side: int, rng: np.random.Generator) -> np.
 
 
 def palette(rng: np.random.Generator) -> Palette:
-    """Skin, cool colours at the left and warm ones at the right, so that the sides can be told apart."""
+    """Skin, cool colors at the left and warm ones at the right, so that the sides can be told apart."""
 
     def near(hue: float, sat: tuple[int, int], val: tuple[int, int]) -> tuple[int, int, int]:
         hsv = np.uint8([[[int(hue + rng.normal(0, 5)) % 180, rng.integers(*sat), rng.integers(*val)]]])
@@ -135,41 +135,41 @@ def palette(rng: np.random.Generator) -> Palette:
     )
 
 
-def paint(points: np.ndarray, size: tuple[int, int], colours: Palette, rng: np.random.Generator) -> np.ndarray:
+def paint(points: np.ndarray, size: tuple[int, int], colors: Palette, rng: np.random.Generator) -> np.ndarray:
     """The figure [H, W, 3] uint8 BGR over a background of soft blots."""
     blots = rng.integers(-40, 40, (8, 6, 3)).astype(np.float32)
-    image = cv2.resize(blots, size, interpolation=cv2.INTER_CUBIC) + np.array(colours.back, np.float32)
+    image = cv2.resize(blots, size, interpolation=cv2.INTER_CUBIC) + np.array(colors.back, np.float32)
     image = np.clip(image, 0, 255).astype(np.uint8)
     unit = float(np.linalg.norm(points[5:7].mean(0) - points[11:13].mean(0)))  # the torso's length
 
-    def limb(segments: list[Segment], colour: tuple[int, int, int], width_units: float) -> None:
+    def limb(segments: list[Segment], color: tuple[int, int, int], width_units: float) -> None:
         for a, b in segments:
-            _line(image, points[a], points[b], colour, max(1, round(width_units * unit)))
+            _line(image, points[a], points[b], color, max(1, round(width_units * unit)))
 
-    for leg, foot, colour in ((11, 17, colours.left), (12, 20, colours.right)):
-        limb([(leg, leg + 2), (leg + 2, leg + 4)], colour, 0.3)
+    for leg, foot, color in ((11, 17, colors.left), (12, 20, colors.right)):
+        limb([(leg, leg + 2), (leg + 2, leg + 4)], color, 0.3)
         limb([(foot + 2, foot), (leg + 4, foot + 2), (foot, foot + 1)], (40, 40, 50), 0.16)
-    _line(image, points[5:7].mean(0), points[31], colours.skin, max(1, round(0.16 * unit)))  # neck, up to the chin
-    _fill(image, points[[5, 6, 12, 11]], colours.torso)
-    limb([(5, 6), (6, 12), (12, 11), (11, 5)], colours.torso, 0.2)
-    _face(image, points[23:91], unit, colours)
-    for arm, hand, colour in ((5, 91, colours.left), (6, 112, colours.right)):
-        limb([(arm, arm + 2), (arm + 2, arm + 4)], colour, 0.22)
-        limb([(hand, hand + 4 * f + 1) for f in range(5)], colours.skin, 0.09)
+    _line(image, points[5:7].mean(0), points[31], colors.skin, max(1, round(0.16 * unit)))  # neck, up to the chin
+    _fill(image, points[[5, 6, 12, 11]], colors.torso)
+    limb([(5, 6), (6, 12), (12, 11), (11, 5)], colors.torso, 0.2)
+    _face(image, points[23:91], unit, colors)
+    for arm, hand, color in ((5, 91, colors.left), (6, 112, colors.right)):
+        limb([(arm, arm + 2), (arm + 2, arm + 4)], color, 0.22)
+        limb([(hand, hand + 4 * f + 1) for f in range(5)], colors.skin, 0.09)
         limb(
             [(hand + 4 * f + j, hand + 4 * f + j + 1) for f in range(5) for j in (1, 2, 3)],
-            colours.skin,
+            colors.skin,
             0.05,
         )
     noise = rng.normal(0, 4, image.shape)
     return np.clip(image + noise, 0, 255).astype(np.uint8)
 
 
-def _face(image: np.ndarray, face: np.ndarray, unit: float, colours: Palette) -> None:
+def _face(image: np.ndarray, face: np.ndarray, unit: float, colors: Palette) -> None:
     center = face[27:31].mean(0)
     radius = np.linalg.norm(face[8] - center)
-    cv2.circle(image, _fixed(center - [0, 0.1 * radius]), round(radius * 1.08 * 16), colours.skin, -1, cv2.LINE_AA, 4)
-    dark = tuple(int(c * 0.35) for c in colours.skin)
+    cv2.circle(image, _fixed(center - [0, 0.1 * radius]), round(radius * 1.08 * 16), colors.skin, -1, cv2.LINE_AA, 4)
+    dark = tuple(int(c * 0.35) for c in colors.skin)
     thin = max(1, round(0.03 * unit))
     for start, stop, closed in (
         (17, 22, False),
@@ -181,16 +181,16 @@ def _face(image: np.ndarray, face: np.ndarray, unit: float, colours: Palette) ->
         (48, 60, True),
     ):
         curve = np.round(face[start:stop] * 16).astype(np.int32)
-        colour = (70, 60, 190) if start == 48 else dark
-        cv2.polylines(image, [curve], closed, colour, thin, cv2.LINE_AA, 4)
+        color = (70, 60, 190) if start == 48 else dark
+        cv2.polylines(image, [curve], closed, color, thin, cv2.LINE_AA, 4)
 
 
-def _line(image: np.ndarray, a: np.ndarray, b: np.ndarray, colour: tuple[int, int, int], width: int) -> None:
-    cv2.line(image, _fixed(a), _fixed(b), colour, width, cv2.LINE_AA, 4)
+def _line(image: np.ndarray, a: np.ndarray, b: np.ndarray, color: tuple[int, int, int], width: int) -> None:
+    cv2.line(image, _fixed(a), _fixed(b), color, width, cv2.LINE_AA, 4)
 
 
-def _fill(image: np.ndarray, corners: np.ndarray, colour: tuple[int, int, int]) -> None:
-    cv2.fillConvexPoly(image, np.round(corners * 16).astype(np.int32), colour, cv2.LINE_AA, 4)
+def _fill(image: np.ndarray, corners: np.ndarray, color: tuple[int, int, int]) -> None:
+    cv2.fillConvexPoly(image, np.round(corners * 16).astype(np.int32), color, cv2.LINE_AA, 4)
 
 
 def _fixed(point: np.ndarray) -> tuple[int, int]:

@@ -42,7 +42,7 @@ def export(
 ) -> tuple[onnx.ModelProto, ModelCard, float]:
     """A checked ONNX model with its card, and how far it is from torch. Raises EdgeposeError if too far.
 
-    With `int8_people` the checked float32 model is quantised on their crops. How far int8 may be from it is no matter
+    With `int8_people` the checked float32 model is quantized on their crops. How far int8 may be from it is no matter
     of logits but of accuracy: both are measured on the people `held_out`, and the card has the figures as
     `accuracy["int8"]`.
     """
@@ -54,11 +54,11 @@ def export(
     if int8_people is None:
         difference = onnx_file.check_and_store(net, model, shapes, weights)
     else:
-        from edgepose_training.deploy.quantization import accuracy, calibration_crops, quantise
+        from edgepose_training.deploy.quantization import accuracy, calibration_crops, quantize
 
         onnx_file.check_and_store(net, model, shapes, "float32")
-        full, model = model, quantise(model, list(calibration_crops(int8_people, card)))
-        onnx_file.store_weights(model, weights)  # those that it did not quantise
+        full, model = model, quantize(model, list(calibration_crops(int8_people, card)))
+        onnx_file.store_weights(model, weights)  # those that it did not quantize
         if held_out:
             measured = accuracy({"int8": model, "float32": full}, card, held_out)
             card = dataclasses.replace(card, accuracy=card.accuracy | {"int8": measured})

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from edgepose import EdgeposeError, ModelCard
+from edgepose.modelcard import RENAMED
 from edgepose_training.deploy import onnx_graph
 
 OPSET = 17  # TensorRT ≥ 8.6 and OpenVINO ≥ 2023 take it whole
@@ -44,7 +45,7 @@ def trace(net: nn.Module, pictures: Tensor, outputs: Sequence[str], axes: dict[s
         )  # fmt: skip
     model = onnx.load_from_string(buffer.getvalue())
     onnx_graph.simplify(model)
-    onnx_graph.drop_unused_initialisers(model)
+    onnx_graph.drop_unused_initializers(model)
     return model
 
 
@@ -53,7 +54,7 @@ def run_onnx(model: onnx.ModelProto, batch: np.ndarray) -> list[np.ndarray]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # initialisers that it folds away are no news
+    options.log_severity_level = 3  # initializers that it folds away are no news
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return session.run(None, {session.get_inputs()[0].name: batch})
 
@@ -61,7 +62,7 @@ def run_onnx(model: onnx.ModelProto, batch: np.ndarray) -> list[np.ndarray]:
 def check_parity(
     net: nn.Module, model: onnx.ModelProto, shapes: Sequence[tuple[int, int, int]], tolerance: float
 ) -> float:
-    """Largest relative difference of torch and onnxruntime on random pictures; `shapes` are their (N, H, W).
+    """Largest relative difference of torch and onnxruntime on random images; `shapes` are their (N, H, W).
 
     Raises EdgeposeError beyond `tolerance`.
     """
@@ -111,6 +112,7 @@ def sign(model: onnx.ModelProto, card: ModelCard) -> None:
 
 def with_entries(card: ModelCard, entries: dict[str, Any]) -> ModelCard:
     """The card with entries replaced. Raises EdgeposeError for an entry that a card does not have."""
+    entries = {RENAMED.get(name, name): value for name, value in entries.items()}
     known = {field.name for field in dataclasses.fields(ModelCard)} - {"skeleton"}
     if unknown := sorted(set(entries) - known):
         raise EdgeposeError(f"A model card has no entry {unknown[0]!r}; known are {', '.join(sorted(known))}.")
@@ -149,7 +151,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="name in the card (default: the output's)")
     parser.add_argument(
         "--card", type=Path, action="append", default=[],
-        help="TOML or JSON with entries of the card: licence, data, accuracy, …; may be given several times",
+        help="TOML or JSON with entries of the card: license, data, accuracy, …; may be given several times",
     )  # fmt: skip
     parser.add_argument(
         "--weights", choices=TOLERANCES, default="float32", help="how weights are stored; arithmetic stays float32"

@@ -17,7 +17,7 @@ MIN_INT8_ELEMENTS = 1024
 
 
 def simplify(model: onnx.ModelProto) -> None:
-    """Make `Constant` nodes initialisers and take `Identity` nodes out, in place."""
+    """Make `Constant` nodes initializers and take `Identity` nodes out, in place."""
     graph = model.graph
     outputs = {output.name for output in graph.output}
     renamed: dict[str, str] = {}
@@ -37,7 +37,7 @@ def simplify(model: onnx.ModelProto) -> None:
     _replace_nodes(model, kept)
 
 
-def drop_unused_initialisers(model: onnx.ModelProto) -> None:
+def drop_unused_initializers(model: onnx.ModelProto) -> None:
     used = {name for node in model.graph.node for name in node.input}
     kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
     del model.graph.initializer[:]
@@ -94,17 +94,17 @@ _Stored = tuple[list[onnx.TensorProto], list[onnx.NodeProto]]
 
 
 def _store(model: onnx.ModelProto, pack: Callable[[str, np.ndarray], _Stored | None]) -> None:
-    """Replace each float32 initialiser by what `pack` makes of its name and values; None leaves it."""
-    initialisers, restoring = [], []
+    """Replace each float32 initializer by what `pack` makes of its name and values; None leaves it."""
+    initializers, restoring = [], []
     for tensor in model.graph.initializer:
         stored = None
         if tensor.data_type == TensorProto.FLOAT:
             stored = pack(tensor.name, numpy_helper.to_array(tensor))
         tensors, nodes = stored or ([tensor], [])
-        initialisers += tensors
+        initializers += tensors
         restoring += nodes
     del model.graph.initializer[:]
-    model.graph.initializer.extend(initialisers)
+    model.graph.initializer.extend(initializers)
     _replace_nodes(model, [*restoring, *model.graph.node])
 
 
@@ -135,7 +135,7 @@ def append_decode(model: onnx.ModelProto, card: ModelCard) -> None:
     """End the graph in `keypoints` [N, K, 2] (pixels of the crop) and `scores` [N, K], in standard ops.
 
     The same numbers as `edgepose.ops.simcc_decode` with the card's score, followed by the card's calibration
-    and its untrained points, for finite logits. For phones and browsers; edgepose itself runs the file
+    and its unsupervised keypoints, for finite logits. For phones and browsers; edgepose itself runs the file
     without it.
     """
     builder = _Builder(model)
@@ -146,7 +146,7 @@ def append_decode(model: onnx.ModelProto, card: ModelCard) -> None:
     builder.add("Div", [joined, builder.constant(np.float32(card.split_ratio))], output="keypoints")
     scores = _calibrated(builder, _axis_scores(builder, card, axes), card)
     trained = np.ones((1, card.skeleton.num_keypoints), np.float32)
-    trained[:, list(card.untrained)] = 0
+    trained[:, list(card.unsupervised_keypoints)] = 0
     builder.add("Mul", [scores, builder.constant(trained)], output="scores")
     count = card.skeleton.num_keypoints
     del model.graph.output[:]

@@ -1,6 +1,6 @@
 """What `export.py --int8` stands on: QDQ nodes around the convolutions, ranges from crops of training people.
 
-onnxruntime's own quantiser was chosen: its QDQ files run on onnxruntime, TensorRT and OpenVINO alike.
+onnxruntime's own quantizer was chosen: its QDQ files run on onnxruntime, TensorRT and OpenVINO alike.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ def calibration_crops(
         yield from crops[:, None]
 
 
-def quantise(model: onnx.ModelProto, crops: Sequence[np.ndarray], ops: Sequence[str] = ("Conv",)) -> onnx.ModelProto:
+def quantize(model: onnx.ModelProto, crops: Sequence[np.ndarray], ops: Sequence[str] = ("Conv",)) -> onnx.ModelProto:
     """An int8 copy of a float32 model: weights per channel, activations over the range that `crops` [1, 3, H, W] show.
 
-    Only `ops` are quantised: convolutions are nearly all of the work, while the head's norms and classifiers
+    Only `ops` are quantized: convolutions are nearly all of the work, while the head's norms and classifiers
     decide single bins.
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
     if not crops:
-        raise EdgeposeError("Int8 needs pictures of people to calibrate on: give --data.")
+        raise EdgeposeError("Int8 needs images of people to calibrate on: give --data.")
     with tempfile.TemporaryDirectory() as folder, _quiet():
         source, target = Path(folder, "float32.onnx"), Path(folder, "int8.onnx")
         onnx.save(onnx.shape_inference.infer_shapes(model), source)
@@ -87,7 +87,7 @@ def accuracy(models: Mapping[str, onnx.ModelProto], card: ModelCard, people: Seq
 
 
 class _Reader:
-    """The crops as the quantiser asks for them: one feed at a time, None at the end."""
+    """The crops as the quantizer asks for them: one feed at a time, None at the end."""
 
     def __init__(self, input_name: str, crops: Sequence[np.ndarray]) -> None:
         self._feeds = iter([{input_name: crop} for crop in crops])
@@ -98,7 +98,7 @@ class _Reader:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The quantiser advises through warnings and the root logger; neither concerns who exports."""
+    """The quantizer advises through warnings and the root logger; neither concerns who exports."""
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)

@@ -14,7 +14,7 @@ from edgepose_training.data.loaders import MEAN, STD
 from edgepose_training.detector.config import DetectorConfig
 from edgepose_training.detector.samples import Mixture, Painter, Sample
 
-MAX_PEOPLE, MAX_IGNORED = 24, 48  # a picture; the largest are kept
+MAX_PEOPLE, MAX_IGNORED = 24, 48  # an image; the largest are kept
 SHAPES = (0.5625, 0.75, 1.0)  # short side ÷ long side of cameras and photographs
 PORTRAIT = 0.3  # share of canvases that stand
 PLAIN_END = 0.1  # share of the steps, the last ones, without mosaics
@@ -33,7 +33,7 @@ class DetectorBatch:
         return DetectorBatch(*(value.to(device, non_blocking=True) for value in vars(self).values()))
 
 
-def normalised(images: Tensor) -> Tensor:  # [N, H, W, 3] uint8 BGR -> [N, 3, H, W]
+def normalized(images: Tensor) -> Tensor:  # [N, H, W, 3] uint8 BGR -> [N, 3, H, W]
     """What the net sees, in its memory format of choice: RGB, channels last."""
     mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (MEAN, STD))
     return (images.permute(0, 3, 1, 2).flip(1).float() - mean) / std

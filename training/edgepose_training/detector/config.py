@@ -26,16 +26,16 @@ class DetectorConfig(Record):
     # --- data
     batch: int = 32
     workers: int = 1  # loader processes
-    epoch: int = 20000  # pictures that are called an epoch
+    epoch: int = 20000  # images that are called an epoch
     first_sides: tuple[int, int] = (192, 256)  # px, range of the long side at first, where a step is cheap,
     last_sides: tuple[int, int] = (256, 320)  # and in the last part of the run
     last: float = 0.35  # length of that part, as a share of the steps
-    mosaic: float = 0.4  # share of samples put together from four pictures; none in the last tenth of the run
-    zoom: float = 0.35  # share of samples that are a window of a picture: people cut by its border
-    negative: float = 0.12  # share of single pictures and mosaic tiles without people
+    mosaic: float = 0.4  # share of samples put together from four images; none in the last tenth of the run
+    zoom: float = 0.35  # share of samples that are a window of an image: people cut by its border
+    negative: float = 0.12  # share of single images and mosaic tiles without people
     smallest: float = 16.0  # px on the canvas; whose long side is shorter is ignored
-    # How often a source's pictures are drawn, relative to their number. Sources of few people and rooms are many
-    # pictures of the same; COCO's boxes are the only ones drawn by people on unselected photographs.
+    # How often a source's images are drawn, relative to their number. Sources of few people and rooms are many
+    # images of the same; COCO's boxes are the only ones drawn by people on unselected photographs.
     source_weights: dict[str, float] = dataclasses.field(
         default_factory=lambda: {
             "coco": 3.0,
@@ -47,7 +47,7 @@ class DetectorConfig(Record):
         }
     )
 
-    # --- optimisation
+    # --- optimization
     steps: int = 12000
     optimizer: str = "adamw"
     lr: float = 2e-3

@@ -25,7 +25,7 @@ SIDE = 320  # px, of the timed input
 THRESHOLDS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
 
 
-BARS = {"ap50": 0.60, "recall": 0.90, "false_alarms": 0.01, "close_ups": 0.95, "time_ratio": 0.85}
+TARGETS = {"ap50": 0.60, "recall": 0.90, "false_alarms": 0.01, "close_ups": 0.95, "time_ratio": 0.85}
 
 
 HIGHER = {"ap50", "recall", "close_ups"}
@@ -53,7 +53,7 @@ def evaluate(paths: Sequence[Path], data: Path, limit: int | None = None) -> dic
     for path in paths:
         detector = Detector(path, "cpu", threads=1)
         threshold, detector.threshold = detector.threshold, bars.LOWEST
-        log.info("%s: %d pictures, %d empty places", path.stem, len(scenes), len(places))
+        log.info("%s: %d images, %d empty places", path.stem, len(scenes), len(places))
         found = bars.find_people(detector, scenes)
         highest = bars.highest_scores(detector, places)
         results[path.stem] = {
@@ -98,7 +98,7 @@ def markdown(results: dict[str, Any], command: str) -> str:
     names = list(results)
     lines = [f"| | bar | {' | '.join(names)} |", "| --- " * (len(names) + 2) + "|"]
     for key, words in WORDS.items():
-        bar = f"{'≥' if key in HIGHER else '≤'} {BARS[key]:.2f}" if key in BARS else ""
+        bar = f"{'≥' if key in HIGHER else '≤'} {TARGETS[key]:.2f}" if key in TARGETS else ""
         words = words.replace("the first", names[-1])
         lines.append(
             f"| {words} | {bar} | {' | '.join(_mark(key, results[name][key], name == names[0]) for name in names)} |"
@@ -108,8 +108,8 @@ def markdown(results: dict[str, Any], command: str) -> str:
     text = (
         "# The person detector\n\n"
         f"`{command}`\n\n"
-        f"{first['pictures']} val pictures with their lists of people as they are, {first['empty_places']} val "
-        "pictures and windows without people. Bold: bar met. Times are CPU time of one thread, the files in turns; "
+        f"{first['pictures']} val images with their lists of people as they are, {first['empty_places']} val "
+        "images and windows without people. Bold: bar met. Times are CPU time of one thread, the files in turns; "
         f"the ratio is the median over rounds. {platform.machine()}, Python {platform.python_version()}.\n\n"
     )
     text += "\n".join(lines)
@@ -134,6 +134,6 @@ def _table(title: str, rows: dict[str, dict[str, float]], columns: dict[str, dic
 
 
 def _mark(key: str, value: float, ours: bool) -> str:
-    text = f"{value:.3f}" if key in BARS else f"{value:.2f}"
-    met = key in BARS and (value >= BARS[key] if key in HIGHER else value <= BARS[key])
+    text = f"{value:.3f}" if key in TARGETS else f"{value:.2f}"
+    met = key in TARGETS and (value >= TARGETS[key] if key in HIGHER else value <= TARGETS[key])
     return f"**{text}**" if met and ours else text

@@ -32,7 +32,7 @@ def load_for_export(path: Path) -> tuple[DetectorNet, ModelCard]:
         std=STD,
         sigma=None,
         beta=None,
-        recipe=f"CSPNeXt blocks, task-aligned assignment, quality focal and GIoU losses, {pictures} pictures",
+        recipe=f"CSPNeXt blocks, task-aligned assignment, quality focal and GIoU losses, {pictures} images",
         date=datetime.date.today().isoformat(),
     )
     return net, card

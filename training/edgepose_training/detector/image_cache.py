@@ -1,4 +1,4 @@
-"""Pictures decoded once: one flat uint8 file that training reads at the speed of the page cache."""
+"""Images decoded once: one flat uint8 file that training reads at the speed of the page cache."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from edgepose_training.detector.person_lists import Picture
 
 log = logging.getLogger(__name__)
 
-CHUNK = 256  # pictures decoded ahead of the writer at most
+CHUNK = 256  # images decoded ahead of the writer at most
 
 
-class PictureStore:
-    """Pixels of a list of pictures, none longer than `side`, memory-mapped and shared by all processes."""
+class ImageCache:
+    """Pixels of a list of images, none longer than `side`, memory-mapped and shared by all processes."""
 
     def __init__(self, pictures: Sequence[Picture], folder: Path, side: int = 320) -> None:
         self.path = folder / f"pixels-{side}.bin"
@@ -57,14 +57,14 @@ def _decode(names: Sequence[str], path: Path, side: int) -> list[list[int]]:
             for image in pool.map(lambda name: _read(name, side), names[start : start + CHUNK]):
                 file.write(image.data)
                 sizes.append(list(image.shape[:2]))
-    log.info("decoded %d pictures, %.1f GB, into %s", len(names), path.stat().st_size / 1e9, path)
+    log.info("decoded %d images, %.1f GB, into %s", len(names), path.stat().st_size / 1e9, path)
     return sizes
 
 
 def _read(name: str, side: int) -> np.ndarray:
     image = cv2.imread(name)
     if image is None:
-        raise EdgeposeError(f"{name}: cannot read the picture")
+        raise EdgeposeError(f"{name}: cannot read the image")
     zoom = side / max(image.shape[:2])
     if zoom < 1:
         size = [max(round(length * zoom), 1) for length in image.shape[1::-1]]

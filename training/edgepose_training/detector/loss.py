@@ -1,6 +1,6 @@
 """Assignment and losses of the detector.
 
-Assignment: task alignment (TOOD, Feng et al. 2021, §3.2). Of the cells whose centre lies in a person's box, the `top`
+Assignment: task alignment (TOOD, Feng et al. 2021, §3.2). Of the cells whose center lies in a person's box, the `top`
 best by alignment t = s^α · u^β (s: the cell's score, u: its box' overlap with the person) belong to the person; a cell
 that several people want goes to the one it overlaps most. Its target score is t, scaled so that each person's best
 cell is asked for its overlap u.

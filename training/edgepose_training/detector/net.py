@@ -1,7 +1,7 @@
 """`edgepose-det`, a one-class anchor-free detector for CPUs: CSPNeXt blocks, a light path aggregation, bare heads.
 
 What an edge CPU is slow at is left out. Activations are ReLUs, which runtimes fold into the convolution before them
-(SiLU costs a sixth more of the whole net in onnxruntime); widths are multiples of 16, the block of its vectorised
+(SiLU costs a sixth more of the whole net in onnxruntime); widths are multiples of 16, the block of its vectorized
 layout; merging adds instead of concatenating; nothing but convolutions happens at high resolution.
 """
 

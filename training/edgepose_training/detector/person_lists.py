@@ -1,6 +1,6 @@
 """What the lists of people hold: which boxes are people to find, and where nobody knows.
 
-Looking at pictures with the boxes drawn (`contact_sheet.py` shows how) gave these rules. A region that is ignored
+Looking at images with the boxes drawn (`contact_sheet.py` shows how) gave these rules. A region that is ignored
 is neither a person nor the absence of one.
 
 * tracking: the boxes are shifted and cut arms off. Left out.
@@ -38,7 +38,7 @@ SAME, INSIDE = 0.5, 0.75
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture's people. Boxes xyxy in pixels of the file, float32."""
+    """One image's people. Boxes xyxy in pixels of the file, float32."""
 
     path: Path
     size: tuple[int, int]  # W, H
@@ -49,18 +49,18 @@ class Picture:
 
 
 def read_pictures(data: Path, split: str, hints: Path | None = None) -> list[Picture]:
-    """Pictures of `annotations/<split>.json` with cleaned lists, then those of `negatives.json` without people.
+    """Images of `annotations/<split>.json` with cleaned lists, then those of `negatives.json` without people.
 
     `hints` is a COCO detection file for the split. Raises EdgeposeError for unreadable files.
     """
     document = load_document(data / "annotations" / f"{split}.json")
-    labelled: defaultdict[int, list[list[float]]] = defaultdict(list)
+    labeled: defaultdict[int, list[list[float]]] = defaultdict(list)
     for annotation in document["annotations"]:
-        labelled[annotation["image_id"]].append(annotation["bbox"])
+        labeled[annotation["image_id"]].append(annotation["bbox"])
     found = read_boxes(hints) if hints else {}
     nobody = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
     pictures = [
-        clean(entry, data / "images", _xyxy(labelled[entry["id"]]), *found.get(entry["id"], nobody))
+        clean(entry, data / "images", _xyxy(labeled[entry["id"]]), *found.get(entry["id"], nobody))
         for entry in document["images"]
         if entry["source"] not in LEFT_OUT
     ]
@@ -68,7 +68,7 @@ def read_pictures(data: Path, split: str, hints: Path | None = None) -> list[Pic
 
 
 def read_negatives(data: Path, split: str) -> Iterable[Picture]:
-    """Pictures without people; none where the data has no such list."""
+    """Images without people; none where the data has no such list."""
     path = data / "annotations" / "negatives.json"
     if not path.exists():
         return
@@ -82,17 +82,17 @@ def read_negatives(data: Path, split: str) -> Iterable[Picture]:
 def clean(
     entry: dict[str, Any],
     folder: Path,
-    labelled: np.ndarray,  # [L, 4] boxes of people with points
+    labeled: np.ndarray,  # [L, 4] boxes of people with points
     hints: np.ndarray,  # [D, 4] boxes of a detector
     scores: np.ndarray,  # [D]
 ) -> Picture:
-    """A picture's list by the rules of this module."""
+    """An image's list by the rules of this module."""
     source, boxes = entry["source"], _xyxy(entry.get("person_boxes", []))
     inside = containment_matrix(boxes, boxes) > INSIDE
     larger = _areas(boxes)[:, None] > _areas(boxes)[None]
     kept = (inside & larger).sum(axis=1) < CROWD  # not a box around a crowd
     if source in SELFIES:
-        kept &= _matched(boxes, labelled)
+        kept &= _matched(boxes, labeled)
     if source in BOXED_BY_DETECTOR:
         kept &= ~(inside & larger & kept[:, None]).any(axis=0)
     new = ~_matched(hints, boxes) & ~(containment_matrix(boxes[kept], hints) > INSIDE).any(axis=0)

@@ -1,4 +1,4 @@
-"""Samples of a detector's training: pictures, windows, mosaics and pictures without people, painted on one canvas."""
+"""Samples of a detector's training: images, windows, mosaics and images without people, painted on one canvas."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from edgepose_training.detector.image_cache import PictureStore
+from edgepose_training.detector.image_cache import ImageCache
 from edgepose_training.detector.person_lists import Picture
 
-PAD = 114  # grey of what no picture covers, as at run time
+PAD = 114  # gray of what no image covers, as at run time
 Rect = tuple[int, int, int, int]  # x, y, w, h of a canvas
 
-ZOOMS = {"whole": (0.6, 1.25), "window": (1.2, 2.8), "tile": (0.9, 2.0)}  # of a picture that fits the rectangle
+ZOOMS = {"whole": (0.6, 1.25), "window": (1.2, 2.8), "tile": (0.9, 2.0)}  # of an image that fits the rectangle
 STRETCH_KNOWN, STRETCH_UNKNOWN = 1.15, 1.5  # factor on the aspect, at most; more where nobody knows it
-VISIBLE = 0.25  # a person of whom less is left in the picture is ignored,
+VISIBLE = 0.25  # a person of whom less is left in the image is ignored,
 FILLS = 0.25  # unless the rest still fills that share of the rectangle: a close-up
 SMALLEST_WINDOW = 64  # px, side of a window without people
 
@@ -41,9 +41,9 @@ class Mixture:
 
 
 class Painter:
-    """Paints random samples of a list of pictures."""
+    """Paints random samples of a list of images."""
 
-    def __init__(self, pictures: Sequence[Picture], store: PictureStore, weights: dict[str, float]) -> None:
+    def __init__(self, pictures: Sequence[Picture], store: ImageCache, weights: dict[str, float]) -> None:
         self.store = store
         self.people = [i for i, p in enumerate(pictures) if len(p.people)]
         self.empty = [i for i, p in enumerate(pictures) if not len(p.people) and not len(p.ignored)]
@@ -66,7 +66,7 @@ class Painter:
         small = [max(box[2:] - box[:2]) < mix.smallest for box in sample.people]
         sample.ignored += [box for box, is_small in zip(sample.people, small, strict=True) if is_small]
         sample.people = [box for box, is_small in zip(sample.people, small, strict=True) if not is_small]
-        sample.image = colour(rng, sample.image)
+        sample.image = color(rng, sample.image)
         return sample
 
     def _tile(self, rng: np.random.Generator, sample: Sample, rect: Rect, kind: str, mix: Mixture) -> None:
@@ -79,7 +79,7 @@ class Painter:
         _put_boxes(sample, *self.boxes[i], rect, place)
 
     def _negative(self, rng: np.random.Generator, sample: Sample, rect: Rect) -> None:
-        """A picture without people, a window that touches nobody, or a texture."""
+        """An image without people, a window that touches nobody, or a texture."""
         kind = rng.random()
         window = self._window(rng) if kind < 0.4 else None
         if window is not None:
@@ -92,7 +92,7 @@ class Painter:
             sample.image[y : y + h, x : x + w] = texture(rng, (w, h))
 
     def _window(self, rng: np.random.Generator) -> np.ndarray | None:
-        """A piece of a picture with people, between them; None where none was found."""
+        """A piece of an image with people, between them; None where none was found."""
         for _ in range(8):
             i = self.people[int(rng.integers(len(self.people)))]
             window = empty_window(rng, self.store.sizes[i], np.concatenate(self.boxes[i]))
@@ -103,7 +103,7 @@ class Painter:
 
 
 def empty_window(rng: np.random.Generator, size: Sequence[int], boxes: np.ndarray, tries: int = 6) -> Rect | None:
-    """The largest of a few random windows of a picture (H, W) that touch none of the boxes [M, 4]."""
+    """The largest of a few random windows of an image (H, W) that touch none of the boxes [M, 4]."""
     height, width = (int(side) for side in size)
     best: Rect | None = None
     for _ in range(tries):
@@ -118,7 +118,7 @@ def empty_window(rng: np.random.Generator, size: Sequence[int], boxes: np.ndarra
 def placement(
     rng: np.random.Generator, size: Sequence[int], rect: Rect, zooms: tuple[float, float], stretch: float
 ) -> np.ndarray:  # [2, 3]
-    """Where a picture (H, W) lands: picture → canvas, by zoom, stretch, mirror and shift."""
+    """Where an image (H, W) lands: image → canvas, by zoom, stretch, mirror and shift."""
     height, width = (float(side) for side in size)
     x, y, w, h = rect
     zoom = min(w / width, h / height) * np.exp(rng.uniform(*np.log(zooms)))
@@ -132,7 +132,7 @@ def placement(
 
 
 def paint(canvas: np.ndarray, image: np.ndarray, rect: Rect, place: np.ndarray) -> None:
-    """Warp a picture into a rectangle of the canvas; what it does not cover stays grey."""
+    """Warp an image into a rectangle of the canvas; what it does not cover stays gray."""
     x, y, w, h = rect
     matrix = place.astype(np.float64)
     matrix[:, 2] -= x, y
@@ -166,8 +166,8 @@ def _put_boxes(sample: Sample, people: np.ndarray, ignored: np.ndarray, rect: Re
             sample.ignored.append(clipped)
 
 
-def colour(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Light, contrast and colour of other cameras: gain and gamma, hue and saturation, grey, blur, noise."""
+def color(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """Light, contrast and color of other cameras: gain and gamma, hue and saturation, gray, blur, noise."""
     levels = np.arange(256, dtype=np.float32) / 255
     tables = [levels ** np.exp(rng.uniform(-0.45, 0.45)) * rng.uniform(0.6, 1.25)] * 3
     cast = rng.uniform(0.88, 1.12, 3)
@@ -177,9 +177,9 @@ def colour(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     if kind < 0.08:
         image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
     elif kind < 0.5:
-        grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+        gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
         share = rng.uniform(0.4, 1.5)  # saturation
-        image = cv2.addWeighted(image, share, grey, 1 - share, 0)
+        image = cv2.addWeighted(image, share, gray, 1 - share, 0)
     if rng.random() < 0.1:
         image = cv2.blur(image, (3, 3))
     if rng.random() < 0.1:

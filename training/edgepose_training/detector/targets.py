@@ -20,11 +20,11 @@ from edgepose_training.detector.samples import empty_window
 from edgepose_training.metrics.box_precision import BoxTruth, average_precision, match_boxes, recall
 
 LOWEST = 0.05  # boxes below do not matter to the curve
-LARGE, TALL = 0.15, 1 / 3  # of the picture's height
+LARGE, TALL = 0.15, 1 / 3  # of the image's height
 SAME = 0.5  # overlap of a box that finds a person
 WINDOW_SIDE = 88  # px of a window without people, at least; below it is hard to say for an eye either
 PER_SOURCE = 130  # windows; more of one source would be the same rooms again
-# Pictures whose window shows somebody whom the list leaves out, seen by eye on contact sheets.
+# Images whose window shows somebody whom the list leaves out, seen by eye on contact sheets.
 CROSSED_OUT = {
     "coco/000000071004", "coco/000000085316", "coco/000000190313", "coco/000000210982", "coco/000000263098",
     "coco/000000263696", "coco/000000394246", "hexlong/e2f8aca2b48e58e1092122a6c81464ab9e3eaa4e",
@@ -40,18 +40,18 @@ Boxes = tuple[np.ndarray, np.ndarray]  # [D, 4] xyxy, scores [D]
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture of the validation set. Boxes xyxy in pixels of the file."""
+    """One image of the validation set. Boxes xyxy in pixels of the file."""
 
     path: Path
     size: tuple[int, int]  # W, H
     source: str
     listed: np.ndarray  # [M, 4] `person_boxes` as the source has them, nothing cleaned
-    labelled: np.ndarray  # [L, 4] of them, people with points
+    labeled: np.ndarray  # [L, 4] of them, people with points
 
 
 @dataclass(frozen=True)
 class Empty:
-    """A picture, or a window (x, y, w, h) of one, without people."""
+    """An image, or a window (x, y, w, h) of one, without people."""
 
     path: Path
     window: tuple[int, int, int, int] | None
@@ -67,29 +67,29 @@ class Empty:
 def read_picture(path: Path) -> np.ndarray:
     image = cv2.imread(str(path))
     if image is None:
-        raise EdgeposeError(f"{path}: cannot read the picture")
+        raise EdgeposeError(f"{path}: cannot read the image")
     return image
 
 
 def read_scenes(data: Path) -> list[Scene]:
     document = load_document(data / "annotations" / "val.json")
-    labelled: defaultdict[int, list[list[float]]] = defaultdict(list)
+    labeled: defaultdict[int, list[list[float]]] = defaultdict(list)
     for annotation in document["annotations"]:
-        labelled[annotation["image_id"]].append(annotation["bbox"])
+        labeled[annotation["image_id"]].append(annotation["bbox"])
     return [
         Scene(
             data / "images" / entry["file_name"],
             (entry["width"], entry["height"]),
             entry["source"],
             _xyxy(entry["person_boxes"]),
-            _xyxy(labelled[entry["id"]]),
+            _xyxy(labeled[entry["id"]]),
         )
         for entry in document["images"]
     ]
 
 
 def empty_places(data: Path, scenes: Sequence[Scene], count: int) -> list[Empty]:
-    """The val pictures of `negatives.json`, then windows of other val pictures that touch no listed box.
+    """The val images of `negatives.json`, then windows of other val images that touch no listed box.
 
     The same windows on every call.
     """
@@ -114,11 +114,11 @@ def find_people(detector: Detector, scenes: Sequence[Scene]) -> list[Boxes]:
 
 
 def measure(found: Sequence[Boxes], scenes: Sequence[Scene], threshold: float) -> dict[str, float]:
-    """The bars on pictures with people, at the detector's default threshold; shares in [0, 1]."""
+    """The bars on images with people, at the detector's default threshold; shares in [0, 1]."""
     large = [match_boxes(*boxes, _truth(scene, LARGE)) for boxes, scene in zip(found, scenes, strict=True)]
     tall = [match_boxes(*boxes, _truth(scene, TALL)) for boxes, scene in zip(found, scenes, strict=True)]
     near = [
-        (iou_matrix(boxes[scores >= threshold], scene.labelled) >= SAME).any(axis=0)
+        (iou_matrix(boxes[scores >= threshold], scene.labeled) >= SAME).any(axis=0)
         for (boxes, scores), scene in zip(found, scenes, strict=True)
         if scene.source in SELFIES
     ]
@@ -164,7 +164,7 @@ def interleaved_times(calls: Mapping[str, Any], rounds: int = 200, warm_up: int 
 
 
 def network_call(detector: Detector, side: int) -> Any:
-    """The net alone on one square picture."""
+    """The net alone on one square image."""
     batch = np.random.default_rng(0).standard_normal((1, 3, side, side), np.float32)
     return lambda: detector.session.run(batch)
 

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from edgepose.boxes import nms
 from edgepose.detectors import decode_cells, letterbox
-from edgepose_training.detector.batches import DetectorBatch, batches, normalised
+from edgepose_training.detector.batches import DetectorBatch, batches, normalized
 from edgepose_training.detector.config import DetectorConfig
 from edgepose_training.detector.loss import detector_loss
 from edgepose_training.detector.net import DetectorNet
@@ -23,14 +23,14 @@ from edgepose_training.detector.person_lists import Picture
 from edgepose_training.detector.samples import Painter
 from edgepose_training.engine import checkpoints
 from edgepose_training.engine.optimizer import build_optimizer
-from edgepose_training.engine.run_log import Journal
+from edgepose_training.engine.run_log import RunLog
 from edgepose_training.engine.trainer import Stopped, amp_dtype
 from edgepose_training.metrics.box_precision import BoxTruth, average_precision, match_boxes, recall
 
 log = logging.getLogger("detector")
 
-LARGE = 0.15  # of the picture's height: people that the bar on AP50 counts
-CANDIDATES = 100  # boxes a picture
+LARGE = 0.15  # of the image's height: people that the bar on AP50 counts
+CANDIDATES = 100  # boxes an image
 
 
 def build_net(config: DetectorConfig) -> DetectorNet:
@@ -54,7 +54,7 @@ def load_net(path: str | Path) -> tuple[DetectorNet, DetectorConfig, dict]:
 
 
 class DetectorRun:
-    """A run in the folder `out`. `valid` are the validation pictures, none: no validation."""
+    """A run in the folder `out`. `valid` are the validation images, none: no validation."""
 
     def __init__(
         self, config: DetectorConfig, painter: Painter, valid: Sequence[Picture], out: Path, device: torch.device
@@ -72,7 +72,7 @@ class DetectorRun:
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.amp is torch.float16)
         self.step, self.best = 0, -1.0
         self.stop_at: float | None = None
-        self.journal = Journal(out, "validation")
+        self.run_log = RunLog(out, "validation")
 
     def _average(self, averaged: list[torch.Tensor], current: list[torch.Tensor], updates: torch.Tensor | int) -> None:
         """The first steps average over what there is, so that the random start is soon forgotten."""
@@ -101,7 +101,7 @@ class DetectorRun:
                 terms = {name: float(value) / seen for name, value in sums.items()}
                 lr = self.optimizer.param_groups[0]["lr"]
                 speed = seen * cfg.batch / elapsed
-                self.journal.train(self.epoch, self.step, terms, lr=lr, images_per_s=speed, waiting=waited / elapsed)
+                self.run_log.train(self.epoch, self.step, terms, lr=lr, images_per_s=speed, waiting=waited / elapsed)
                 started, waited, seen, sums = time.perf_counter(), 0.0, 0, {}
             if self.step % cfg.validate_every == 0 or self.step == cfg.steps:
                 self.validate()
@@ -111,14 +111,14 @@ class DetectorRun:
                 self.save("last")
                 raise Stopped
             before = time.perf_counter()
-        self.journal.plot()
+        self.run_log.plot()
 
     def train_step(self, batch: DetectorBatch) -> dict[str, torch.Tensor]:
         cfg = self.config
         for group in self.optimizer.param_groups:
             group["lr"] = cfg.lr * lr_factor(self.step, cfg)
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
-            cells = self.net(normalised(batch.images))
+            cells = self.net(normalized(batch.images))
         terms = detector_loss(cells, batch, cfg)  # in float32: overlaps to the sixth power
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(sum(terms.values())).backward()
@@ -137,7 +137,7 @@ class DetectorRun:
         self.averaged.eval()
         matches = [self._match(picture) for picture in self.valid]
         values = {"ap50": average_precision(matches), "recall@.3": recall(matches, 0.3)}
-        self.journal.valid(self.epoch, self.step, values)
+        self.run_log.valid(self.epoch, self.step, values)
         if values["ap50"] > self.best:
             self.best = values["ap50"]
             self.save("best")
@@ -151,7 +151,7 @@ class DetectorRun:
         canvas, zoom = letterbox(image, size)
         batch = torch.from_numpy(canvas)[None].to(self.device)
         with torch.inference_mode(), torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
-            cells = self.averaged(normalised(batch))
+            cells = self.averaged(normalized(batch))
         boxes, scores = decode_cells(cells.float().cpu().numpy(), canvas.shape[:2])
         likely = np.argsort(-scores[0])[:CANDIDATES]
         boxes, scores = boxes[0, likely] / zoom, scores[0, likely]
@@ -191,7 +191,7 @@ class DetectorRun:
 
 
 def large_people(picture: Picture, share: float = LARGE) -> BoxTruth:
-    """A picture's people of at least that share of its height; the others are ignored."""
+    """An image's people of at least that share of its height; the others are ignored."""
     smallest = share * picture.size[1]
     large = picture.people[:, 3] - picture.people[:, 1] >= smallest
     return BoxTruth(picture.people[large], np.concatenate([picture.people[~large], picture.ignored]), smallest)

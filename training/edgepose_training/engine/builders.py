@@ -24,14 +24,14 @@ def student_and_teacher(
     teacher_net = load_teacher(teacher, config, skeleton) if teacher else None
     if config.stage == 2:
         if teacher_net is None:
-            raise EdgeposeError("stage 2 distils a head from a checkpoint of the same net: give it as --teacher")
+            raise EdgeposeError("stage 2 distills a head from a checkpoint of the same net: give it as --teacher")
         if answer(config) == "heat maps":
-            raise EdgeposeError(f"stage 2 distils a SimCC head, but head {config.head!r} answers with heat maps")
+            raise EdgeposeError(f"stage 2 distills a SimCC head, but head {config.head!r} answers with heat maps")
         checkpoints.share_backbone(student, teacher_net, teacher)
     elif init is not None:
-        left = checkpoints.initialise(student, init)
+        left = checkpoints.initialize(student, init)
         log.info("started from %s; left at random: %s", init, ", ".join(left) or "nothing")
-    if config.classifier_gain != 1:
+    if config.head_init_scale != 1:
         shrink_classifiers(student, config)
     return student, teacher_net
 
@@ -58,10 +58,10 @@ def answer(config: Config) -> str:
 
 
 def shrink_classifiers(net: nn.Module, config: Config) -> None:
-    """Scale the classifiers' first weights by `classifier_gain`."""
+    """Scale the classifiers' first weights by `head_init_scale`."""
     classifiers = getattr(getattr(net, "head", None), "classifiers", None)
     if classifiers is None:
-        raise EdgeposeError(f"classifier_gain is for SimCC heads: {config.head!r} has no classifiers")
+        raise EdgeposeError(f"head_init_scale is for SimCC heads: {config.head!r} has no classifiers")
     with torch.no_grad():
         for classifier in classifiers:
-            classifier.weight *= config.classifier_gain
+            classifier.weight *= config.head_init_scale

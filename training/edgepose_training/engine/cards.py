@@ -40,7 +40,7 @@ def card_of(path: str | Path, config: Config, skeleton: Skeleton, state: dict[st
         beta=None if config.head == "heatmap1d" else config.beta,
         score="min" if config.head == "heatmap1d" else "entropy",
         skeleton=skeleton,
-        untrained=tuple(state.get("untrained", ())),
+        unsupervised_keypoints=tuple(state.get("unsupervised_keypoints", ())),
         recipe=recipe,
         date=datetime.date.today().isoformat(),
     )

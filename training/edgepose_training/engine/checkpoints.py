@@ -1,8 +1,8 @@
 """Checkpoints: one dictionary of tensors and plain values, written atomically and read without running pickle code.
 
-Keys: `model` (student), `ema` (its averaged weights or None), `config`, `skeleton`, `untrained`, `epoch`, `step`,
-`seconds`, and for resuming `extras` (auxiliary head, alignment), `ema_updates`, `optimizer`, `scaler`, `rng`, `best`,
-`fresh_optimizer`. Slim ones have `model` and `ema` in one, as float16, and no `optimizer`, `scaler`, `rng`.
+Keys: `model` (student), `ema` (its averaged weights or None), `config`, `skeleton`, `unsupervised_keypoints`,
+`epoch`, `step`, `seconds`, and for resuming `extras` (auxiliary head, alignment), `ema_updates`, `optimizer`,
+`scaler`, `rng`, `best`, `fresh_optimizer`. Slim ones have `model` and `ema` in one, as float16, and no `optimizer`, `scaler`, `rng`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import nn
 
 from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
-from edgepose_training.config import Config
+from edgepose_training.config import RENAMED, Config
 from edgepose_training.engine.mmpose_checkpoints import read, read_weights
 from edgepose_training.models import build_pose_net
 
@@ -33,9 +33,9 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def slim(state: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint without the optimiser, in half precision and with the averaged weights only: a tenth of it.
+    """A checkpoint without the optimizer, in half precision and with the averaged weights only: a tenth of it.
 
-    Enough to evaluate, to export, to distil from, and to go on (`Run.resume` warms a fresh optimiser up).
+    Enough to evaluate, to export, to distill from, and to go on (`Run.resume` warms a fresh optimizer up).
     """
     kept = {key: value for key, value in state.items() if key not in ("model", "ema", "optimizer", "scaler", "rng")}
     best = _half(state["ema"] or state["model"])
@@ -71,7 +71,7 @@ def load(path: str | Path) -> dict[str, Any]:
     if not {"model", "config"} <= set(state):
         theirs = "convert a file of mmpose with training/convert.py" if "state_dict" in state else "it has no config"
         raise EdgeposeError(f"{path}: not a checkpoint of this project ({theirs})")
-    return state
+    return {RENAMED.get(key, key): value for key, value in state.items()}
 
 
 def build_net(config: Config, skeleton: Skeleton) -> nn.Module:
@@ -93,7 +93,7 @@ def load_net(path: str | Path) -> tuple[nn.Module, Config, Skeleton, dict[str, A
     return net.eval(), config, skeleton, state
 
 
-def initialise(net: nn.Module, path: str | Path) -> list[str]:
+def initialize(net: nn.Module, path: str | Path) -> list[str]:
     """Start from another checkpoint, this project's or mmpose's: every tensor of equal name and shape.
 
     Returns the names left as they were.

@@ -10,7 +10,7 @@ from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
 from edgepose_training.config import Config
 from edgepose_training.engine import checkpoints
-from edgepose_training.engine.mmpose_checkpoints import Foreign, Weights, read_mmpose
+from edgepose_training.engine.mmpose_checkpoints import MMPoseCheckpoint, Weights, read_mmpose
 from edgepose_training.models.cspnext import SIZES, STAGES
 
 # mmpose's names of data sets whose points ship as skeletons.
@@ -91,18 +91,18 @@ def convert(path: Path, skeleton: str | None = None, stage: int | None = None) -
         "ema": foreign.weights if foreign.plain else None,
         "config": Config.from_dict(config.to_dict() | {"skeleton": skeleton or found.name}).to_dict(),
         "skeleton": found.to_dict(),
-        "untrained": [],
+        "unsupervised_keypoints": [],
         "epoch": _epoch(foreign),
         "recipe": _recipe(foreign, config, path),
     }
 
 
-def _epoch(foreign: Foreign) -> int:
+def _epoch(foreign: MMPoseCheckpoint) -> int:
     epoch = foreign.meta.get("epoch", 0)
     return epoch if isinstance(epoch, int) else 0
 
 
-def _recipe(foreign: Foreign, config: Config, path: Path) -> str:
+def _recipe(foreign: MMPoseCheckpoint, config: Config, path: Path) -> str:
     facts = [f"RTMPose-{config.size} of mmpose, converted from {path.name}"]
     if foreign.dataset.get("dataset_name"):
         facts.append(f"points of {foreign.dataset['dataset_name']}")

@@ -9,7 +9,7 @@ import edgepose.torch
 from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
 from edgepose_training.config import Config
-from edgepose_training.data.loaders import Batch, normalise
+from edgepose_training.data.loaders import Batch, normalize
 from edgepose_training.engine import losses
 from edgepose_training.engine.heatmap_distiller import HeatmapDistiller
 from edgepose_training.models import HeatmapAux, PoseNet
@@ -58,7 +58,7 @@ class Distiller(nn.Module):
         wants_aux = config.aux_heatmap > 0 and config.stage == 1
         self.aux = HeatmapAux(channels, skeleton.num_keypoints) if wants_aux else None
         self.align: nn.Module | None = None
-        # Kept out of the module tree: no parameters to optimise, no state to save, never in train mode.
+        # Kept out of the module tree: no parameters to optimize, no state to save, never in train mode.
         self._teacher = (teacher,) if teacher is None else (teacher.eval().requires_grad_(False),)
         if teacher is not None and config.stage == 1:
             wanted = teacher.backbone.channels[-1]
@@ -85,7 +85,7 @@ class Distiller(nn.Module):
         return self
 
     def forward(self, batch: Batch, decay: float) -> dict[str, Tensor]:
-        images = normalise(batch.images)
+        images = normalize(batch.images)
         if self.config.stage == 2:
             return self._head_only(images)
         maps = self.student.backbone(images)

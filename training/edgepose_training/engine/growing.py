@@ -150,7 +150,7 @@ def grow(path: Path, size: str) -> dict[str, Any]:
         "ema": None,
         "config": larger.to_dict(),
         "skeleton": skeleton.to_dict(),
-        "untrained": state.get("untrained", []),
+        "unsupervised_keypoints": state.get("unsupervised_keypoints", []),
         "epoch": 0,
         "recipe": f"RTMPose-{size} grown from {path.name}",
     }

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 import edgepose.torch
 from edgepose.skeletons import Skeleton
 from edgepose_training.config import Config
-from edgepose_training.data.loaders import Batch, normalise
+from edgepose_training.data.loaders import Batch, normalize
 from edgepose_training.engine import losses
 from edgepose_training.engine.heatmaps import gaussian_maps
 from edgepose_training.models.hourglass import HourglassNet
@@ -32,10 +32,10 @@ class HeatmapDistiller(nn.Module):
         self.register_buffer("trained", trained, persistent=False)
 
     def forward(self, batch: Batch, _: float) -> dict[str, Tensor]:
-        images = normalise(batch.images)
+        images = normalize(batch.images)
         stacks = self.student.stacks(images) if isinstance(self.student, HourglassNet) else [self.student(images)]
         size = stacks[-1].shape[-2:]
-        # A point that is not in the picture keeps its weight: its map is flat.
+        # A point that is not in the image keeps its weight: its map is flat.
         label = gaussian_maps(batch.keypoints, size, images.shape[-1] // size[1], self.config.heatmap_sigma)
         label = label * batch.inside[..., None, None]
         weight = batch.weights if self.config.teacher_scores else (batch.weights > 0).float()

@@ -1,6 +1,6 @@
 """Two-dimensional heat maps: labels, and points read off them.
 
-Cell i of stride s covers the pixels s·i … s·i + s − 1; its centre lies at (i + ½)·s − ½. (Public code sets cell i
+Cell i of stride s covers the pixels s·i … s·i + s − 1; its center lies at (i + ½)·s − ½. (Public code sets cell i
 at s·i, half a cell off, and gets away with it as long as it does so on both ways.)
 """
 
@@ -23,7 +23,7 @@ def gaussian_maps(keypoints: Tensor, size: tuple[int, int], stride: int, sigma: 
 def decode_maps(maps: Tensor, stride: int) -> tuple[Tensor, Tensor]:
     """Points [N, K, 2] in input pixels and peaks [N, K] of heat maps [N, K, h, w].
 
-    The highest cell, moved a quarter of a cell towards the higher of its two neighbours (Newell et al. 2016, §3).
+    The highest cell, moved a quarter of a cell towards the higher of its two neighbors (Newell et al. 2016, §3).
     """
     height, width = maps.shape[-2:]
     peak, index = maps.float().flatten(2).max(-1)

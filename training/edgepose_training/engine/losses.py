@@ -151,10 +151,10 @@ def dwpose_feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def mirrored_mean(pair: Pair, mirrored: Pair, swap: Tensor, split_ratio: int) -> Pair:
-    """Mean logits [N, K, Wx], [N, K, Wy] of a picture and of its mirror image, left and right swapped by `swap` [K].
+    """Mean logits [N, K, Wx], [N, K, Wy] of an image and of its mirror image, left and right swapped by `swap` [K].
 
     Mirroring takes pixel p to W − 1 − p, and bin b = k·p to k·(W − 1) − b. The last k − 1 bins of x have no
-    counterpart and stay the picture's own.
+    counterpart and stay the image's own.
     """
     common = pair[0].shape[2] - (split_ratio - 1)
     back = mirrored[0][:, swap, :common].flip(2)
@@ -193,11 +193,11 @@ def fpd_loss(
 
     Reduction of the public re-implementation: half the mean square over batch and pixels, mean over keypoints,
     sum over stacks. The labels' term is weighted; the teacher's is not, as its answer stands for hidden points
-    too. A picture without any label has the teacher's term alone, at weight 1. Without a teacher α is 0: the
+    too. An image without any label has the teacher's term alone, at weight 1. Without a teacher α is 0: the
     heat-map loss of SimpleBaseline and of the hourglass. `trained` [K]: 0 for points that no data labels.
     """
-    unlabelled = (weight == 0).all(1)
-    share = torch.where(unlabelled, 1.0, alpha if teacher is not None else 0.0)[:, None].expand_as(weight)
+    unlabeled = (weight == 0).all(1)
+    share = torch.where(unlabeled, 1.0, alpha if teacher is not None else 0.0)[:, None].expand_as(weight)
     terms = {"label": (target, (1 - share) * weight)}
     if teacher is not None:
         terms["teacher"] = (teacher.contiguous(), share)

@@ -67,7 +67,7 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Foreign:
+class MMPoseCheckpoint:
     """A checkpoint of mmpose in its own key names, `backbone.…` and `head.…`."""
 
     weights: Weights  # the ones to use: averaged where the training averaged
@@ -81,7 +81,7 @@ class Foreign:
         return found if isinstance(found, dict) else {}
 
 
-def read_mmpose(path: str | Path, stage: int | None = None) -> Foreign:
+def read_mmpose(path: str | Path, stage: int | None = None) -> MMPoseCheckpoint:
     """Weights of an mmpose checkpoint, DWPose's distillation stages included. Raises EdgeposeError.
 
     `stage`: of a DWPose checkpoint, where its shapes do not tell (see `pick_student`).
@@ -99,7 +99,7 @@ def read_mmpose(path: str | Path, stage: int | None = None) -> Foreign:
         if name.startswith("module.")
     }
     meta = content.get("meta")
-    return Foreign(
+    return MMPoseCheckpoint(
         pick_student(weights, stage),
         pick_student(swapped, stage) if swapped else None,
         meta if isinstance(meta, dict) else {},
@@ -110,7 +110,7 @@ def pick_student(weights: Weights, stage: int | None = None) -> Weights:
     """The student of a DWPose distillation; other weights as they are.
 
     After stage 1 it is `student.*`. In stage 2 the student's own backbone never runs: its net is the teacher's
-    backbone under the student's head. The stages differ in that stage 2 distils a net from itself, so teacher and
+    backbone under the student's head. The stages differ in that stage 2 distills a net from itself, so teacher and
     student have equal shapes there, as no published pair of stage 1 has.
     """
     student, teacher = _under("student.", weights), _under("teacher.", weights)

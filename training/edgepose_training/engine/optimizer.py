@@ -1,4 +1,4 @@
-"""Optimiser, its precision, learning-rate schedule and averaged weights."""
+"""Optimizer, its precision, learning-rate schedule and averaged weights."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def amp_dtype(config: Config, device: torch.device) -> torch.dtype | None:
 def lr_factor(position: float, steps: int, config: Config, warm: int | None = None) -> float:
     """The learning rate in units of `lr` at `position` of all `steps`: linear warm-up, then one of two schedules.
 
-    Flat, then a cosine to `lr_floor` (RTMPose §3.2, flat-cosine); or tenths after the epochs of `drops`.
-    `warm`: steps since the optimiser started without a memory, where that was not at position 0.
+    Flat, then a cosine to `lr_floor` (RTMPose §3.2, flat-cosine); or tenths after the epochs of `lr_milestones`.
+    `warm`: steps since the optimizer started without a memory, where that was not at position 0.
     """
     warmth = min(1.0, 1e-5 + ((position if warm is None else warm) + 1) / max(config.warmup, 1))
-    if any(config.drops):
+    if any(config.lr_milestones):
         epoch = position * config.epochs / max(steps, 1)
-        return warmth * 0.1 ** sum(epoch >= drop for drop in config.drops if drop)
+        return warmth * 0.1 ** sum(epoch >= drop for drop in config.lr_milestones if drop)
     start = config.flat * steps
     if position < start:
         return warmth

@@ -9,7 +9,7 @@ from pathlib import Path
 log = logging.getLogger("distill")
 
 
-class Journal:
+class RunLog:
     """Appends to `train.csv` and `valid.csv` in the run's folder, so that a resumed run continues them."""
 
     def __init__(self, folder: Path, measure: str = "mean OKS") -> None:

@@ -9,7 +9,7 @@ import torch
 SPARE = 0.95  # saving and validating take the rest
 
 
-class Pace:
+class TimeBudget:
     """Times the first steps of a run that is to end at a given time of `time.monotonic`."""
 
     def __init__(self, end_at: float, warm: int = 10, timed: int = 30) -> None:

@@ -16,18 +16,18 @@ from edgepose import EdgeposeError
 from edgepose.codecs import SimCC
 from edgepose.skeletons import Skeleton
 from edgepose_training.config import Config
-from edgepose_training.data.crop_cache import CropStore
+from edgepose_training.data.crop_cache import CropCache
 from edgepose_training.data.feed import Feed, size_at
 from edgepose_training.data.loaders import Batch
-from edgepose_training.distributed import ALONE, Processes, synchronise_norms
+from edgepose_training.distributed import SINGLE_PROCESS, Processes, synchronize_norms
 from edgepose_training.engine import checkpoints, validation
 from edgepose_training.engine.builders import student_and_teacher
 from edgepose_training.engine.distiller import build_distiller
 from edgepose_training.engine.losses import decay
 from edgepose_training.engine.optimizer import Ema, amp_dtype, build_optimizer, lr_factor
-from edgepose_training.engine.run_log import Journal
-from edgepose_training.engine.time_budget import Pace
-from edgepose_training.engine.training_cost import Effort, compare_efforts, read_effort
+from edgepose_training.engine.run_log import RunLog
+from edgepose_training.engine.time_budget import TimeBudget
+from edgepose_training.engine.training_cost import TrainingCost, compare_costs, read_cost
 from edgepose_training.models.fused import fuse
 
 log = logging.getLogger("distill")
@@ -48,13 +48,13 @@ class Run:
     def __init__(
         self,
         config: Config,
-        train: CropStore,
-        valid: CropStore | None,
+        train: CropCache,
+        valid: CropCache | None,
         out: Path,
         device: torch.device,
         teacher: Path | None = None,
         init: Path | None = None,
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
     ) -> None:
         self.config, self.out, self.device, self.processes = config, out, device, processes
         torch.manual_seed(config.seed)
@@ -70,16 +70,16 @@ class Run:
         self.codec = SimCC(config.input_size, config.split_ratio, config.sigma, config.beta)
         self.amp = amp_dtype(config, device)
         self.feed = Feed(config, train, self.skeleton, device, processes)
-        leads_validation = valid is not None and processes.leads
-        self.valid_feed = Feed(config, valid, self.skeleton, device, ALONE) if leads_validation else None
-        # A point that one process' shards lack may be labelled in another's.
+        validates = valid is not None and processes.is_main
+        self.valid_feed = Feed(config, valid, self.skeleton, device, SINGLE_PROCESS) if validates else None
+        # A point that one process' shards lack may be labeled in another's.
         found = torch.from_numpy((train.weights > 0).any(0)).float().to(device)
-        labelled = (processes.mean(found) > 0).float().cpu()
-        self.untrained = [int(i) for i in torch.nonzero(labelled == 0).flatten()]
+        labeled = (processes.mean(found) > 0).float().cpu()
+        self.unsupervised_keypoints = [int(i) for i in torch.nonzero(labeled == 0).flatten()]
         student, teacher_net = student_and_teacher(config, self.skeleton, teacher, init)
-        self.distiller = build_distiller(config, self.skeleton, student, teacher_net, labelled).to(device)
+        self.distiller = build_distiller(config, self.skeleton, student, teacher_net, labeled).to(device)
         if processes.world > 1 and config.sync_norms:
-            synchronise_norms(self.distiller, device)
+            synchronize_norms(self.distiller, device)
         if teacher_net is not None:
             teacher_net.to(device)
         if config.kernels:
@@ -95,14 +95,14 @@ class Run:
         self.fresh_optimizer = 0  # the step at which it last started from nothing
         self.best = -1.0
         self.stop_at: float | None = None
-        self.pace: Pace | None = None
+        self.time_budget: TimeBudget | None = None
         self.chosen_epochs = False
         self.after_save: Callable[[Path], None] | None = None
-        self.before_stage2 = read_effort(teacher) if teacher and config.stage == 2 else None
+        self.before_stage2 = read_cost(teacher) if teacher and config.stage == 2 else None
         self._began: float | None = None
         self._seconds_before = 0.0
         self._saved_at = time.monotonic()
-        self.journal = Journal(out) if processes.leads else None
+        self.run_log = RunLog(out) if processes.is_main else None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -121,10 +121,10 @@ class Run:
                 self.validate()
             if last or self.config.save_minutes == 0:
                 self.save()
-        if self.valid_feed is None and self.processes.leads:
+        if self.valid_feed is None and self.processes.is_main:
             checkpoints.save(self.out / "best.pt", self.state())  # nothing to choose by: the last is the best
         if self.config.stage == 2:
-            log.info("%s", compare_efforts(Effort(self.seconds, self.step), self.before_stage2))
+            log.info("%s", compare_costs(TrainingCost(self.seconds, self.step), self.before_stage2))
 
     def fit_epoch(self) -> None:
         cfg = self.config
@@ -132,7 +132,7 @@ class Run:
         self.distiller.train()
         started, waited, seen, sums = time.perf_counter(), 0.0, 0, {}
         before = time.perf_counter()
-        bar = self.journal.bar(self.epoch, self.steps_per_epoch, self.step_in_epoch) if self.journal else None
+        bar = self.run_log.bar(self.epoch, self.steps_per_epoch, self.step_in_epoch) if self.run_log else None
         for batch in self.feed.epoch(cfg, self.epoch, self.step_in_epoch):
             waited += time.perf_counter() - before
             terms = self.train_step(batch.to(self.device), weight)
@@ -172,8 +172,8 @@ class Run:
 
     def _log(self, sums: dict[str, Tensor], seen: int, elapsed: float, waited: float) -> None:
         means = self.processes.mean(torch.stack(list(sums.values()))) / seen
-        if self.journal is not None:
-            self.journal.train(
+        if self.run_log is not None:
+            self.run_log.train(
                 self.epoch,
                 self.step,
                 dict(zip(sums, means.tolist(), strict=True)),
@@ -185,7 +185,7 @@ class Run:
     def _housekeeping(self) -> None:
         """Between two steps: choose the number of epochs, save, stop. Processes agree at the steps that are logged."""
         now = time.monotonic()
-        if self.pace is not None:
+        if self.time_budget is not None:
             self._choose_epochs()
         often = self.config.save_minutes * 60
         if often and now - self._saved_at > often:
@@ -197,17 +197,17 @@ class Run:
             raise Stopped
 
     def _choose_epochs(self) -> None:
-        assert self.pace is not None
-        epochs = self.pace.epochs(self.step, self.steps_per_epoch, self.device)
+        assert self.time_budget is not None
+        epochs = self.time_budget.epochs(self.step, self.steps_per_epoch, self.device)
         if epochs is None:
             return
         epochs = self.processes.most(max(epochs, self.epoch + 1), self.device)
         log.info("%d epochs fit into the time that is left", epochs)
-        self.config, self.pace, self.chosen_epochs = replace(self.config, epochs=epochs), None, True
+        self.config, self.time_budget, self.chosen_epochs = replace(self.config, epochs=epochs), None, True
 
     def validate(self) -> dict[str, float] | None:
         """Mean OKS of the weights that would ship, by the process that leads; keeps `best.pt`."""
-        if self.valid_feed is None or self.journal is None:
+        if self.valid_feed is None or self.run_log is None:
             self.processes.wait()
             return None
         cfg, student = self.config, self.distiller.student
@@ -220,8 +220,8 @@ class Run:
             student, people, self.valid_feed.store, size, self.codec, self.skeleton, self.device, self.amp
         )
         student.load_state_dict(current)
-        self.journal.valid(self.epoch, self.step, oks)
-        self.journal.plot()
+        self.run_log.valid(self.epoch, self.step, oks)
+        self.run_log.plot()
         if oks["whole"] > self.best:
             self.best = oks["whole"]
             checkpoints.save(self.out / "best.pt", self.state())
@@ -238,7 +238,7 @@ class Run:
     def save(self) -> None:
         """Write `last.pt`, from which `resume` goes on."""
         self._saved_at = time.monotonic()
-        if self.processes.leads:
+        if self.processes.is_main:
             checkpoints.save(self.out / "last.pt", self.state())
             if self.after_save is not None:
                 self.after_save(self.out / "last.pt")
@@ -251,7 +251,7 @@ class Run:
             "ema": None if ema is None else ema.state,
             "config": self.config.to_dict(),
             "skeleton": self.skeleton.to_dict(),
-            "untrained": self.untrained,
+            "unsupervised_keypoints": self.unsupervised_keypoints,
             "epoch": self.epoch,
             "step_in_epoch": self.step_in_epoch,
             "step": self.step,
@@ -272,7 +272,7 @@ class Run:
         return {name: module for name, module in pairs if module is not None}
 
     def resume(self, path: Path) -> None:
-        """Continue a run exactly where `path` left it; from a slim checkpoint with a fresh optimiser."""
+        """Continue a run exactly where `path` left it; from a slim checkpoint with a fresh optimizer."""
         state = checkpoints.widen(checkpoints.load(path))
         self.distiller.student.load_state_dict(state["model"])
         for name, module in self._extras().items():
@@ -284,7 +284,7 @@ class Run:
         self.best, self._seconds_before = state["best"], state.get("seconds", 0.0)
         if state.get("chosen_epochs"):
             self.config = replace(self.config, epochs=state["config"]["epochs"])
-            self.pace, self.chosen_epochs = None, True
+            self.time_budget, self.chosen_epochs = None, True
         if "optimizer" in state:
             self.optimizer.load_state_dict(state["optimizer"])
             self.scaler.load_state_dict(state["scaler"])
@@ -292,6 +292,6 @@ class Run:
             self.fresh_optimizer = state.get("fresh_optimizer", 0)
         else:
             self.fresh_optimizer = self.step
-        if self.journal is not None:
-            self.journal.rewind(self.step)
+        if self.run_log is not None:
+            self.run_log.rewind(self.step)
         log.info("resumed %s at epoch %d of %d, step %d", path, self.epoch, self.config.epochs, self.step)

@@ -8,19 +8,19 @@ from typing import NamedTuple
 from edgepose_training.engine import checkpoints
 
 
-class Effort(NamedTuple):
+class TrainingCost(NamedTuple):
     seconds: float  # training and validating
     steps: int
 
 
-def read_effort(path: Path) -> Effort | None:
+def read_cost(path: Path) -> TrainingCost | None:
     """What the training of a checkpoint took; None for weights that came from elsewhere."""
     state = checkpoints.load(path)
     seconds, steps = float(state.get("seconds", 0.0)), int(state.get("step", 0))
-    return Effort(seconds, steps) if seconds > 0 and steps > 0 else None
+    return TrainingCost(seconds, steps) if seconds > 0 and steps > 0 else None
 
 
-def compare_efforts(second: Effort, first: Effort | None) -> str:
+def compare_costs(second: TrainingCost, first: TrainingCost | None) -> str:
     """A sentence on the time of stage 2 relative to stage 1."""
     took = f"stage 2 took {second.seconds:.0f} s for {second.steps} steps"
     if first is None or second.seconds <= 0:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from edgepose.codecs import SimCC
 from edgepose.skeletons import Skeleton
 from edgepose_training.data.augment import PADDING
-from edgepose_training.data.crop_cache import CropStore
-from edgepose_training.data.loaders import Batch, normalise
+from edgepose_training.data.crop_cache import CropCache
+from edgepose_training.data.loaders import Batch, normalize
 from edgepose_training.engine.heatmaps import decode_maps
 from edgepose_training.engine.losses import Pair
 
@@ -21,25 +21,25 @@ from edgepose_training.engine.losses import Pair
 def mean_oks(
     net: nn.Module,
     batches: Iterable[Batch],
-    store: CropStore,
+    store: CropCache,
     input_size: tuple[int, int],
     codec: SimCC,
     skeleton: Skeleton,
     device: torch.device,
     amp: torch.dtype | None,
 ) -> dict[str, float]:
-    """Mean OKS per part over people with a labelled point of it in the picture; "whole" is over all points.
+    """Mean OKS per part over people with a labeled point of it in the image; "whole" is over all points.
 
     `batches` are the store's first people, in order and plain, at `input_size`, which may be half the codec's.
     The person's area is 0.53·w·h of the box, as COCO-style sets without masks have it.
     """
     net.eval()
-    per_point, labelled = [], []
+    per_point, labeled = [], []
     start = 0
     for batch in batches:
         batch = batch.to(device)
         with torch.autocast(device.type, amp, enabled=amp is not None):
-            answer = net(normalise(batch.images))
+            answer = net(normalize(batch.images))
         keypoints = _points(answer, batch.images.shape[2], codec, input_size)
         stop = start + len(keypoints)
         boxes = store.bboxes[start:stop]
@@ -51,8 +51,8 @@ def mean_oks(
         area = 0.53 * sides.prod(1) * zoom**2
         error = np.square(keypoints - batch.keypoints.cpu().numpy()).sum(-1)
         per_point.append(np.exp(-error / (2 * (2 * skeleton.sigmas) ** 2 * area[:, None])))
-        labelled.append((batch.inside & (batch.weights > 0)).cpu().numpy())
-    oks, mask = np.concatenate(per_point), np.concatenate(labelled)
+        labeled.append((batch.inside & (batch.weights > 0)).cpu().numpy())
+    oks, mask = np.concatenate(per_point), np.concatenate(labeled)
     parts = {**skeleton.parts, "whole": (0, skeleton.num_keypoints)}
     return {part: _mean(oks[:, a:b], mask[:, a:b]) for part, (a, b) in parts.items()}
 

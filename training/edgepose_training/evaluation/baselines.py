@@ -21,15 +21,15 @@ IMAGENET = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
 
 def mean_shape(
     keypoints: np.ndarray,  # [N, K, 2]
-    visible: np.ndarray,  # [N, K] > 0 where labelled
+    visible: np.ndarray,  # [N, K] > 0 where labeled
     boxes: np.ndarray,  # [N, 4] xyxy; rows with NaN are left out
 ) -> np.ndarray:
     """Mean position [K, 2] of every point in box units over the people that have it; 0.5 if none has."""
     size = boxes[:, 2:] - boxes[:, :2]
     relative = (keypoints - boxes[:, None, :2]) / size[:, None]
-    labelled = (visible > 0) & np.isfinite(boxes).all(1)[:, None]
-    total = np.where(labelled[..., None], relative, 0).sum(0)
-    count = labelled.sum(0)[:, None]
+    labeled = (visible > 0) & np.isfinite(boxes).all(1)[:, None]
+    total = np.where(labeled[..., None], relative, 0).sum(0)
+    count = labeled.sum(0)[:, None]
     return np.divide(total, count, out=np.full(total.shape, 0.5), where=count > 0)
 
 
@@ -62,7 +62,7 @@ class TinyPose:
     fairly.
     """
 
-    name = "labelling net (PP-TinyPose)"
+    name = "labeling net (PP-TinyPose)"
     parts = ("body",)
 
     def __init__(self, teachers: str | Path, skeleton: Skeleton, threads: int | None = None) -> None:
@@ -71,7 +71,7 @@ class TinyPose:
 
         path = Path(teachers) / TINYPOSE_FILE
         if not path.is_file():
-            raise EdgeposeError(f"{path}: the labelling net is not there; leave --teachers out or correct it.")
+            raise EdgeposeError(f"{path}: the labeling net is not there; leave --teachers out or correct it.")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinning starves other work

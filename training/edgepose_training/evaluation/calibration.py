@@ -2,8 +2,8 @@
 
 A net's bare score, over how few bins its softmax spreads relative to an ideal label's, says how narrow the net's belief
 is, not how often it is right. Here it is mapped, part by part, to the share of points that are right: a point is
-right if its own OKS is at least `--right`. Pictures without people count as points that are all wrong. The map
-is the centred isotonic regression of right on score, thinned to a few knots; it goes into the card with
+right if its own OKS is at least `--right`. Images without people count as points that are all wrong. The map
+is the centered isotonic regression of right on score, thinned to a few knots; it goes into the card with
 `training/export.py … --card scores.json`.
 """
 
@@ -23,14 +23,14 @@ log = logging.getLogger("calibrate")
 KNOTS = 12  # of each part's map: more only follow the noise
 
 
-MIN_POINTS = 200  # labelled points of a part below which no map is fitted
+MIN_POINTS = 200  # labeled points of a part below which no map is fitted
 
 
 def isotonic(scores: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The rising steps nearest to `right` [M] over `scores` [M]: mean score, share right and points of each.
 
     Pool adjacent violators. A step counts at its middle: the line through the middles rises everywhere, so that no two
-    scores become the same (centred isotonic regression, Oron and Flournoy, 2017).
+    scores become the same (centered isotonic regression, Oron and Flournoy, 2017).
     """
     values, place = np.unique(scores.astype(float), return_inverse=True)
     counts = np.bincount(place)
@@ -65,7 +65,7 @@ def fit(scores: np.ndarray, right: np.ndarray) -> list[list[float]]:
 def calibrate(
     scores: np.ndarray,  # [N, K] bare
     right: np.ndarray,  # [N, K] bool
-    counted: np.ndarray,  # [N, K] bool: labelled, or known to be wrong
+    counted: np.ndarray,  # [N, K] bool: labeled, or known to be wrong
     skeleton: Skeleton,
 ) -> dict[str, list[list[float]]]:
     """Part → knots, for the parts with enough points."""

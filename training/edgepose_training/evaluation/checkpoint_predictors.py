@@ -43,7 +43,7 @@ class CheckpointSession:
         net, config, skeleton, state = load_net(self.path)
         self.card = card_of(self.path, config, skeleton, state)
         if input_size is not None:
-            # The head's bins stay: smaller pictures have more bins a pixel.
+            # The head's bins stay: smaller images have more bins a pixel.
             split_ratio = self.card.split_ratio * self.card.input_size[0] / input_size[0]
             self.card = dataclasses.replace(self.card, input_size=input_size, split_ratio=split_ratio)
         self._net = net.to(self.device)
@@ -77,7 +77,7 @@ class HeatmapPredictor:
         self._net = net.to(self.device)
         self._input_size = input_size or config.input_size
         self.thresholds = np.full(self.skeleton.num_keypoints, 0.3, np.float32)
-        self._untrained = list(state.get("untrained", ()))
+        self._unsupervised = list(state.get("unsupervised_keypoints", ()))
 
     def __call__(self, frame: np.ndarray, bboxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         width, height = self._input_size
@@ -93,7 +93,7 @@ class HeatmapPredictor:
                 maps = (maps + self._net(batch.flip(-1)).float().flip(-1)[:, self.skeleton.swap.tolist()]) / 2
             points, peaks = decode_maps(maps, width // maps.shape[-1])
         scores = peaks.clamp(0, 1).cpu().numpy()
-        scores[:, self._untrained] = 0
+        scores[:, self._unsupervised] = 0
         return apply_affine(invert_affine(affine), points.cpu().numpy()), scores
 
 

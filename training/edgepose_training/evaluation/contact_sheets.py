@@ -2,7 +2,7 @@
 
 Draws the people with the lowest OKS and a random sample, each as a pair: the prediction left, the label
 right. The caption names source, annotation and OKS. Points that the model itself holds for absent (score
-below `--threshold`) are not drawn; a label shows every labelled point.
+below `--threshold`) are not drawn; a label shows every labeled point.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from edgepose.transforms import apply_affine, bbox_to_center_scale, crop_affine
 from edgepose_training.data.coco import Person
 from edgepose_training.evaluation.labels import Predictions
 
-PANEL = (180, 240)  # W, H px of one of the two pictures of a pair
+PANEL = (180, 240)  # W, H px of one of the two images of a pair
 
 
 CAPTION = 18  # px
@@ -62,7 +62,7 @@ def pair(
     threshold: float = 0.3,
     black: bool = False,
 ) -> np.ndarray:
-    """Prediction and label of one person side by side, [H, 2 W, 3] of `PANEL`; `black` leaves the picture out."""
+    """Prediction and label of one person side by side, [H, 2 W, 3] of `PANEL`; `black` leaves the image out."""
     center, scale = bbox_to_center_scale(person.bbox[None], aspect=PANEL[0] / PANEL[1], padding=VIEW)
     affine = crop_affine(center, scale, PANEL)
     view = cv2.warpAffine(frame, affine[0], PANEL, flags=cv2.INTER_AREA, borderValue=GROUND)
@@ -80,7 +80,7 @@ def pair(
 
 
 def sheet(cells: Sequence[tuple[np.ndarray, str]], columns: int) -> np.ndarray:
-    """A grid of captioned pictures of equal size."""
+    """A grid of captioned images of equal size."""
     height, width = cells[0][0].shape[:2]
     rows = -(-len(cells) // columns)
     canvas = np.full((rows * (height + CAPTION), columns * (width + 2), 3), GROUND, np.uint8)

@@ -38,20 +38,20 @@ def read_boxes(path: Path) -> Boxes:
     return {image: (table[:, :4], table[:, 4]) for image, table in tables.items()}
 
 
-def unlabelled_people(annotations: Path, people: Sequence[Person]) -> dict[int, np.ndarray]:
+def unlabeled_people(annotations: Path, people: Sequence[Person]) -> dict[int, np.ndarray]:
     """Boxes [M, 4] xyxy of people that an image lists in `person_boxes` but that carry no points.
 
     A detector is right to find them: they are regions to ignore, not false alarms.
     """
-    labelled: defaultdict[int, list[np.ndarray]] = defaultdict(list)
+    labeled: defaultdict[int, list[np.ndarray]] = defaultdict(list)
     for person in people:
-        labelled[person.image_id].append(person.bbox)
+        labeled[person.image_id].append(person.bbox)
     regions = {}
     for image in load_document(annotations)["images"]:
         boxes = np.array(image.get("person_boxes", []), np.float32).reshape(-1, 4)
         boxes = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
-        if image["id"] in labelled and len(boxes):
-            overlap = box_iou(boxes, np.stack(labelled[image["id"]])).max(1)
+        if image["id"] in labeled and len(boxes):
+            overlap = box_iou(boxes, np.stack(labeled[image["id"]])).max(1)
             regions[image["id"]] = boxes[overlap < SAME_PERSON_IOU]
     return regions
 
@@ -76,7 +76,7 @@ class Found:
 
 
 def predict_boxes(predictor: Predictor, boxes: Boxes, people: Sequence[Person]) -> Found:
-    """Answers in all boxes of the pictures that these people are in. Raises EdgeposeError when there is none."""
+    """Answers in all boxes of the images that these people are in. Raises EdgeposeError when there is none."""
     image_ids, bboxes, bbox_scores, found = [], [], [], []
     for frame, group in frames(people):
         image = group[0].image_id
@@ -88,7 +88,7 @@ def predict_boxes(predictor: Predictor, boxes: Boxes, people: Sequence[Person]) 
         bbox_scores.append(scores)
         found.append(predictor(frame, image_boxes))
     if not found:
-        raise EdgeposeError("The detection file has no box for any of these pictures: check its image ids.")
+        raise EdgeposeError("The detection file has no box for any of these images: check its image ids.")
     keypoints, scores = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
     predictions = Predictions(predictor.name, keypoints, scores)
     return Found(np.array(image_ids), np.concatenate(bboxes), np.concatenate(bbox_scores), predictions)
@@ -106,7 +106,7 @@ def detector_stats(
     """COCO's ten numbers by part on a detector's boxes, and the predictions as COCO-WholeBody results.
 
     With `intervals` also the 95 % bootstrap interval of AP over images. Raises EdgeposeError when the file has no box
-    for any of the pictures.
+    for any of the images.
     """
     found = predict_boxes(predictor, boxes, people)
     where = found.image_id, found.bbox, found.bbox_scores

@@ -13,7 +13,7 @@ from edgepose_training.data.coco import Person
 from edgepose_training.evaluation.baselines import mean_parts, mean_pose
 from edgepose_training.evaluation.labels import Labels, Predictions
 from edgepose_training.evaluation.predictors import Predictor, predict
-from edgepose_training.evaluation.summaries import markdown, summarise
+from edgepose_training.evaluation.summaries import markdown, summarize
 
 
 def evaluate(
@@ -33,7 +33,7 @@ def evaluate(
     figures: dict[str, Any] = {}
     for one in predictions:
         if one.parts is None or set(one.parts) & set(skeleton.parts):
-            figures[one.name] = summarise(labels, one, skeleton, intervals=intervals)
+            figures[one.name] = summarize(labels, one, skeleton, intervals=intervals)
     return figures, labels, predictions[0]
 
 

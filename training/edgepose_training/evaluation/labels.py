@@ -1,4 +1,4 @@
-"""The labels of many people as arrays, so that every measure is a few vectorised lines."""
+"""The labels of many people as arrays, so that every measure is a few vectorized lines."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Labels:
     """N people, row by row. Pixels of each person's image."""
 
     keypoints: np.ndarray  # [N, K, 2] float32
-    visible: np.ndarray  # [N, K] uint8: 0 unlabelled, 1 teacher, 2 ground truth
+    visible: np.ndarray  # [N, K] uint8: 0 unlabeled, 1 teacher, 2 ground truth
     weights: np.ndarray  # [N, K] float32
     bbox: np.ndarray  # [N, 4] xyxy
     area: np.ndarray  # [N] px²
     image_id: np.ndarray  # [N]
     source: np.ndarray  # [N] str
-    part_boxes: dict[str, np.ndarray]  # "face", … → [N, 4] xyxy, NaN where the part has no labelled box
+    part_boxes: dict[str, np.ndarray]  # "face", … → [N, 4] xyxy, NaN where the part has no labeled box
 
     @classmethod
     def of(cls, people: Sequence[Person]) -> Labels:

@@ -67,7 +67,7 @@ def make_predictor(
 ) -> Predictor:
     """The runtime itself for an ONNX file or a shipped name; its crop, and its decode if it has one, for the rest.
 
-    `input_size` (W, H) looks at a checkpoint that was trained on smaller pictures so far.
+    `input_size` (W, H) looks at a checkpoint that was trained on smaller images so far.
     """
     if Path(model).suffix == ".pt":
         return _of_checkpoint(model, flip, device, threads, input_size)
@@ -92,7 +92,7 @@ def _of_checkpoint(
 
 
 def frames(people: Sequence[Person]) -> Iterator[tuple[np.ndarray, list[Person]]]:
-    """Each readable picture once, with its people."""
+    """Each readable image once, with its people."""
     ordered = sorted(people, key=lambda person: str(person.image))
     for path, group in groupby(ordered, lambda person: person.image):
         frame = cv2.imread(str(path), cv2.IMREAD_COLOR)
@@ -103,7 +103,7 @@ def frames(people: Sequence[Person]) -> Iterator[tuple[np.ndarray, list[Person]]
 
 
 def predict(people: Sequence[Person], predictors: Sequence[Predictor]) -> tuple[list[Person], list[Predictions]]:
-    """Run all predictors on the labels' boxes, picture by picture, leaving out unreadable pictures."""
+    """Run all predictors on the labels' boxes, image by image, leaving out unreadable images."""
     kept: list[Person] = []
     found: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in predictors]
     for frame, group in frames(people):
@@ -112,7 +112,7 @@ def predict(people: Sequence[Person], predictors: Sequence[Predictor]) -> tuple[
             answers.append(predictor(frame, bboxes))
         kept += group
     if not kept:
-        raise EdgeposeError("None of the pictures could be read: check the image folder.")
+        raise EdgeposeError("None of the images could be read: check the image folder.")
     return kept, [_stacked(predictor, answers) for predictor, answers in zip(predictors, found, strict=True)]
 
 

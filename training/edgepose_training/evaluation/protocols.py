@@ -98,7 +98,7 @@ def _distances(
     else:
         length = pck.torso_length(labels.keypoints, labels.visible)
     visible = labels.visible * known
-    distances = pck.normalised_distances(predictions.keypoints, labels.keypoints, visible, length)
+    distances = pck.normalized_distances(predictions.keypoints, labels.keypoints, visible, length)
     return distances, labels.image_id, [name for name, has in zip(wanted.keypoints, known, strict=True) if not has]
 
 

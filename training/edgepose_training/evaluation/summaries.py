@@ -1,8 +1,8 @@
-"""The figures of one predictor on labelled people, and their tables.
+"""The figures of one predictor on labeled people, and their tables.
 
-Mean OKS of a part: the mean, over people with at least one labelled point of the part (v > 0), of OKS over
-those labelled points, with the person's area as the file gives it. Unlabelled points never count. "body
-(truth)" counts v = 2 points of the COCO pictures alone: labels that no net made.
+Mean OKS of a part: the mean, over people with at least one labeled point of the part (v > 0), of OKS over
+those labeled points, with the person's area as the file gives it. Unlabeled points never count. "body
+(truth)" counts v = 2 points of the COCO images alone: labels that no net made.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from edgepose.transforms import bbox_to_center_scale
 from edgepose_training.evaluation.labels import Labels, Predictions
 from edgepose_training.metrics.average_precision import AveragePrecision, Detection, Truth
 from edgepose_training.metrics.bootstrap import Estimate, mean_estimate, ratio_estimate, short, statistic_estimate
-from edgepose_training.metrics.nme import box_diagonal, normalised_error
+from edgepose_training.metrics.nme import box_diagonal, normalized_error
 from edgepose_training.metrics.oks import instance_scores, oks, oks_nms
-from edgepose_training.metrics.pck import normalised_distances, torso_length
+from edgepose_training.metrics.pck import normalized_distances, torso_length
 
 BODY_TRUTH = "body (truth)"
 TRUTH_SOURCES = ("coco",)
@@ -39,7 +39,7 @@ def part_slices(skeleton: Skeleton) -> dict[str, slice]:
     return slices
 
 
-def summarise(
+def summarize(
     labels: Labels, predictions: Predictions, skeleton: Skeleton, *, intervals: bool = True
 ) -> dict[str, Any]:
     """All figures of one predictor, JSON-ready: `parts`, `sources`, and the special measures by name."""
@@ -106,11 +106,11 @@ def part_ap(
     ]
     measured = AveragePrecision(truths, detections, skeleton.sigmas[points])
     stats = measured.stats
-    labelled = int((visible[people][:, points] > 0).any(1).sum())
+    labeled = int((visible[people][:, points] > 0).any(1).sum())
     if intervals:
-        estimate = statistic_estimate(stats["AP"], labelled, len(measured.images), measured.resampled)
+        estimate = statistic_estimate(stats["AP"], labeled, len(measured.images), measured.resampled)
     else:
-        estimate = Estimate(stats["AP"], np.nan, np.nan, labelled)
+        estimate = Estimate(stats["AP"], np.nan, np.nan, labeled)
     return {"ap": asdict(estimate), "stats": stats}
 
 
@@ -192,7 +192,7 @@ def torso_pck(labels: Labels, predictions: Predictions, skeleton: Skeleton, thre
     points, truth = slice(*skeleton.parts["body"]), labels.truth_only()[people]
     shoulder, hip = (skeleton.keypoints.index(name) for name in TORSO)
     length = torso_length(labels.keypoints[people], truth, (shoulder, hip))
-    distances = normalised_distances(
+    distances = normalized_distances(
         predictions.keypoints[people][:, points],
         labels.keypoints[people][:, points],
         truth[:, points],
@@ -203,9 +203,9 @@ def torso_pck(labels: Labels, predictions: Predictions, skeleton: Skeleton, thre
 
 
 def face_errors(labels: Labels, predictions: Predictions, skeleton: Skeleton) -> np.ndarray:
-    """Mean error of the labelled face points ÷ diagonal of the label's face box, [N]; NaN without one."""
+    """Mean error of the labeled face points ÷ diagonal of the label's face box, [N]; NaN without one."""
     points = slice(*skeleton.parts["face"])
-    return normalised_error(
+    return normalized_error(
         predictions.keypoints[:, points],
         labels.keypoints[:, points],
         labels.visible[:, points],
@@ -214,24 +214,24 @@ def face_errors(labels: Labels, predictions: Predictions, skeleton: Skeleton) ->
 
 
 def shown_faces(labels: Labels, predictions: Predictions, skeleton: Skeleton) -> np.ndarray:
-    """Whether at least half of a face's labelled points score as high as the model shows them, [N] bool."""
+    """Whether at least half of a face's labeled points score as high as the model shows them, [N] bool."""
     assert predictions.thresholds is not None
     points = slice(*skeleton.parts["face"])
-    labelled = labels.visible[:, points] > 0
+    labeled = labels.visible[:, points] > 0
     passing = (predictions.scores >= predictions.thresholds)[:, points]
-    return labelled.any(1) & (2 * (labelled & passing).sum(1) >= labelled.sum(1))
+    return labeled.any(1) & (2 * (labeled & passing).sum(1) >= labeled.sum(1))
 
 
 def hand_error(labels: Labels, predictions: Predictions, skeleton: Skeleton) -> Estimate:
-    """Mean error ÷ diagonal of the label's hand box: webcam sources, hands with ≥ 18 labelled points."""
+    """Mean error ÷ diagonal of the label's hand box: webcam sources, hands with ≥ 18 labeled points."""
     people = labels.from_sources(WEBCAM_SOURCES)
     errors = []
     for part in ("lefthand", "righthand"):
         points = slice(*skeleton.parts[part])
-        predicted, labelled = predictions.keypoints[people][:, points], labels.keypoints[people][:, points]
+        predicted, labeled = predictions.keypoints[people][:, points], labels.keypoints[people][:, points]
         length = np.nan_to_num(box_diagonal(labels.part_boxes[part][people]))
         visible = labels.visible[people][:, points]
-        errors.append(normalised_error(predicted, labelled, visible, length, MIN_HAND_POINTS))
+        errors.append(normalized_error(predicted, labeled, visible, length, MIN_HAND_POINTS))
     return mean_estimate(np.concatenate(errors), np.tile(labels.image_id[people], 2))
 
 

@@ -1,8 +1,8 @@
-"""Do points out of the picture stay silent? `python training/evaluate_truncation.py MODEL --data ../shared/data`
+"""Do points out of the image stay silent? `python training/evaluate_truncation.py MODEL --data ../shared/data`
 
-Upright people are cut at the waist: the net is shown the rows of the picture above it and the box that is left.
-Printed are the share of the cut-off labelled points whose score still passes the model's threshold, and the share
-of the visible labelled points whose score does, by part and, for the body, at other thresholds: given ones, and those
+Upright people are cut at the waist: the net is shown the rows of the image above it and the box that is left.
+Printed are the share of the cut-off labeled points whose score still passes the model's threshold, and the share
+of the visible labeled points whose score does, by part and, for the body, at other thresholds: given ones, and those
 that so many of the visible points pass, by which nets are compared whatever their scores mean.
 """
 
@@ -28,7 +28,7 @@ ABOVE_HIPS = 0.15  # of the torso's length: where the waist is
 LEAN = 0.5  # sideways over down, of a torso that still counts as upright
 
 
-LEAST = 24  # px of torso: less of a person is no picture to be cut
+LEAST = 24  # px of torso: less of a person is no image to be cut
 
 
 VISIBLE = (0.5, 0.8, 0.9)  # shares of the visible body points
@@ -42,12 +42,12 @@ class Answers:
     """Scores of M people cut at the waist."""
 
     scores: np.ndarray  # [M, K]
-    visible: np.ndarray  # [M, K] bool: labelled, above the cut and inside the picture
-    cut_off: np.ndarray  # [M, K] bool: labelled, below the cut
+    visible: np.ndarray  # [M, K] bool: labeled, above the cut and inside the image
+    cut_off: np.ndarray  # [M, K] bool: labeled, below the cut
 
 
 def waist(person: Person, skeleton: Skeleton) -> float | None:
-    """Row of the picture at which an upright person is cut; None for the others."""
+    """Row of the image at which an upright person is cut; None for the others."""
     rows = [skeleton.keypoints.index(name) for name in TORSO]
     if not (person.visible[rows] > 0).all():
         return None
@@ -62,7 +62,7 @@ def cut_at_waist(people: Sequence[Person], predictor: Predictor) -> Answers:
     """The predictor's scores on the upper halves of the upright people."""
     rows = list(_rows(people, predictor))
     if not rows:
-        raise EdgeposeError("nobody here stands upright with shoulders and hips labelled: choose other people")
+        raise EdgeposeError("nobody here stands upright with shoulders and hips labeled: choose other people")
     return Answers(*(np.stack(column) for column in zip(*rows, strict=True)))
 
 
@@ -75,8 +75,8 @@ def _rows(people: Sequence[Person], predictor: Predictor) -> Iterator[tuple[np.n
             left = frame[: int(at)]
             box = np.minimum(person.bbox, [np.inf, np.inf, np.inf, at])
             _, scores = predictor(left, box[None].astype(np.float32))
-            labelled, y = person.visible > 0, person.keypoints[:, 1]
-            yield scores[0], labelled & (y < int(at)), labelled & (y > at)
+            labeled, y = person.visible > 0, person.keypoints[:, 1]
+            yield scores[0], labeled & (y < int(at)), labeled & (y > at)
 
 
 def shares(answers: Answers, thresholds: np.ndarray, points: slice) -> dict[str, float]:

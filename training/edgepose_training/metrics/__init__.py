@@ -1,1 +1,1 @@
-"""Measures of pose accuracy: OKS and its average precision, PCK, PCKh, normalised errors, intervals."""
+"""Measures of pose accuracy: OKS and its average precision, PCK, PCKh, normalized errors, intervals."""

@@ -25,13 +25,13 @@ CROWDING = {"easy": (0.0, 0.2), "medium": (0.2, 0.8), "hard": (0.8, np.inf)}
 
 @dataclass(frozen=True)
 class Truth:
-    """A labelled person for AP. Pixels."""
+    """A labeled person for AP. Pixels."""
 
     image_id: int
     bbox: np.ndarray  # [4] xyxy
     area: float  # px²
     keypoints: np.ndarray  # [K, 2]
-    visible: np.ndarray  # [K] > 0 where labelled
+    visible: np.ndarray  # [K] > 0 where labeled
     crowd: bool = False  # a region to ignore: may match any number of detections, none of which then counts
 
 

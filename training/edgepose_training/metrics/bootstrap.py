@@ -47,7 +47,7 @@ def mean_estimate(
 
 def ratio_estimate(
     parts: np.ndarray,  # [N] e.g. correct points of a person
-    wholes: np.ndarray,  # [N] e.g. labelled points of a person
+    wholes: np.ndarray,  # [N] e.g. labeled points of a person
     image_ids: np.ndarray,  # [N]
     resamples: int = 1000,
     seed: int = 0,
@@ -84,7 +84,7 @@ def statistic_estimate(
 
 
 def _interval(resampled: np.ndarray) -> tuple[float, float]:
-    defined = resampled[np.isfinite(resampled)]  # a resample may draw no image with a labelled person
+    defined = resampled[np.isfinite(resampled)]  # a resample may draw no image with a labeled person
     if not defined.size:
         return float("nan"), float("nan")
     low, high = np.quantile(defined, (0.025, 0.975))

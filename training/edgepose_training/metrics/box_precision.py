@@ -14,7 +14,7 @@ RECALLS = np.linspace(0, 1, 101)  # where COCO reads the curve
 
 @dataclass(frozen=True)
 class BoxTruth:
-    """Boxes xyxy of one picture: people to find, and regions in which a box is neither right nor wrong."""
+    """Boxes xyxy of one image: people to find, and regions in which a box is neither right nor wrong."""
 
     people: np.ndarray  # [M, 4]
     ignored: np.ndarray  # [J, 4]
@@ -23,7 +23,7 @@ class BoxTruth:
 
 @dataclass(frozen=True)
 class BoxMatches:
-    """What one picture's boxes [D] found."""
+    """What one image's boxes [D] found."""
 
     scores: np.ndarray  # [D], best first
     hit: np.ndarray  # [D] bool

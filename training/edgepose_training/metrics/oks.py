@@ -13,16 +13,16 @@ EPSILON = np.spacing(1.0)  # as in COCO's evaluation, so that values agree to th
 
 def oks(
     predicted: np.ndarray,  # [N, K, 2]
-    labelled: np.ndarray,  # [N, K, 2]
-    visible: np.ndarray,  # [N, K] > 0 where labelled
+    labeled: np.ndarray,  # [N, K, 2]
+    visible: np.ndarray,  # [N, K] > 0 where labeled
     area: np.ndarray,  # [N] px², of the person
     sigmas: np.ndarray,  # [K]
 ) -> np.ndarray:
-    """OKS [N] of each prediction with its own label, float64; NaN where a person has no labelled point."""
-    similarity = _similarity(predicted, labelled, np.asarray(area, np.float64)[:, None], sigmas)
-    labelled_points = np.asarray(visible) > 0
-    count = labelled_points.sum(1)
-    total = np.where(labelled_points, similarity, 0).sum(1)
+    """OKS [N] of each prediction with its own label, float64; NaN where a person has no labeled point."""
+    similarity = _similarity(predicted, labeled, np.asarray(area, np.float64)[:, None], sigmas)
+    labeled_points = np.asarray(visible) > 0
+    count = labeled_points.sum(1)
+    total = np.where(labeled_points, similarity, 0).sum(1)
     return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
 
 

@@ -2,7 +2,7 @@
 
 Traps that this file answers, each with a test: MPII's head length is 0.6 × the diagonal of the head box;
 "@0.1" is index 10 of a 0, 0.01, … sweep, not 11; a point at exactly the threshold counts; MPII's mean is
-weighted by the number of labelled points and leaves out pelvis and thorax.
+weighted by the number of labeled points and leaves out pelvis and thorax.
 """
 
 from __future__ import annotations
@@ -23,36 +23,36 @@ MPII_SWEEP = np.arange(51) / 100  # 0, 0.01, …, 0.5
 LSP_SWEEP = np.arange(21) / 100  # 0, 0.01, …, 0.2
 
 
-def normalised_distances(
+def normalized_distances(
     predicted: np.ndarray,  # [N, K, 2]
-    labelled: np.ndarray,  # [N, K, 2]
+    labeled: np.ndarray,  # [N, K, 2]
     visible: np.ndarray,  # [N, K] > 0 where the point counts
     length: np.ndarray,  # [N] px; a person whose length is 0 or NaN has no measure
 ) -> np.ndarray:
     """Distances [N, K] in units of `length`, NaN where the point does not count."""
     length = np.asarray(length, np.float64)
     usable = (np.asarray(visible) > 0) & (np.nan_to_num(length) > 0)[:, None]
-    distances = np.linalg.norm(np.asarray(predicted, np.float64) - np.asarray(labelled, np.float64), axis=-1)
+    distances = np.linalg.norm(np.asarray(predicted, np.float64) - np.asarray(labeled, np.float64), axis=-1)
     scale = np.where(usable, length[:, None], 1)
     return np.where(usable, distances / scale, np.nan)
 
 
 def pck(distances: np.ndarray, threshold: float) -> np.ndarray:
-    """Share [K] of labelled points with `distances` [N, K] ≤ `threshold`; NaN without labels."""
-    labelled = np.isfinite(distances)
-    count = labelled.sum(0)
-    correct = (labelled & (np.nan_to_num(distances, nan=np.inf) <= threshold)).sum(0)
+    """Share [K] of labeled points with `distances` [N, K] ≤ `threshold`; NaN without labels."""
+    labeled = np.isfinite(distances)
+    count = labeled.sum(0)
+    correct = (labeled & (np.nan_to_num(distances, nan=np.inf) <= threshold)).sum(0)
     return np.divide(correct, count, out=np.full(len(count), np.nan), where=count > 0)
 
 
 def torso_length(
-    labelled: np.ndarray,  # [N, K, 2]
+    labeled: np.ndarray,  # [N, K, 2]
     visible: np.ndarray,  # [N, K]
     pair: tuple[int, int] = LSP_TORSO,
 ) -> np.ndarray:
-    """Distance [N] of left shoulder and right hip in px; NaN where one of them is not labelled."""
+    """Distance [N] of left shoulder and right hip in px; NaN where one of them is not labeled."""
     first, second = pair
-    length = np.linalg.norm(np.asarray(labelled, np.float64)[:, first] - labelled[:, second], axis=-1)
+    length = np.linalg.norm(np.asarray(labeled, np.float64)[:, first] - labeled[:, second], axis=-1)
     known = (np.asarray(visible)[:, pair] > 0).all(1)
     return np.where(known, length, np.nan)
 
@@ -67,14 +67,14 @@ def mpii_pckh(distances: np.ndarray, threshold: float = 0.5) -> dict[str, float]
     """MPII's table in [0, 1] from `distances` [N, 16] in units of `mpii_head_length`.
 
     Seven columns and the mean: a column of two joints is the plain mean of both; `mean` is weighted by the
-    number of labelled points.
+    number of labeled points.
     """
     by_joint = pck(distances, threshold)
     table = {name: float(np.mean(by_joint[list(joints)])) for name, joints in MPII_COLUMNS.items()}
     counted = np.setdiff1d(np.arange(distances.shape[1]), MPII_LEFT_OUT)
-    labelled = np.isfinite(distances[:, counted])
-    correct = labelled & (np.nan_to_num(distances[:, counted], nan=np.inf) <= threshold)
-    return table | {"mean": float(correct.sum() / max(labelled.sum(), 1))}
+    labeled = np.isfinite(distances[:, counted])
+    correct = labeled & (np.nan_to_num(distances[:, counted], nan=np.inf) <= threshold)
+    return table | {"mean": float(correct.sum() / max(labeled.sum(), 1))}
 
 
 def mpii_interval(distances: np.ndarray, image_ids: np.ndarray, threshold: float = 0.5) -> tuple[float, float]:
@@ -91,7 +91,7 @@ def mpii_auc(distances: np.ndarray) -> float:
 
 
 def lsp_pck(distances: np.ndarray, threshold: float = 0.2) -> float:
-    """Plain mean over the joints of PCK from `normalised_distances` [N, K] by `torso_length`."""
+    """Plain mean over the joints of PCK from `normalized_distances` [N, K] by `torso_length`."""
     return float(np.nanmean(pck(distances, threshold)))
 
 
@@ -103,12 +103,12 @@ def lsp_auc(distances: np.ndarray) -> float:
 def lsp_interval(distances: np.ndarray, image_ids: np.ndarray, threshold: float = 0.2) -> tuple[float, float]:
     """95 % bootstrap interval over images of LSP's mean PCK."""
     images, image = np.unique(image_ids, return_inverse=True)
-    labelled = np.isfinite(distances)
+    labeled = np.isfinite(distances)
     correct = np.nan_to_num(distances, nan=np.inf) <= threshold
 
     def resampled(draw: np.ndarray) -> float:
         weights = draw[image]
-        counts = weights @ labelled
+        counts = weights @ labeled
         shares = np.divide(weights @ correct, counts, out=np.full(len(counts), np.nan), where=counts > 0)
         return float(np.nanmean(shares)) if (counts > 0).any() else float("nan")
 

@@ -48,7 +48,7 @@ def _count_and_width(size: str) -> tuple[int, int]:
 
 
 class HourglassNet(nn.Module):
-    """Normalised crops [N, 3, H, W] → heat maps [N, K, H/4, W/4]; `stacks` gives every stack's, for training.
+    """Normalized crops [N, 3, H, W] → heat maps [N, K, H/4, W/4]; `stacks` gives every stack's, for training.
 
     Size "4x128": four hourglasses of 128 channels, FPD's student; its teacher is "8x256".
     """

@@ -17,7 +17,7 @@ def count_parameters(net: nn.Module) -> int:
 
 
 def count_macs(net: nn.Module, input_size: tuple[int, int]) -> int:
-    """Multiply-adds of all convolutions and matrix products, attention included, for one picture of (W, H)."""
+    """Multiply-adds of all convolutions and matrix products, attention included, for one image of (W, H)."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         net.eval()(_picture(net, input_size))
     return counter.get_total_flops() // 2

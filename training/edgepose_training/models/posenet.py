@@ -23,7 +23,7 @@ HEADS = ("rtmcc", "simcc", "simcc_deconv", "tokenpose", "heatmap", "heatmap1d")
 
 
 class PoseNet(nn.Module):
-    """Normalised crops [N, 3, H, W] → what the head makes of the last map: (simcc_x, simcc_y), or heat maps."""
+    """Normalized crops [N, 3, H, W] → what the head makes of the last map: (simcc_x, simcc_y), or heat maps."""
 
     def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
         super().__init__()

@@ -88,7 +88,7 @@ class RTMCCHead(VectorHead):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Published initialisation: conv N(0, 0.001), linear N(0, 0.01)."""
+        """Published initialization: conv N(0, 0.001), linear N(0, 0.01)."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=0.001)
