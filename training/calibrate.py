@@ -1,4 +1,4 @@
-"""Fit the scores that people see: `python training/calibrate.py runs/t/best.pt --data ../shared/data -o scores.json`
+"""Fit the scores that people see: `python training/calibrate.py runs/t/best.pt --data DATA -o scores.json`
 
 A net's bare score, over how few bins its softmax spreads relative to an ideal label's, says how narrow the net's belief
 is, not how often it is right. Here it is mapped, part by part, to the share of points that are right: a point is

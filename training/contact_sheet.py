@@ -1,4 +1,4 @@
-"""Look at what goes wrong: `python training/contact_sheet.py MODEL --data ../shared/data -o sheet.png`.
+"""Look at what goes wrong: `python training/contact_sheet.py MODEL --data DATA -o sheet.png`.
 
 Draws the people with the lowest OKS and a random sample, each as a pair: the prediction left, the label
 right. The caption names source, annotation and OKS. Points that the model itself holds for absent (score

@@ -1,4 +1,4 @@
-"""Measure a model on labeled people: `python training/evaluate.py MODEL --data ../shared/data`.
+"""Measure a model on labeled people: `python training/evaluate.py MODEL --data DATA`.
 
 MODEL is an `.onnx` file or a shipped model's name, run by the app's own runtime, or a checkpoint (`.pt`).
 Boxes are the labels' own (padding by the model's card, 1.25) or a detector's file. Beside the model stand, in

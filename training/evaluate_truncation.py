@@ -1,4 +1,4 @@
-"""Do points out of the image stay silent? `python training/evaluate_truncation.py MODEL --data ../shared/data`
+"""Do points out of the image stay silent? `python training/evaluate_truncation.py MODEL --data DATA`
 
 Upright people are cut at the waist: the net is shown the rows of the image above it and the box that is left.
 Printed are the share of the cut-off labeled points whose score still passes the model's threshold, and the share

@@ -1,4 +1,4 @@
-"""Train edgepose-det: `python training/train_detector.py [CONFIG.toml] --data ../shared/data -o runs/detector/run`.
+"""Train edgepose-det: `python training/train_detector.py [CONFIG.toml] --data DATA -o runs/detector/run`.
 
 The images are decoded once into a file beside the run's folder. `--hints` takes a detector's boxes on the training
 images (`python training/detect.py`), which tell where the lists of people forgot somebody.

@@ -1,7 +1,7 @@
-"""Files that travel in pieces: `python training/chunks.py split FILE… -o FOLDER` and `join FOLDER -o FOLDER`.
+"""Files in chunks, for a machine that gives back only small ones.
 
-Where a machine gives back only small files, a checkpoint goes as `<name>.000`, `.001`, … and a manifest
-`<name>.parts.json` with the size and SHA-256 of each. The manifest is written last: what has one is whole.
+A checkpoint goes as `<name>.000`, `.001`, … and a manifest `<name>.parts.json` with the size and SHA-256 of each. The
+manifest is written last: what has one is whole.
 """
 
 from __future__ import annotations

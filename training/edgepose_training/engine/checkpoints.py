@@ -2,7 +2,8 @@
 
 Keys: `model` (student), `ema` (its averaged weights or None), `config`, `skeleton`, `unsupervised_keypoints`,
 `epoch`, `step`, `seconds`, and for resuming `extras` (auxiliary head, alignment), `ema_updates`, `optimizer`,
-`scaler`, `rng`, `best`, `fresh_optimizer`. Slim ones have `model` and `ema` in one, as float16, and no `optimizer`, `scaler`, `rng`.
+`scaler`, `rng`, `best`, `fresh_optimizer`. Slim ones have `model` and `ema` in one, as float16, and no `optimizer`,
+`scaler`, `rng`.
 """
 
 from __future__ import annotations

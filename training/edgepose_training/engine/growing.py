@@ -1,8 +1,7 @@
-"""A larger net that answers as a trained one does, to go on from: `python training/grow.py NET.pt --size s -o s.pt`.
+"""A larger net that answers as a trained one does (Net2Net, Chen, Goodfellow and Shlens, ICLR 2016).
 
-Channels are repeated, and what reads them gives each copy a share of the old weight; new blocks begin as the identity
-(Net2Net, Chen, Goodfellow and Shlens, ICLR 2016). RTMPose only (cspnext under rtmcc). Train the result with
-`distill.py --init`, or let the net it came from learn from it.
+Channels are repeated, and what reads them gives each copy a share of the old weight; new blocks begin as the identity.
+RTMPose only (cspnext under rtmcc).
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def mean_parts(train: Labels, people: Labels, parts: Mapping[str, tuple[int, int
 
 
 class TinyPose:
-    """PP-TinyPose of `../shared/teachers`: heat maps [N, 17, 64, 48] of the 17 body points.
+    """PP-TinyPose: heat maps [N, 17, 64, 48] of the 17 body points.
 
     It made the teacher's body labels (v = 1) and has seen COCO train2017: only ground-truth points compare
     fairly.

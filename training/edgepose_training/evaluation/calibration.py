@@ -1,10 +1,7 @@
-"""Fit the scores that people see: `python training/calibrate.py runs/t/best.pt --data ../shared/data -o scores.json`
+"""Scores that mean something: from a net's bare score to the share of points that are right, part by part.
 
-A net's bare score, over how few bins its softmax spreads relative to an ideal label's, says how narrow the net's belief
-is, not how often it is right. Here it is mapped, part by part, to the share of points that are right: a point is
-right if its own OKS is at least `--right`. Images without people count as points that are all wrong. The map
-is the centered isotonic regression of right on score, thinned to a few knots; it goes into the card with
-`training/export.py … --card scores.json`.
+A bare score says how narrow the net's belief is, not how often it is right. The map is the centered isotonic
+regression of right on score, thinned to a few knots, for the card.
 """
 
 from __future__ import annotations

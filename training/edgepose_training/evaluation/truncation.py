@@ -1,9 +1,7 @@
-"""Do points out of the image stay silent? `python training/evaluate_truncation.py MODEL --data ../shared/data`
+"""Do keypoints outside the image stay silent? Upright people are cut at the waist, in image and box.
 
-Upright people are cut at the waist: the net is shown the rows of the image above it and the box that is left.
-Printed are the share of the cut-off labeled points whose score still passes the model's threshold, and the share
-of the visible labeled points whose score does, by part and, for the body, at other thresholds: given ones, and those
-that so many of the visible points pass, by which nets are compared whatever their scores mean.
+The share of the cut-off labeled keypoints whose score still passes the threshold, and of the visible ones whose score
+does, by part and, for the body, at other thresholds.
 """
 
 from __future__ import annotations
