@@ -54,7 +54,8 @@ def strength_at(config: Config, progress: float) -> Strength:
     """Augmentation at `progress` in [0, 1) of all epochs: mild at the start and at the end."""
     full = Strength(
         truncation_prob=config.truncation_prob, flip=config.flip, half_body=config.half_body, scale=config.scale,
-        rotation=config.rotation, shift=config.shift, erase=config.erase, color=config.color, clipped_normal=config.clipped_normal,
+        rotation=config.rotation, shift=config.shift, erase=config.erase, color=config.color,
+        clipped_normal=config.clipped_normal,
     )  # fmt: skip
     if progress < config.weak_augmentation_start:
         mild = replace(full, scale=(0.8, 1.2), rotation=full.rotation * 0.4, shift=full.shift / 2)
