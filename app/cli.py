@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from edgepose import EdgeposeError
 
 if TYPE_CHECKING:
+    from .outputs import Sink
     from .setup import Setup
-    from .sinks import Sink
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ def _run(args: argparse.Namespace) -> int:
     from .display import clear_opencv_qt
 
     clear_opencv_qt()  # again: importing OpenCV has set it
-    from .launch import show
+    from .gui.launch import show
 
     return show(setup, _sinks(setup, args.save))
 
@@ -177,7 +177,7 @@ def _choose(args: argparse.Namespace) -> int | str:
         return int(args.camera)
     if args.source is not None:
         return str(args.source)
-    from .camera import list_cameras
+    from .sources.camera import list_cameras
 
     cameras = list_cameras()
     if cameras or sys.platform != "linux":
@@ -188,11 +188,11 @@ def _choose(args: argparse.Namespace) -> int | str:
 
 def _headless(setup: Setup) -> int:
     from . import headless
-    from .demo import Demo
     from .drift import Drift
     from .keeper import OUTPUT
+    from .outputs import close_all
     from .overlay import Look
-    from .sinks import close_all
+    from .sources.demo import Demo
 
     args, source = setup.args, setup.source
     demo = isinstance(source, Demo)
@@ -227,8 +227,8 @@ def _headless(setup: Setup) -> int:
 
 
 def _sinks(setup: Setup, save: str | None) -> list[Sink]:
+    from .outputs import JsonLines, save_sink
     from .overlay import Look
-    from .sinks import JsonLines, save_sink
 
     _spare_the_source(setup, save)
     sinks: list[Sink] = []
@@ -242,7 +242,7 @@ def _sinks(setup: Setup, save: str | None) -> list[Sink]:
 
 def _spare_the_source(setup: Setup, save: str | None) -> None:
     """No output may replace what it was made from, nor another output."""
-    from .source import PICTURE_SUFFIXES
+    from .media import PICTURE_SUFFIXES
     from .sources import local_path
 
     path = local_path(setup.spec)

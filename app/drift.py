@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgepose import Poses, Skeleton
 from edgepose.draw import visible_points
 
-from .demo import PERSON_BOX
+from .sources.demo import PERSON_BOX
 
 _SEEN_SHARE = 0.25  # a point that passes the threshold more rarely has no meaningful median
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgepose import EdgeposeError, Poses
 
 from .mailbox import Mailbox
-from .source import Frame, Source
+from .sources.base import Frame, Source
 from .timing import Rate
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from .drift import Drift, DriftReport
 from .engine import Engine, Estimator, Result
-from .sinks import Sink
-from .source import Source
+from .outputs import Sink
+from .sources import Source
 from .status import count_of
 from .timing import TimingTable
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from edgepose import EdgeposeError
 
 from .engine import Engine, Result
+from .outputs import PictureSink, Recorder, VideoSink
 from .overlay import Cast, Look
-from .sinks import PictureSink, Recorder, VideoSink
 
 OUTPUT = Path("output")
 

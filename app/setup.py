@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgepose import TopdownEstimator
 
 from .overlay import Cast
-from .source import Source
+from .sources.base import Source
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ QUANTILES = (50, 95, 99)
 
 
 def demo_frames(size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:  # of [H, W, 3] BGR
-    from edgepose_app.demo import Demo
+    from edgepose_app.sources.demo import Demo
 
     source = Demo()
     while True:

@@ -30,7 +30,7 @@ SETTLE = 30  # frames before the points are watched
 
 def still_frames(count: int, noise: float) -> list[NDArray[np.uint8]]:
     """The first moment of the demo, again and again, with Gaussian noise of so many grey levels."""
-    from edgepose_app.demo import Demo
+    from edgepose_app.sources.demo import Demo
 
     first = Demo().read()
     assert first is not None, "the demo never ends"

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from pathlib import Path
 
-import numpy as np
 import pytest
-from doubles import FakeEstimator, decode_number, encode_number, write_video
+from doubles import FakeEstimator, decode_number, encode_number
 
 from edgepose_app.engine import Engine, Pace
 from edgepose_app.mailbox import Mailbox
-from edgepose_app.source import Frame, Source
+from edgepose_app.sources import Frame, Source
 from edgepose_app.timing import Rate, TimingTable
-from edgepose_app.video import VideoFile
 
 
 class Numbers(Source):
@@ -212,17 +209,6 @@ def test_opening_may_fail_while_the_window_lives():
     engine.open(lambda: Numbers(None, live=True))
     assert engine.take(5.0) is not None
     engine.stop()
-
-
-def test_video_file_gives_every_frame_in_its_time(tmp_path: Path):
-    video = VideoFile(write_video(tmp_path / "numbers.avi", 25, fps=25.0))
-    assert video.fps == 25.0
-    frames = []
-    while (frame := video.read()) is not None:
-        frames.append(frame)
-    video.close()
-    assert [decode_number(frame.image) for frame in frames] == list(range(25))
-    np.testing.assert_allclose([frame.time for frame in frames], np.arange(25) / 25, atol=0.002)
 
 
 def test_rate_and_table():

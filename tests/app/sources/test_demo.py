@@ -11,9 +11,9 @@ from doubles import FakeEstimator
 
 from edgepose import Poses
 from edgepose_app import headless
-from edgepose_app.demo import PERSON_BOX, SIZE, Demo, find_photograph, motion_at
 from edgepose_app.drift import Drift
-from edgepose_app.folder import read_picture
+from edgepose_app.sources.demo import PERSON_BOX, SIZE, Demo, find_photograph, motion_at
+from edgepose_app.sources.folder import read_picture
 
 pytest.importorskip("matplotlib", reason="the demo's photograph comes with matplotlib")
 

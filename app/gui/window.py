@@ -16,18 +16,17 @@ from PyQt6.QtWidgets import (
     QWidget,
 )
 
+from ..engine import THE_END, Engine
+from ..keeper import Keeper
+from ..outputs import Recorder, Sink
+from ..overlay import Look
+from ..setup import Setup
+from ..sources import Source, open_source
+from ..status import facts, trouble
+from ..timing import Rate
 from .bridge import Bridge
 from .controls import Controls, ask
-from .engine import THE_END, Engine
-from .keeper import Keeper
-from .overlay import Look
-from .setup import Setup
-from .sinks import Recorder, Sink
-from .source import Source
-from .sources import open_source
-from .status import facts, trouble
 from .style import SHEET
-from .timing import Rate
 from .view import VideoView
 
 log = logging.getLogger(__name__)

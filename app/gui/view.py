@@ -12,8 +12,8 @@ from PyQt6.QtCore import QRectF, QSize, Qt, pyqtSignal
 from PyQt6.QtGui import QColor, QFontMetrics, QImage, QMouseEvent, QPainter, QPaintEvent, QResizeEvent
 from PyQt6.QtWidgets import QSizePolicy, QWidget
 
-from .engine import Result
-from .overlay import Cast, Look, compose, fit
+from ..engine import Result
+from ..overlay import Cast, Look, compose, fit
 
 BACKGROUND = QColor("#0d0f12")
 

@@ -9,8 +9,8 @@ from types import TracebackType
 
 from PyQt6.QtWidgets import QApplication
 
-from .setup import Setup
-from .sinks import Sink
+from ..outputs import Sink
+from ..setup import Setup
 from .window import Window
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgepose import EdgeposeError
 
-from .source import Frame, Source
+from .base import Frame, Source
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from edgepose import EdgeposeError
 
+from .base import Frame, Source
 from .folder import read_picture
-from .source import Frame, Source
 
 SIZE = (960, 720)  # px, of a frame
 PERSON_BOX = (26.0, 22.0, 512.0, 600.0)  # xyxy px, the person in the photograph

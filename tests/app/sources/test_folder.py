@@ -12,8 +12,8 @@ from doubles import FakeEstimator
 
 from edgepose import EdgeposeError
 from edgepose_app import headless
-from edgepose_app.folder import Folder, natural_key, read_picture
 from edgepose_app.sources import open_source
+from edgepose_app.sources.folder import Folder, natural_key, read_picture
 
 
 @pytest.fixture

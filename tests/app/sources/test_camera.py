@@ -11,10 +11,9 @@ import pytest
 from doubles import FakeEstimator, Stream, decode_number
 
 from edgepose import EdgeposeError
-from edgepose_app import camera
-from edgepose_app.camera import FreezeWatch, LiveCapture, list_cameras
 from edgepose_app.engine import Engine
-from edgepose_app.sources import open_source
+from edgepose_app.sources import camera, open_source
+from edgepose_app.sources.camera import FreezeWatch, LiveCapture, list_cameras
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:

@@ -44,7 +44,7 @@ def setup_for(spec: str, *options: str, estimator: FakeEstimator | None = None) 
 
 @pytest.fixture
 def open_window(qapp: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    from edgepose_app.window import Window
+    from edgepose_app.gui.window import Window
 
     video = str(write_video(tmp_path / "numbers.avi", 500, fps=50.0))
     windows = []
@@ -96,7 +96,7 @@ def test_pictures_come_on_screen_with_facts(qapp: Any, open_window: Callable[...
 
 
 def test_pokes_do_not_pile_up(qapp: Any):
-    from edgepose_app.bridge import Bridge
+    from edgepose_app.gui.bridge import Bridge
 
     bridge, slots = Bridge(), []
     bridge.poked.connect(lambda: (bridge.settle(), slots.append(1)), type=qtype_queued())
@@ -242,9 +242,9 @@ def test_an_exception_in_a_slot_does_not_abort(tmp_path: Path):
     """In a process of its own, as PyQt6's answer to an escaped exception is to abort."""
     code = """
 import sys
-sys.path.insert(0, sys.argv[1])
+sys.path += sys.argv[1:3]
 from test_window import setup_for
-from edgepose_app import launch, window
+from edgepose_app.gui import launch, window
 from PyQt6.QtCore import QTimer
 def broken(self):
     raise ZeroDivisionError("an unlucky slot")
@@ -255,7 +255,7 @@ def show(self):
     QTimer.singleShot(300, self._space)
     QTimer.singleShot(900, self.close)
 window.Window.show = show
-sys.exit(launch.show(setup_for(sys.argv[2]), []))
+sys.exit(launch.show(setup_for(sys.argv[3]), []))
 """
     video = write_video(tmp_path / "numbers.avi", 100)
     env = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
@@ -263,7 +263,7 @@ sys.exit(launch.show(setup_for(sys.argv[2]), []))
     if reason := display.why_no_window():
         pytest.skip(reason)
     run = subprocess.run(
-        [sys.executable, "-c", code, str(Path(__file__).parent), str(video)],
+        [sys.executable, "-c", code, *map(str, (*Path(__file__).parents[:2], video))],
         env=env, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert run.returncode == 1, run.stderr  # not −6

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from edgepose import EdgeposeError
 from edgepose.transforms import to_bgr8
 
-from .source import PICTURE_SUFFIXES, Frame, Source
+from ..media import PICTURE_SUFFIXES
+from .base import Frame, Source
 
 log = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ from doubles import FakeEstimator, Stream, decode_number, encode_number
 
 from edgepose import EdgeposeError, Poses
 from edgepose_app import headless
-from edgepose_app.camera import LiveCapture
 from edgepose_app.engine import Result
+from edgepose_app.outputs import JsonLines, PictureSink, Recorder, VideoSink, close_all, save_sink
 from edgepose_app.overlay import Cast, Look, letterbox
-from edgepose_app.sinks import JsonLines, PictureSink, Recorder, VideoSink, close_all, save_sink
-from edgepose_app.source import Frame
+from edgepose_app.sources import Frame
+from edgepose_app.sources.camera import LiveCapture
 
 CAST = Cast.of(FakeEstimator.card, FakeEstimator.skeleton)
 

@@ -7,10 +7,11 @@ from urllib.parse import urlsplit
 
 from edgepose import EdgeposeError
 
+from ..media import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from .base import Source
 from .camera import LiveCapture
 from .demo import Demo
 from .folder import Folder
-from .source import PICTURE_SUFFIXES, VIDEO_SUFFIXES, Source
 from .video import VideoFile
 
 

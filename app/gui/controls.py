@@ -19,8 +19,8 @@ from PyQt6.QtWidgets import (
     QWidget,
 )
 
-from .camera import list_cameras
-from .overlay import GROUPS, Look
+from ..overlay import GROUPS, Look
+from ..sources.camera import list_cameras
 from .style import RED, TEXT, icon
 
 # Entries of the source box that ask for more.

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgepose import EdgeposeError
 
-from .source import Frame, Source
+from .base import Frame, Source
 
 log = logging.getLogger(__name__)
 

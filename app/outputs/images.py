@@ -1,0 +1,53 @@
+"""Annotated pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+
+from edgepose import EdgeposeError
+
+from ..engine import Result
+from ..media import PICTURE_SUFFIXES
+from ..overlay import Cast, Look, compose
+from ..status import count_of
+from .base import made
+
+_COLOURED = frozenset([".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"])
+# Of each format its own; OpenCV's default for WebP is lossless and takes a quarter of a second a picture.
+_QUALITY = [cv2.IMWRITE_WEBP_QUALITY, 90, cv2.IMWRITE_JPEG_QUALITY, 92]
+
+
+class PictureSink:
+    """Annotated pictures into a folder, under their own names, or the one picture that was asked for."""
+
+    def __init__(self, path: str, cast: Cast, look: Look) -> None:
+        self._path, self._cast, self._look = Path(path), cast, look
+        self._single = self._path.suffix.lower() in PICTURE_SUFFIXES
+        self._count = 0
+
+    def write(self, result: Result) -> None:
+        path = made(self._path if self._single else self._path / self._name(result))
+        image = compose(result.frame.image, result.poses, self._cast, self._look)
+        reason = "this format cannot hold it"
+        try:  # encoded in memory, because cv2.imwrite cannot open every path on Windows
+            done, data = cv2.imencode(path.suffix, image, _QUALITY)
+            if done:
+                data.tofile(path)
+        except cv2.error:
+            done = False
+        except OSError as error:
+            done, reason = False, error.strerror or str(error)
+        if not done:
+            raise EdgeposeError(f"{path}: cannot be written ({reason}); choose another place for --save")
+        self._count += 1
+
+    @staticmethod
+    def _name(result: Result) -> str:
+        """The frame's own name, with another ending where the format could not hold colours at every size."""
+        name = result.frame.file or f"frame{result.frame.index:06d}.jpg"
+        return name if Path(name).suffix.lower() in _COLOURED else f"{name}.png"
+
+    def close(self) -> str:
+        return f"{self._path}: {count_of(self._count, 'annotated picture', 'annotated pictures')}"
