@@ -1,8 +1,7 @@
-"""`edgepose-app`: options, errors as one sentence, and the choice between the window and none."""
+"""`edgepose-app`: errors as one sentence, and the choice between the window and none."""
 
 from __future__ import annotations
 
-import argparse
 import logging
 import os
 import signal
@@ -13,96 +12,30 @@ from typing import TYPE_CHECKING
 
 from edgepose import EdgeposeError
 
+from .options import AppOptions
+
 if TYPE_CHECKING:
     from .outputs import Sink
     from .setup import Setup
 
 log = logging.getLogger(__name__)
 
-DESCRIPTION = "Whole-body pose in real time, from a camera, a video, a stream or pictures."
 DEMO_SECONDS = 10.0  # of a demo without window and limits
-
-
-def parser() -> argparse.ArgumentParser:
-    """All options of the app."""
-    p = argparse.ArgumentParser(prog="edgepose-app", description=DESCRIPTION)
-    what = p.add_argument_group("what to look at", "default: the first camera, else the demo")
-    source = what.add_mutually_exclusive_group()
-    source.add_argument("--camera", type=_camera, metavar="N", help="camera number, 0 is the first")
-    source.add_argument("--source", metavar="PATH|URL|FOLDER|demo", help="a video, picture or stream")
-    what.add_argument("--sequence", action="store_true", help="the folder's pictures are frames of a video")
-    model = p.add_argument_group("model")
-    model.add_argument("--model", default="default", metavar="NAME|ONNX", help="a shipped one, or RTMPose, DWPose")
-    model.add_argument("--detector", metavar="ONNX", help="a person detector (default: ours; RTMDet, YOLOX; none)")
-    model.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    model.add_argument("--flip-test", action="store_true", help="look at mirror images too: better, and slower")
-    model.add_argument("--max-people", type=_positive, metavar="N", help="at most so many people")
-    model.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of the network")
-    out = p.add_argument_group("output")
-    out.add_argument("--save", metavar="PATH", help="annotated video (.mp4), picture, or folder of pictures")
-    out.add_argument("--json", metavar="PATH", help="one JSON object a frame; - is standard output")
-    out.add_argument("--headless", action="store_true", help="no window")
-    out.add_argument("--duration", type=_seconds, metavar="SECONDS", help="stop after so much of the source")
-    out.add_argument("--frames", type=_positive, metavar="N", help="stop after N frames")
-    view = p.add_argument_group("view")
-    view.add_argument("--threshold", type=_share, metavar="SCORE", help="hide points below (default: the model's)")
-    view.add_argument(
-        "--mirror",
-        action=argparse.BooleanOptionalAction,
-        help="mirror the view, never the data (default: for cameras)",
-    )
-    view.add_argument("--fullscreen", action="store_true", help="start on the whole screen")
-    view.add_argument("--screenshot", metavar="PATH", help="save the window (.png, .jpg) after a moment and quit")
-    p.add_argument("-v", "--verbose", action="store_true", help="say more, with tracebacks")
-    p.add_argument("--version", action="store_true", help="print the version and quit")
-    return p
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
-    return int(text)
-
-
-def _camera(text: str) -> int:
-    if not text.isdecimal() or int(text) > 9999:  # what OpenCV counts in is narrow
-        raise argparse.ArgumentTypeError(f"expected a camera's number, 0 is the first, got {text!r}")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected seconds, more than 0, got {text!r}")
-    return value
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
-    return value
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the app; the exit status: 0 done, 1 a fault of ours, 2 a mistake to correct, 130 Ctrl-C."""
-    args = parser().parse_args(argv)
-    if args.version:
+    options = AppOptions.parse(argv)
+    if options.version:
         import edgepose
 
         print(f"edgepose {edgepose.__version__}")
         return 0
-    level = logging.DEBUG if args.verbose else logging.WARNING
+    level = logging.DEBUG if options.verbose else logging.WARNING
     logging.basicConfig(level=level, format="edgepose-app: %(message)s")
-    _quiet_opencv(args.verbose)
+    _quiet_opencv(options.verbose)
     try:
-        return _run(args)
+        return _run(options)
     except EdgeposeError as error:
         _tell(error)
         return 2
@@ -112,17 +45,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if args.verbose:
+        if options.verbose:
             raise
         _tell(f"internal error: {type(error).__name__}: {error} (--verbose shows where)")
         return 1
 
 
-def _run(args: argparse.Namespace) -> int:
-    headless = args.headless or _no_window()
-    if headless and args.screenshot:
+def _run(options: AppOptions) -> int:
+    headless = options.headless or _no_window()
+    if headless and options.screenshot:
         raise EdgeposeError("--screenshot shows the window: it needs a display, or QT_QPA_PLATFORM=offscreen")
-    setup = _set_up(args)
+    setup = _set_up(options)
     if headless:
         return _headless(setup)
     from .display import clear_opencv_qt
@@ -130,7 +63,7 @@ def _run(args: argparse.Namespace) -> int:
     clear_opencv_qt()  # again: importing OpenCV has set it
     from .gui.launch import show
 
-    return show(setup, _sinks(setup, args.save))
+    return show(setup, _sinks(setup, options.save))
 
 
 def _no_window() -> bool:
@@ -145,7 +78,7 @@ def _no_window() -> bool:
     return False
 
 
-def _set_up(args: argparse.Namespace) -> Setup:
+def _set_up(options: AppOptions) -> Setup:
     _need_runtime()
     from edgepose import TopdownEstimator
 
@@ -153,30 +86,30 @@ def _set_up(args: argparse.Namespace) -> Setup:
     from .setup import Setup
     from .sources import open_source
 
-    spec = _choose(args)
-    source = open_source(spec, sequence=args.sequence)
+    spec = _choose(options)
+    source = open_source(spec, sequence=options.sequence)
     try:
         estimator = TopdownEstimator(
-            args.model,
-            device=args.device,
-            detector=args.detector,
-            max_people=args.max_people,
-            threads=args.threads,
-            flip_test=args.flip_test,
+            options.model,
+            device=options.device,
+            detector=options.detector,
+            max_people=options.max_people,
+            threads=options.threads,
+            flip_test=options.flip_test,
             smooth=True,  # of sequences only; the engine says which source is one
         )
     except BaseException:
         source.close()
         raise
-    return Setup(args, spec, source, estimator, Cast.of(estimator.card, estimator.skeleton))
+    return Setup(options, spec, source, estimator, Cast.of(estimator.card, estimator.skeleton))
 
 
-def _choose(args: argparse.Namespace) -> int | str:
+def _choose(options: AppOptions) -> int | str:
     """What to open when the user did not say: the first camera, else the demo."""
-    if args.camera is not None:
-        return int(args.camera)
-    if args.source is not None:
-        return str(args.source)
+    if options.camera is not None:
+        return int(options.camera)
+    if options.source is not None:
+        return str(options.source)
     from .sources.camera import list_cameras
 
     cameras = list_cameras()
@@ -194,11 +127,11 @@ def _headless(setup: Setup) -> int:
     from .overlay import Look
     from .sources.demo import Demo
 
-    args, source = setup.args, setup.source
+    options, source = setup.options, setup.source
     demo = isinstance(source, Demo)
-    limit = DEMO_SECONDS if demo and args.duration is None and args.frames is None else args.duration
-    sinks = _sinks(setup, str(OUTPUT / "demo.mp4") if demo and not args.save else args.save)
-    human = sys.stderr if args.json == "-" else sys.stdout
+    limit = DEMO_SECONDS if demo and options.duration is None and options.frames is None else options.duration
+    sinks = _sinks(setup, str(OUTPUT / "demo.mp4") if demo and not options.save else options.save)
+    human = sys.stderr if options.json == "-" else sys.stdout
     print(f"{source.description} → {_model_line(setup)}", file=human, flush=True)
     # A service manager's way of saying Ctrl-C: a video that is not finished cannot be played.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -207,9 +140,9 @@ def _headless(setup: Setup) -> int:
             source,
             setup.estimator,
             sinks,
-            drift=Drift(setup.cast.skeleton, setup.cast.limits(Look(args.threshold))) if demo else None,
+            drift=Drift(setup.cast.skeleton, setup.cast.limits(Look(options.threshold))) if demo else None,
             duration=limit,
-            max_frames=args.frames,
+            max_frames=options.frames,
             progress=lambda text: print(text, file=sys.stderr, flush=True),
         )
     finally:
@@ -233,10 +166,10 @@ def _sinks(setup: Setup, save: str | None) -> list[Sink]:
     _spare_the_source(setup, save)
     sinks: list[Sink] = []
     if save:
-        look = Look(threshold=setup.args.threshold)
+        look = Look(threshold=setup.options.threshold)
         sinks.append(save_sink(save, setup.source.fps, setup.cast, look))
-    if setup.args.json:
-        sinks.append(JsonLines(setup.args.json))
+    if setup.options.json:
+        sinks.append(JsonLines(setup.options.json))
     return sinks
 
 
@@ -249,7 +182,7 @@ def _spare_the_source(setup: Setup, save: str | None) -> None:
     taken = set() if path is None else {path.resolve()}
     if path is not None and path.suffix.lower() in PICTURE_SUFFIXES:
         taken.add(path.resolve().parent)  # a folder to save in keeps the names of the pictures
-    for option, out in (("--save", save), ("--json", setup.args.json)):
+    for option, out in (("--save", save), ("--json", setup.options.json)):
         if out and out != "-":
             if Path(out).resolve() in taken:
                 raise EdgeposeError(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 
 from edgepose import TopdownEstimator
 
+from .options import AppOptions
 from .overlay import Cast
 from .sources.base import Source
 
@@ -15,7 +15,7 @@ from .sources.base import Source
 class Setup:
     """Everything that was opened for one run."""
 
-    args: argparse.Namespace
+    options: AppOptions
     spec: int | str  # what `source` was opened from
     source: Source
     estimator: TopdownEstimator

@@ -35,7 +35,7 @@ def show(setup: Setup, sinks: list[Sink]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # heard at the next tick of the window's timer
         signal.signal(number, lambda *_: window.close())
     try:
-        if setup.args.fullscreen:
+        if setup.options.fullscreen:
             window.toggle_fullscreen()
         else:
             window.resize(window.first_size())

@@ -40,11 +40,11 @@ class Window(QWidget):
 
     def __init__(self, setup: Setup, sinks: list[Sink]) -> None:
         super().__init__()
-        args = setup.args
+        options = setup.options
         self.exit_code = 0
         self.setup = setup
-        self._mirror_is_chosen = args.mirror is not None
-        look = Look(threshold=args.threshold, mirror=bool(args.mirror))
+        self._mirror_is_chosen = options.mirror is not None
+        look = Look(threshold=options.threshold, mirror=bool(options.mirror))
         self.view = VideoView(setup.cast, look)
         self.controls = Controls(look)
         self.bridge = Bridge(self)
@@ -56,6 +56,7 @@ class Window(QWidget):
         self._opened = self._last_result = time.perf_counter()
         self._toast, self._toast_until = "", 0.0
         self._spec: int | str = setup.spec
+        self._screenshot = options.screenshot  # where to, until it is taken
         self._saver = Recorder(sinks) if sinks else None  # --save and --json
         self._saver_failed = False
         self.nobody_reads = False  # what --json wrote to has gone away: a reason to close, and no mistake
@@ -133,7 +134,7 @@ class Window(QWidget):
     def _open(self, spec: int | str, source: Source | None = None) -> None:
         """Switch to a source; `source` where it is open already."""
         self._spec = spec
-        self.engine.open(lambda: source if source else open_source(spec, sequence=self.setup.args.sequence))
+        self.engine.open(lambda: source if source else open_source(spec, sequence=self.setup.options.sequence))
         self._last_result = time.perf_counter()
         self.controls.set_source(spec, f"Camera {spec}" if isinstance(spec, int) else Path(spec).name or spec)
         self.controls.pause_button.setChecked(False)
@@ -166,9 +167,9 @@ class Window(QWidget):
         if result is not None:
             self._last_result = time.perf_counter()
             self.view.show_result(result)
-            args = self.setup.args
-            over = args.duration is not None and result.frame.time >= args.duration
-            if over or self._shown + 1 == args.frames:
+            options = self.setup.options
+            over = options.duration is not None and result.frame.time >= options.duration
+            if over or self._shown + 1 == options.frames:
                 self.close()
         if self.engine.error is not None or self.engine.message:
             self._refresh()
@@ -204,8 +205,8 @@ class Window(QWidget):
         if self._saver and self._saver.error is not None and not self._saver_failed:
             self._saver_failed = True
             self._on_saver_failure(self._saver.error)
-        if self.setup.args.screenshot and self._screenshot_is_due():
-            self._window_screenshot(self.setup.args.screenshot)
+        if self._screenshot and self._screenshot_is_due():
+            self._window_screenshot(self._screenshot)
 
     def _on_saver_failure(self, error: Exception) -> None:
         if isinstance(error, BrokenPipeError):
@@ -268,7 +269,7 @@ class Window(QWidget):
         return bool(self._shown and now - self._first_shown > SCREENSHOT_AFTER) or now - self._opened > GIVE_UP_AFTER
 
     def _window_screenshot(self, path: str) -> None:
-        self.setup.args.screenshot = None
+        self._screenshot = None  # once
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         lossy = Path(path).suffix.lower() in (".jpg", ".jpeg", ".webp")  # of a PNG, "quality" means little packing
         if not self.grab().save(path, quality=90 if lossy else -1):

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from doubles import FakeEstimator, decode_number, write_video
 
-from edgepose_app import cli, display
+from edgepose_app import display
+from edgepose_app.options import AppOptions
 from edgepose_app.overlay import Cast, Look
 from edgepose_app.setup import Setup
 from edgepose_app.sources import open_source
@@ -37,9 +38,8 @@ def qapp() -> Iterator[Any]:
 
 def setup_for(spec: str, *options: str, estimator: FakeEstimator | None = None) -> Any:
     estimator = estimator or FakeEstimator()
-    args = cli.parser().parse_args(["--source", spec, *options])
     cast = Cast.of(estimator.card, estimator.skeleton)
-    return Setup(args, spec, open_source(spec), estimator, cast)  # type: ignore[arg-type]
+    return Setup(AppOptions.parse(["--source", spec, *options]), spec, open_source(spec), estimator, cast)  # type: ignore[arg-type]
 
 
 @pytest.fixture
