@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from functools import partial
 from typing import Protocol
 
@@ -21,7 +22,17 @@ from .timing import Rate
 
 log = logging.getLogger(__name__)
 
-THE_END = "the end"  # the message of an engine whose source has no more
+
+class EngineState(Enum):
+    """What the engine is doing; `Engine.message` says it to people."""
+
+    IDLE = auto()  # no source was ever opened
+    OPENING = auto()  # a camera or an address may take seconds
+    RUNNING = auto()
+    PAUSED = auto()
+    ENDED = auto()  # the source has no more frames
+    FAILED = auto()  # the source could not be opened or read, or the estimator failed (then `error` is set)
+    STOPPED = auto()  # by `stop`, for good
 
 
 class Estimator(Protocol):
@@ -56,14 +67,16 @@ class Engine:
         self.estimator = estimator
         self.realtime = realtime
         self.source: Source | None = None
-        self.message = ""  # for people: why there is no picture
-        self.error: BaseException | None = None  # what ended the pose thread
+        self.message = ""  # for people: why there is no picture; empty while there are some, and at the end
+        self.error: BaseException | None = None  # what ended the run for good; no other source can mend it
         self.listeners: list[Callable[[Result], None]] = []  # called by the pose thread for every result
         self.captured_rate, self.pose_rate = Rate(), Rate()
         self._on_result = on_result
         self._frames: Mailbox[tuple[Frame, bool]] = Mailbox()  # frame, related to the one before
         self._results: Mailbox[Result] = Mailbox()
-        self._stream = 0
+        self._stream = 0  # number of the source that counts; a thread of another one has nothing to say
+        self._state = EngineState.IDLE
+        self._lock = threading.Lock()  # of the two above and `message`: three threads write them
         self._running = threading.Event()  # cleared: paused
         self._running.set()
         self._capture: threading.Thread | None = None
@@ -71,12 +84,15 @@ class Engine:
 
     def open(self, opener: Callable[[], Source]) -> None:
         """Switch to the source that `opener` makes, in the capture thread, as that may take long."""
+        if self.error is not None:
+            return  # nobody is left to look at its frames; the message of the failure stays
         if self._pose.ident is None:
             self._pose.start()  # first: a source that fails at once must find somebody to hear of it
         if self.source is not None:
             self.source.stop()
-        self._stream += 1
-        self.message = "opening…"
+        with self._lock:
+            self._stream += 1
+            self._state, self.message = EngineState.OPENING, "opening…"
         self._running.set()
         before = self._capture
         job = partial(self._capture_loop, opener, self._stream, before)
@@ -95,6 +111,12 @@ class Engine:
             raise self.error
 
     @property
+    def state(self) -> EngineState:
+        if self.error is not None:
+            return EngineState.FAILED
+        return EngineState.PAUSED if self._state is EngineState.RUNNING and self.paused else self._state
+
+    @property
     def paused(self) -> bool:
         return not self._running.is_set()
 
@@ -107,7 +129,9 @@ class Engine:
 
     def stop(self, timeout: float = 3.0) -> None:
         """End both threads; a device that blocks is left to its daemon thread after `timeout` seconds."""
-        self._stream += 1
+        with self._lock:
+            self._stream += 1  # whatever a thread still says is out of date
+            self._state = EngineState.STOPPED
         if self.source is not None:
             self.source.stop()
         self._running.set()
@@ -132,7 +156,7 @@ class Engine:
         try:
             if stream == self._stream:
                 self.source = source
-                self.message = ""
+                self._enter(EngineState.RUNNING, stream)
                 self._pump(source, stream)
         except Exception as error:  # as above, for reading
             self._fail(error, stream)
@@ -157,21 +181,26 @@ class Engine:
             frame = replace(frame, captured=time.perf_counter(), stream=stream)
             if stream != self._stream or not self._frames.put((frame, source.related), wait=lossless):
                 return
-        if stream == self._stream:
-            self.message = THE_END
-            if not self.realtime:
-                self._frames.close()
+        if self._enter(EngineState.ENDED, stream) and not self.realtime:
+            self._frames.close()  # in the window another source may follow
 
     def _fail(self, error: Exception, stream: int) -> None:
-        if stream != self._stream:
+        if not self._enter(EngineState.FAILED, stream, str(error)):
             return
-        self.message = str(error)
         if not isinstance(error, EdgeposeError):
             log.exception("capture failed")
         if not self.realtime:
             self.error = error
             self._frames.close()
         self._on_result()
+
+    def _enter(self, state: EngineState, stream: int, message: str = "") -> bool:
+        """Change the state, unless another source has been opened meanwhile."""
+        with self._lock:
+            if stream != self._stream:
+                return False
+            self._state, self.message = state, message
+            return True
 
     # The pose thread --------------------------------------------------------------------------------------
 
@@ -187,8 +216,8 @@ class Engine:
                 if stream == self._stream:
                     self._estimate(frame)
         except Exception as error:  # for results() or the window: a thread has nobody to raise to
-            self.error = error
-            self.message = f"the pose estimator failed: {error}"
+            with self._lock:
+                self.error, self.message = error, f"the pose estimator failed: {error}"
         finally:
             self._frames.close()
             self._results.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .engine import THE_END, Engine
+from .engine import Engine, EngineState
 
 SILENT_AFTER = 3.0  # s without a picture from a live source before that is worth a sentence
 
@@ -23,7 +23,7 @@ def trouble(engine: Engine, silent: float) -> str:
     source = engine.source
     if engine.error is not None:
         return engine.message
-    if engine.message == THE_END:
+    if engine.state is EngineState.ENDED:
         unrelated = source is not None and not source.related
         return "" if unrelated else "The end. Space plays it again."
     if engine.message or (source is not None and source.message):

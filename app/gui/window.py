@@ -16,7 +16,7 @@ from PyQt6.QtWidgets import (
     QWidget,
 )
 
-from ..engine import THE_END, Engine
+from ..engine import Engine, EngineState
 from ..keeper import Keeper
 from ..outputs import Recorder, Sink
 from ..overlay import Look
@@ -171,8 +171,8 @@ class Window(QWidget):
             over = options.duration is not None and result.frame.time >= options.duration
             if over or self._shown + 1 == options.frames:
                 self.close()
-        if self.engine.error is not None or self.engine.message:
-            self._refresh()
+        if self.engine.state is not EngineState.RUNNING:
+            self._refresh()  # at once: the timer would say so a quarter of a second later
 
     def _on_painted(self) -> None:
         now = time.perf_counter()
@@ -220,7 +220,7 @@ class Window(QWidget):
     # Controls ---------------------------------------------------------------------------------------------
 
     def _space(self) -> None:
-        if self.engine.message == THE_END:
+        if self.engine.state is EngineState.ENDED:
             self._open(self._spec)
         else:
             self.controls.pause_button.toggle()
