@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from edgepose import EdgeposeError
 from .options import AppOptions
 
 if TYPE_CHECKING:
+    from edgepose import TopdownConfig
+
     from .outputs import Sink
     from .setup import Setup
 
@@ -96,12 +99,21 @@ def _set_up(options: AppOptions) -> Setup:
             max_people=options.max_people,
             threads=options.threads,
             flip_test=options.flip_test,
-            smooth=True,  # of sequences only; the engine says which source is one
+            smooth=options.smoothing > 0,  # of sequences only; the engine says which source is one
+            config=topdown_config(options),
         )
     except BaseException:
         source.close()
         raise
     return Setup(options, spec, source, estimator, Cast.of(estimator.card, estimator.skeleton))
+
+
+def topdown_config(options: AppOptions) -> TopdownConfig:
+    """The estimator's settings that have a flag."""
+    from edgepose import TopdownConfig
+
+    config = TopdownConfig(detect_every_ms=options.detect_every, person_threshold=options.person_threshold)
+    return replace(config, smoothing=config.smoothing.scaled(options.smoothing)) if options.smoothing else config
 
 
 def _choose(options: AppOptions) -> int | str:

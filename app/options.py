@@ -23,6 +23,9 @@ class AppOptions:
     device: str = "auto"  # "auto", "cpu" or "cuda"
     flip_test: bool = False
     max_people: int | None = None
+    detect_every: float | None = None  # ms between two searches while everybody is in sight; None: every tenth frame
+    person_threshold: float | None = None  # lowest score of a detection; None: the detector's own
+    smoothing: float = 1.0  # 0: none, 2: twice as calm
     threads: int | None = None  # CPU threads of the network; None: onnxruntime's choice
     # Output
     save: str | None = None  # path of a video, a picture or a folder
@@ -58,6 +61,24 @@ def parser() -> argparse.ArgumentParser:
     model.add_argument("--device", choices=("auto", "cpu", "cuda"))
     model.add_argument("--flip-test", action="store_true", help="look at mirror images too: better, and slower")
     model.add_argument("--max-people", type=_positive, metavar="N", help="at most so many people")
+    model.add_argument(
+        "--detect-every",
+        type=_milliseconds,
+        metavar="MS",
+        help="ms between two searches for newcomers (default: every 10 frames)",
+    )
+    model.add_argument(
+        "--person-threshold",
+        type=_share,
+        metavar="SCORE",
+        help="lowest score of a detected person (default: the detector's)",
+    )
+    model.add_argument(
+        "--smoothing",
+        type=_strength,
+        metavar="FACTOR",
+        help="of points over time: 0 none, 1 as tuned, 2 twice as calm",
+    )
     model.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of the network")
     out = p.add_argument_group("output")
     out.add_argument("--save", metavar="PATH", help="annotated video (.mp4), picture, or folder of pictures")
@@ -96,6 +117,20 @@ def _seconds(text: str) -> float:
     value = _number(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected seconds, more than 0, got {text!r}")
+    return value
+
+
+def _milliseconds(text: str) -> float:
+    value = _number(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected milliseconds, more than 0, got {text!r}")
+    return value
+
+
+def _strength(text: str) -> float:
+    value = _number(text)
+    if not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 100, got {text!r}")
     return value
 
 

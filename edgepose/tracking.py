@@ -6,7 +6,7 @@ to the track whose points, moved on, it fits best. People who left are known aga
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -15,35 +15,10 @@ from numpy.typing import NDArray
 from .boxes import boxes_from_keypoints, containment_matrix, extent, head_mask, iou_matrix
 from .skeletons import Skeleton
 from .structures import Poses
-from .tracks import FEW, Track
+from .tracks import FEW, Track, TrackerConfig
 
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class TrackerConfig:
-    """Every knob of the tracker."""
-
-    start: float = 1.0  # share of the points' thresholds that a new person must reach
-    keep: float = 0.7  # the same for a known person, who is believed more readily
-    min_points: int = 4  # fewer confident points are nobody,
-    min_share: float = 0.06  # nor is a smaller share of all points: many points have many chances to err
-    clear: float = 0.5  # share of all points from which a pose speaks for itself: a weaker one may be a mix, or a coat
-    doubts: int = 3  # looks in a row that did not find somebody, from which only such a pose is believed
-    max_missing: int = 45  # frames that a missing person's place is searched: as long as others may hide them
-    memory: int = 450  # frames that a person who left is remembered
-    alike: float = 0.5  # overlap of two people's colours from which a newcomer is somebody who left
-    inertia: float = 0.7  # how much of its speed a track keeps from frame to frame
-    coast: float = 0.98  # the same while nobody sees the person
-    crowded: float = 0.3  # share of the smaller box from which two tracks stand in each other's way,
-    swerve: float = 0.08  # and how far (misfit) a pose may then be from where its track was going
-    exchange: float = 0.25  # two tracks change over where that fits better by so much
-    match_iou: float = 0.3  # a detection and a track are the same person
-    same: float = 0.12  # two poses this near (mean distance / size of the smaller) are the same person
-    shrink: float = 0.25  # how far an edge moves inwards per frame
-    hold_out: float = 0.05  # the box stays while no edge would move outwards by more than this fraction of it
-    hold_in: float = 0.10  # nor inwards by more than this
 
 
 class Tracker:
@@ -126,12 +101,12 @@ class Tracker:
                 if best < self.config.match_iou:
                     break
                 self._tracks[track].doubts = 0
-                if best < 0.6 or self._tracks[track].missing:
+                if best < self.config.reshape_iou or self._tracks[track].missing:
                     self._tracks[track].bbox = bboxes[box].astype(np.float32)
                 free[box] = False
                 left[track], left[:, box] = -1, -1
         # What lies inside a track's box is a part of that person, or hidden behind: no second track for it.
-        return np.flatnonzero(free & (containment_matrix(self.bboxes, bboxes) < 0.8).all(axis=0))
+        return np.flatnonzero(free & (containment_matrix(self.bboxes, bboxes) < self.config.inside).all(axis=0))
 
     def update(self, poses: Poses, size: tuple[int, int], looks: Float | None = None) -> Poses:
         """The poses that are people, with ids, each person once. ``poses.track_ids``: whose box, or −1.
@@ -253,7 +228,7 @@ class Tracker:
             track.squeeze_through(points, seen, self.config.swerve)
         else:
             track.bbox = bbox if track.missing else self._ease(track.bbox, bbox)
-            track.follow(points, seen, looks, self.config.inertia)
+            track.follow(points, seen, looks, self.config)
         return track
 
     def _near(self, free: list[Track], bbox: Float) -> Track | None:
@@ -299,7 +274,11 @@ class Tracker:
                 track.coast(self.config.coast)
         for track in self._left:
             track.missing += 1
-        gone = {t.id for t in self._tracks if t.missing > self.config.max_missing or (t.missing and t.outside(size))}
+        gone = {
+            t.id
+            for t in self._tracks
+            if t.missing > self.config.max_missing or (t.missing and t.outside(size, self.config.visible))
+        }
         self._left += [track for track in self._tracks if track.id in gone]
         self._left = [track for track in self._left if track.missing <= self.config.memory]
         self._tracks = [track for track in self._tracks if track.id not in gone]

@@ -6,6 +6,8 @@ from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
+from edgepose import TopdownConfig
+from edgepose_app import cli
 from edgepose_app.options import AppOptions, parser
 
 
@@ -26,6 +28,14 @@ def test_nobody_changes_the_options():
         AppOptions().screenshot = None  # type: ignore[misc]
 
 
+def test_flags_reach_the_estimators_settings():
+    assert cli.topdown_config(AppOptions()) == TopdownConfig()
+    options = AppOptions.parse(["--detect-every", "500", "--person-threshold", "0.6", "--smoothing", "2"])
+    smoothing = TopdownConfig().smoothing.scaled(2)
+    expected = TopdownConfig(detect_every_ms=500, person_threshold=0.6, smoothing=smoothing)
+    assert cli.topdown_config(options) == expected
+
+
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [
@@ -39,6 +49,9 @@ def test_nobody_changes_the_options():
         (["--duration", "inf"], "expected seconds, more than 0, got 'inf'"),
         (["--camera", "0", "--source", "demo"], "not allowed with"),
         (["--device", "abacus"], "invalid choice"),
+        (["--detect-every", "0"], "expected milliseconds, more than 0, got '0'"),
+        (["--smoothing", "-1"], "expected a number from 0 to 100"),
+        (["--person-threshold", "1.5"], "expected a number from 0 to 1"),
     ],
 )
 def test_nonsense_is_refused(args: list[str], sentence: str, capsys: pytest.CaptureFixture[str]):
