@@ -18,8 +18,8 @@ from .options import AppOptions
 if TYPE_CHECKING:
     from edgepose import TopdownConfig
 
-    from .outputs import Sink
-    from .setup import Setup
+    from .context import AppContext
+    from .outputs import Output
 
 log = logging.getLogger(__name__)
 
@@ -58,15 +58,15 @@ def _run(options: AppOptions) -> int:
     headless = options.headless or _no_window()
     if headless and options.screenshot:
         raise EdgeposeError("--screenshot shows the window: it needs a display, or QT_QPA_PLATFORM=offscreen")
-    setup = _set_up(options)
+    context = make_context(options)
     if headless:
-        return _headless(setup)
+        return _headless(context)
     from .display import clear_opencv_qt
 
     clear_opencv_qt()  # again: importing OpenCV has set it
     from .gui.launch import show
 
-    return show(setup, _sinks(setup, options.save))
+    return show(context, _open_outputs(context, options.save))
 
 
 def _no_window() -> bool:
@@ -81,12 +81,12 @@ def _no_window() -> bool:
     return False
 
 
-def _set_up(options: AppOptions) -> Setup:
+def make_context(options: AppOptions) -> AppContext:
     _need_runtime()
     from edgepose import TopdownEstimator
 
-    from .overlay import Cast
-    from .setup import Setup
+    from .context import AppContext
+    from .overlay import SkeletonStyle
     from .sources import open_source
 
     spec = _choose(options)
@@ -105,7 +105,7 @@ def _set_up(options: AppOptions) -> Setup:
     except BaseException:
         source.close()
         raise
-    return Setup(options, spec, source, estimator, Cast.of(estimator.card, estimator.skeleton))
+    return AppContext(options, spec, source, estimator, SkeletonStyle.of(estimator.card, estimator.skeleton))
 
 
 def topdown_config(options: AppOptions) -> TopdownConfig:
@@ -131,70 +131,72 @@ def _choose(options: AppOptions) -> int | str:
     return "demo"
 
 
-def _headless(setup: Setup) -> int:
+def _headless(context: AppContext) -> int:
     from . import headless
-    from .drift import Drift
-    from .keeper import OUTPUT
+    from .jitter import Jitter
+    from .media_saver import OUTPUT_FOLDER
     from .outputs import close_all
-    from .overlay import Look
+    from .overlay import OverlayOptions
     from .sources.demo import Demo
 
-    options, source = setup.options, setup.source
+    options, source = context.options, context.source
     demo = isinstance(source, Demo)
     limit = DEMO_SECONDS if demo and options.duration is None and options.frames is None else options.duration
-    sinks = _sinks(setup, str(OUTPUT / "demo.mp4") if demo and not options.save else options.save)
+    outputs = _open_outputs(context, str(OUTPUT_FOLDER / "demo.mp4") if demo and not options.save else options.save)
     human = sys.stderr if options.json == "-" else sys.stdout
-    print(f"{source.description} → {_model_line(setup)}", file=human, flush=True)
+    print(f"{source.description} → {_model_line(context)}", file=human, flush=True)
     # A service manager's way of saying Ctrl-C: a video that is not finished cannot be played.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         report = headless.run(
             source,
-            setup.estimator,
-            sinks,
-            drift=Drift(setup.cast.skeleton, setup.cast.limits(Look(options.threshold))) if demo else None,
+            context.estimator,
+            outputs,
+            jitter=Jitter(context.style.skeleton, context.style.limits(OverlayOptions(options.threshold)))
+            if demo
+            else None,
             duration=limit,
             max_frames=options.frames,
             progress=lambda text: print(text, file=sys.stderr, flush=True),
         )
     finally:
         signal.signal(signal.SIGTERM, before)
-        written = close_all(sinks)
+        written = close_all(outputs)
     print(report.text(), file=human)
     if demo:
-        table = OUTPUT / "demo_timings.txt"
+        table = OUTPUT_FOLDER / "demo_timings.txt"
         table.parent.mkdir(exist_ok=True)
-        table.write_text(f"{source.description} → {_model_line(setup)}\n{report.text()}\n", encoding="utf-8")
+        table.write_text(f"{source.description} → {_model_line(context)}\n{report.text()}\n", encoding="utf-8")
         written.append(f"{table}: this table")
     for said in written:
         print(f"wrote {said}", file=human)
     return 130 if report.interrupted else 0
 
 
-def _sinks(setup: Setup, save: str | None) -> list[Sink]:
-    from .outputs import JsonLines, save_sink
-    from .overlay import Look
+def _open_outputs(context: AppContext, save: str | None) -> list[Output]:
+    from .outputs import JsonlOutput, open_output
+    from .overlay import OverlayOptions
 
-    _spare_the_source(setup, save)
-    sinks: list[Sink] = []
+    _spare_the_source(context, save)
+    outputs: list[Output] = []
     if save:
-        look = Look(threshold=setup.options.threshold)
-        sinks.append(save_sink(save, setup.source.fps, setup.cast, look))
-    if setup.options.json:
-        sinks.append(JsonLines(setup.options.json))
-    return sinks
+        overlay = OverlayOptions(threshold=context.options.threshold)
+        outputs.append(open_output(save, context.source.fps, context.style, overlay))
+    if context.options.json:
+        outputs.append(JsonlOutput(context.options.json))
+    return outputs
 
 
-def _spare_the_source(setup: Setup, save: str | None) -> None:
+def _spare_the_source(context: AppContext, save: str | None) -> None:
     """No output may replace what it was made from, nor another output."""
-    from .media import PICTURE_SUFFIXES
+    from .media import IMAGE_SUFFIXES
     from .sources import local_path
 
-    path = local_path(setup.spec)
+    path = local_path(context.spec)
     taken = set() if path is None else {path.resolve()}
-    if path is not None and path.suffix.lower() in PICTURE_SUFFIXES:
+    if path is not None and path.suffix.lower() in IMAGE_SUFFIXES:
         taken.add(path.resolve().parent)  # a folder to save in keeps the names of the pictures
-    for option, out in (("--save", save), ("--json", setup.options.json)):
+    for option, out in (("--save", save), ("--json", context.options.json)):
         if out and out != "-":
             if Path(out).resolve() in taken:
                 raise EdgeposeError(
@@ -203,8 +205,8 @@ def _spare_the_source(setup: Setup, save: str | None) -> None:
             taken.add(Path(out).resolve())
 
 
-def _model_line(setup: Setup) -> str:
-    return f"{setup.estimator.card.name} on {setup.estimator.device}"
+def _model_line(context: AppContext) -> str:
+    return f"{context.estimator.card.name} on {context.estimator.device}"
 
 
 def _tell(sentence: object) -> None:

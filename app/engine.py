@@ -72,7 +72,7 @@ class Engine:
         self.listeners: list[Callable[[Result], None]] = []  # called by the pose thread for every result
         self.captured_rate, self.pose_rate = Rate(), Rate()
         self._on_result = on_result
-        self._frames: Mailbox[tuple[Frame, bool]] = Mailbox()  # frame, related to the one before
+        self._frames: Mailbox[tuple[Frame, bool]] = Mailbox()  # frame, is_sequence to the one before
         self._results: Mailbox[Result] = Mailbox()
         self._stream = 0  # number of the source that counts; a thread of another one has nothing to say
         self._state = EngineState.IDLE
@@ -165,7 +165,7 @@ class Engine:
 
     def _pump(self, source: Source, stream: int) -> None:
         pace = Pace() if self.realtime and not source.live else None
-        lossless = not source.live and not (self.realtime and source.related)
+        lossless = not source.live and not (self.realtime and source.is_sequence)
         while stream == self._stream:
             if not source.live and self.paused:
                 self._running.wait()
@@ -179,7 +179,7 @@ class Engine:
             if source.live and self.paused:
                 continue  # keep the camera's buffer fresh
             frame = replace(frame, captured=time.perf_counter(), stream=stream)
-            if stream != self._stream or not self._frames.put((frame, source.related), wait=lossless):
+            if stream != self._stream or not self._frames.put((frame, source.is_sequence), wait=lossless):
                 return
         if self._enter(EngineState.ENDED, stream) and not self.realtime:
             self._frames.close()  # in the window another source may follow
@@ -208,10 +208,10 @@ class Engine:
         stream = -1
         try:
             while (item := self._frames.get()) is not None:
-                frame, related = item
+                frame, is_sequence = item
                 if frame.stream != stream:
                     self.estimator.reset()
-                    self.estimator.sequence = related
+                    self.estimator.sequence = is_sequence
                 stream = frame.stream
                 if stream == self._stream:
                     self._estimate(frame)

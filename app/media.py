@@ -5,6 +5,6 @@ from __future__ import annotations
 VIDEO_SUFFIXES = frozenset(
     [".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".ogv", ".3gp"]
 )
-PICTURE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     [".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm", ".jp2", ".avif"]
 )

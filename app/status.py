@@ -24,7 +24,7 @@ def trouble(engine: Engine, silent: float) -> str:
     if engine.error is not None:
         return engine.message
     if engine.state is EngineState.ENDED:
-        unrelated = source is not None and not source.related
+        unrelated = source is not None and not source.is_sequence
         return "" if unrelated else "The end. Space plays it again."
     if engine.message or (source is not None and source.message):
         said = engine.message or (source.message if source else "")

@@ -9,21 +9,21 @@ class Bridge(QObject):
     """Turns the engine's "there is something new" into a Qt signal without payload.
 
     Frames never travel through the event queue: queued signals with payload pile up behind a slow window and
-    the picture grows older without bound. At most one poke waits; the slot fetches whatever is newest then.
+    the picture grows older without bound. At most one notify waits; the slot fetches whatever is newest then.
     """
 
-    poked = pyqtSignal()
+    notified = pyqtSignal()
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._waiting = False
 
-    def poke(self) -> None:
+    def notify(self) -> None:
         """Called by the pose thread."""
         if not self._waiting:
             self._waiting = True
-            self.poked.emit()
+            self.notified.emit()
 
-    def settle(self) -> None:
-        """Called by the slot before it fetches, so that a poke meanwhile is not lost."""
+    def acknowledge(self) -> None:
+        """Called by the slot before it fetches, so that a notify meanwhile is not lost."""
         self._waiting = False

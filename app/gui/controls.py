@@ -19,7 +19,7 @@ from PyQt6.QtWidgets import (
     QWidget,
 )
 
-from ..overlay import GROUPS, Look
+from ..overlay import GROUPS, OverlayOptions
 from ..sources.camera import list_cameras
 from .style import RED, TEXT, icon
 
@@ -45,16 +45,16 @@ class Controls(QWidget):
     """Buttons and sliders; says what the user wants, knows nothing of the engine."""
 
     source_chosen = pyqtSignal(object)  # int | str, or one of ASK_*
-    look_changed = pyqtSignal(object)  # Look
+    overlay_changed = pyqtSignal(object)  # OverlayOptions
     mirror_chosen = pyqtSignal()
     paused = pyqtSignal(bool)
     recording = pyqtSignal(bool)
     screenshot = pyqtSignal()
     fullscreen = pyqtSignal()
 
-    def __init__(self, look: Look, parent: QWidget | None = None) -> None:
+    def __init__(self, overlay: OverlayOptions, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._look = look
+        self._overlay = overlay
         self.source_box = SourceBox()
         self.source_box.setToolTip("Where the pictures come from; files can also be dropped on the window")
         self.source_box.setMinimumWidth(170)
@@ -65,10 +65,10 @@ class Controls(QWidget):
         self.pause_button.toggled.connect(self._on_pause)
         self.group_buttons = {group: self._group_button(group, n) for n, group in enumerate(GROUPS, start=1)}
         self.boxes_button = self._button("Boxes", "Show boxes and ids (B)", checkable=True)
-        self.boxes_button.setChecked(look.bboxes)
+        self.boxes_button.setChecked(overlay.bboxes)
         self.boxes_button.toggled.connect(lambda on: self._change(bboxes=on))
         self.mirror_button = self._button("Mirror", "Mirror the view, never the data (M)", checkable=True)
-        self.mirror_button.setChecked(look.mirror)
+        self.mirror_button.setChecked(overlay.mirror)
         self.mirror_button.toggled.connect(self._on_mirror)
         self.threshold_slider = QSlider(Qt.Orientation.Horizontal)
         self.threshold_slider.setRange(0, 100)
@@ -170,16 +170,16 @@ class Controls(QWidget):
 
     def _group_button(self, group: str, key: int) -> QToolButton:
         button = self._button(group.capitalize(), f"Show the {group} ({key})", checkable=True)
-        button.setChecked(group not in self._look.hidden)
+        button.setChecked(group not in self._overlay.hidden)
         button.toggled.connect(self._on_group)
         return button
 
     def _change(self, **values: Any) -> None:
-        self._look = replace(self._look, **values)
-        self.look_changed.emit(self._look)
+        self._overlay = replace(self._overlay, **values)
+        self.overlay_changed.emit(self._overlay)
 
     def _show_threshold(self) -> None:
-        threshold = self._look.threshold
+        threshold = self._overlay.threshold
         self.threshold_label.setText("auto" if threshold is None else f"{threshold:.2f}")
         blocked = self.threshold_slider.blockSignals(True)
         self.threshold_slider.setValue(30 if threshold is None else round(100 * threshold))

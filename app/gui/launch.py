@@ -9,19 +9,19 @@ from types import TracebackType
 
 from PyQt6.QtWidgets import QApplication
 
-from ..outputs import Sink
-from ..setup import Setup
+from ..context import AppContext
+from ..outputs import Output
 from .window import Window
 
 log = logging.getLogger(__name__)
 
 
-def show(setup: Setup, sinks: list[Sink]) -> int:
+def show(context: AppContext, outputs: list[Output]) -> int:
     """Run the window until it is closed; the exit status. BrokenPipeError: the reader of --json has had enough."""
     existing = QApplication.instance()
     app = existing if isinstance(existing, QApplication) else QApplication(["edgepose-app"])
     app.setApplicationName("edgepose")
-    window = Window(setup, sinks)
+    window = Window(context, outputs)
     told: set[str] = set()
 
     def on_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -35,7 +35,7 @@ def show(setup: Setup, sinks: list[Sink]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # heard at the next tick of the window's timer
         signal.signal(number, lambda *_: window.close())
     try:
-        if setup.options.fullscreen:
+        if context.options.fullscreen:
             window.toggle_fullscreen()
         else:
             window.resize(window.first_size())

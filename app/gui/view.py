@@ -13,7 +13,7 @@ from PyQt6.QtGui import QColor, QFontMetrics, QImage, QMouseEvent, QPainter, QPa
 from PyQt6.QtWidgets import QSizePolicy, QWidget
 
 from ..engine import Result
-from ..overlay import Cast, Look, compose, fit
+from ..overlay import OverlayOptions, SkeletonStyle, compose, fit
 
 BACKGROUND = QColor("#0d0f12")
 
@@ -24,14 +24,14 @@ class VideoView(QWidget):
     painted = pyqtSignal()  # a result came on screen for the first time
     double_clicked = pyqtSignal()
 
-    def __init__(self, people: Cast, look: Look, parent: QWidget | None = None) -> None:
+    def __init__(self, style: SkeletonStyle, overlay: OverlayOptions, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.age_ms = 0.0  # from capture to paint, of the result shown last
         self.result: Result | None = None
-        self._cast = people
-        self._look = look
+        self._style = style
+        self._overlay = overlay
         self._message = ""
-        self._image: QImage | None = None  # composed for the present size and look
+        self._image: QImage | None = None  # composed for the present size and overlay
         self._pixels: NDArray[np.uint8] | None = None  # what `_image` points at
         self._fresh = False
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
@@ -43,12 +43,12 @@ class VideoView(QWidget):
         return QSize(960, 720)
 
     @property
-    def look(self) -> Look:
-        return self._look
+    def overlay(self) -> OverlayOptions:
+        return self._overlay
 
-    @look.setter
-    def look(self, look: Look) -> None:
-        self._look = look
+    @overlay.setter
+    def overlay(self, overlay: OverlayOptions) -> None:
+        self._overlay = overlay
         self._recompose()
 
     def show_result(self, result: Result | None) -> None:
@@ -96,7 +96,7 @@ class VideoView(QWidget):
         ratio = self.devicePixelRatioF()
         room = (max(1, round(self.width() * ratio)), max(1, round(self.height() * ratio)))
         height, width = result.frame.image.shape[:2]
-        image = compose(result.frame.image, result.poses, self._cast, self._look, fit(width, height, room))
+        image = compose(result.frame.image, result.poses, self._style, self._overlay, fit(width, height, room))
         # Four bytes a pixel, blue first: the format that Qt paints without converting.
         self._pixels = np.ascontiguousarray(cv2.cvtColor(image, cv2.COLOR_BGR2BGRA), np.uint8)
         rows, columns = self._pixels.shape[:2]

@@ -16,11 +16,11 @@ from PyQt6.QtWidgets import (
     QWidget,
 )
 
+from ..context import AppContext
 from ..engine import Engine, EngineState
-from ..keeper import Keeper
-from ..outputs import Recorder, Sink
-from ..overlay import Look
-from ..setup import Setup
+from ..media_saver import MediaSaver
+from ..outputs import Output, Recorder
+from ..overlay import OverlayOptions
 from ..sources import Source, open_source
 from ..status import facts, trouble
 from ..timing import Rate
@@ -38,32 +38,32 @@ GIVE_UP_AFTER = 20.0  # s without any before --screenshot
 class Window(QWidget):
     """Everything that the user sees. All methods run in Qt's thread."""
 
-    def __init__(self, setup: Setup, sinks: list[Sink]) -> None:
+    def __init__(self, context: AppContext, outputs: list[Output]) -> None:
         super().__init__()
-        options = setup.options
+        options = context.options
         self.exit_code = 0
-        self.setup = setup
+        self.context = context
         self._mirror_is_chosen = options.mirror is not None
-        look = Look(threshold=options.threshold, mirror=bool(options.mirror))
-        self.view = VideoView(setup.cast, look)
-        self.controls = Controls(look)
+        overlay = OverlayOptions(threshold=options.threshold, mirror=bool(options.mirror))
+        self.view = VideoView(context.style, overlay)
+        self.controls = Controls(overlay)
         self.bridge = Bridge(self)
-        self.engine = Engine(setup.estimator, realtime=True, on_result=self.bridge.poke)
-        self.keeper = Keeper(self.engine, setup.cast)
+        self.engine = Engine(context.estimator, realtime=True, on_result=self.bridge.notify)
+        self.media_saver = MediaSaver(self.engine, context.style)
         self._shown_rate = Rate()
         self._shown = 0
         self._first_shown = 0.0
         self._opened = self._last_result = time.perf_counter()
         self._toast, self._toast_until = "", 0.0
-        self._spec: int | str = setup.spec
+        self._spec: int | str = context.spec
         self._screenshot = options.screenshot  # where to, until it is taken
-        self._saver = Recorder(sinks) if sinks else None  # --save and --json
-        self._saver_failed = False
+        self._recorder = Recorder(outputs) if outputs else None  # --save and --json
+        self._recorder_failed = False
         self.nobody_reads = False  # what --json wrote to has gone away: a reason to close, and no mistake
-        if self._saver:
-            self.engine.listeners.append(self._saver)
+        if self._recorder:
+            self.engine.listeners.append(self._recorder)
         self._build()
-        self._open(setup.spec, setup.source)
+        self._open(context.spec, context.source)
 
     # Building ---------------------------------------------------------------------------------------------
 
@@ -87,15 +87,15 @@ class Window(QWidget):
         column.addWidget(self.view, 1)
         column.addWidget(self.controls)
         column.addWidget(self._status_row)
-        self.bridge.poked.connect(self._on_poke)  # across threads, so Qt queues it
+        self.bridge.notified.connect(self._on_notified)  # across threads, so Qt queues it
         self.view.painted.connect(self._on_painted)
         self.view.double_clicked.connect(self.toggle_fullscreen)
         self.controls.source_chosen.connect(self._on_source_chosen)
-        self.controls.look_changed.connect(self._on_look)
+        self.controls.overlay_changed.connect(self._on_overlay)
         self.controls.mirror_chosen.connect(self._on_mirror_chosen)
         self.controls.paused.connect(self._on_pause)
         self.controls.recording.connect(self._on_recording)
-        self.controls.screenshot.connect(self._save_picture)
+        self.controls.screenshot.connect(self._save_image)
         self.controls.fullscreen.connect(self.toggle_fullscreen)
         self._shortcuts()
         self.view.setFocus()
@@ -109,7 +109,7 @@ class Window(QWidget):
             "Space": self._space,
             "M": controls.mirror_button.toggle,
             "B": controls.boxes_button.toggle,
-            "S": self._save_picture,
+            "S": self._save_image,
             "R": controls.record_button.toggle,
             "F": self.toggle_fullscreen,
             "F11": self.toggle_fullscreen,
@@ -134,7 +134,7 @@ class Window(QWidget):
     def _open(self, spec: int | str, source: Source | None = None) -> None:
         """Switch to a source; `source` where it is open already."""
         self._spec = spec
-        self.engine.open(lambda: source if source else open_source(spec, sequence=self.setup.options.sequence))
+        self.engine.open(lambda: source if source else open_source(spec, sequence=self.context.options.sequence))
         self._last_result = time.perf_counter()
         self.controls.set_source(spec, f"Camera {spec}" if isinstance(spec, int) else Path(spec).name or spec)
         self.controls.pause_button.setChecked(False)
@@ -161,13 +161,13 @@ class Window(QWidget):
 
     # Results ----------------------------------------------------------------------------------------------
 
-    def _on_poke(self) -> None:
-        self.bridge.settle()
+    def _on_notified(self) -> None:
+        self.bridge.acknowledge()
         result = self.engine.take()
         if result is not None:
             self._last_result = time.perf_counter()
             self.view.show_result(result)
-            options = self.setup.options
+            options = self.context.options
             over = options.duration is not None and result.frame.time >= options.duration
             if over or self._shown + 1 == options.frames:
                 self.close()
@@ -185,11 +185,11 @@ class Window(QWidget):
         """The status line and the message, four times a second."""
         self.view.show_message(self._message())
         source = self.engine.source
-        if self.keeper.failed:
+        if self.media_saver.failed:
             self.controls.record_button.setChecked(False)  # says why; better now than after the show
-        recording = "● recording   " if self.keeper.recording else ""
+        recording = "● recording   " if self.media_saver.recording else ""
         self.status.setText(recording + (self._toast_text() or (source.description if source else "")))
-        result, estimator = self.view.result, self.setup.estimator
+        result, estimator = self.view.result, self.context.estimator
         self.facts.setText(
             facts(
                 fps=self._shown_rate.per_second(),
@@ -202,13 +202,13 @@ class Window(QWidget):
         if self.engine.error is not None and not self.exit_code:
             self.exit_code = 1
             log.error("%s", self.engine.message)
-        if self._saver and self._saver.error is not None and not self._saver_failed:
-            self._saver_failed = True
-            self._on_saver_failure(self._saver.error)
+        if self._recorder and self._recorder.error is not None and not self._recorder_failed:
+            self._recorder_failed = True
+            self._on_recorder_failure(self._recorder.error)
         if self._screenshot and self._screenshot_is_due():
             self._window_screenshot(self._screenshot)
 
-    def _on_saver_failure(self, error: Exception) -> None:
+    def _on_recorder_failure(self, error: Exception) -> None:
         if isinstance(error, BrokenPipeError):
             self.close()
         else:
@@ -229,22 +229,22 @@ class Window(QWidget):
         self.engine.paused = paused
         self._last_result = time.perf_counter()
 
-    def _on_look(self, look: Look) -> None:
-        self.view.look = look
+    def _on_overlay(self, overlay: OverlayOptions) -> None:
+        self.view.overlay = overlay
 
     def _on_mirror_chosen(self) -> None:
         self._mirror_is_chosen = True
 
     def _on_recording(self, on: bool) -> None:
         if on:
-            self.keeper.start(self.view.look)
-        elif self.keeper.recording:
-            self._say(self.keeper.stop())
+            self.media_saver.start(self.view.overlay)
+        elif self.media_saver.recording:
+            self._say(self.media_saver.stop())
         self._refresh()
 
-    def _save_picture(self) -> None:
+    def _save_image(self) -> None:
         if self.view.result is not None:
-            self._say(self.keeper.save_picture(self.view.result, self.view.look))
+            self._say(self.media_saver.save_image(self.view.result, self.view.overlay))
 
     def toggle_fullscreen(self) -> None:
         full = not self.isFullScreen()
@@ -285,21 +285,21 @@ class Window(QWidget):
     def closeEvent(self, event: QCloseEvent | None) -> None:
         self._timer.stop()
         self.hide()  # at once: a device that blocks must not leave a dead window on the screen
-        self.keeper.stop()
+        self.media_saver.stop()
         self.engine.stop()
-        if self._saver:
-            self._close_saver(self._saver)
-            self._saver = None
+        if self._recorder:
+            self._close_recorder(self._recorder)
+            self._recorder = None
         super().closeEvent(event)
 
-    def _close_saver(self, saver: Recorder) -> None:
-        said = saver.close()
-        self.nobody_reads = isinstance(saver.error, BrokenPipeError)
+    def _close_recorder(self, recorder: Recorder) -> None:
+        said = recorder.close()
+        self.nobody_reads = isinstance(recorder.error, BrokenPipeError)
         if self.nobody_reads:
             return
         for sentence in said:
             log.warning("%s", sentence)
-        if saver.error is not None:
+        if recorder.error is not None:
             self.exit_code = 2
 
     def _say(self, text: str, seconds: float = 5.0) -> None:

@@ -1,10 +1,10 @@
 """Where results go: one file an output. A new kind has its file, and its line in `open`."""
 
-from .base import Sink
-from .images import PictureSink
-from .jsonl import JsonLines
-from .open import close_all, save_sink
+from .base import Output
+from .images import ImagesOutput
+from .jsonl import JsonlOutput
+from .open import close_all, open_output
 from .recorder import Recorder
-from .video import VideoSink
+from .video import VideoOutput
 
-__all__ = ["JsonLines", "PictureSink", "Recorder", "Sink", "VideoSink", "close_all", "save_sink"]
+__all__ = ["ImagesOutput", "JsonlOutput", "Output", "Recorder", "VideoOutput", "close_all", "open_output"]

@@ -10,7 +10,7 @@ from edgepose import EdgeposeError
 from ..engine import Result
 
 
-class Sink(Protocol):
+class Output(Protocol):
     """Takes every result in order; `close` finishes the file and says what was written.
 
     Both raise EdgeposeError when the file cannot be written; `close` may be called after that.

@@ -9,8 +9,8 @@ import cv2
 from edgepose import EdgeposeError
 
 from ..engine import Result
-from ..media import PICTURE_SUFFIXES
-from ..overlay import Cast, Look, compose
+from ..media import IMAGE_SUFFIXES
+from ..overlay import OverlayOptions, SkeletonStyle, compose
 from ..status import count_of
 from .base import made
 
@@ -19,17 +19,17 @@ _COLOURED = frozenset([".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"
 _QUALITY = [cv2.IMWRITE_WEBP_QUALITY, 90, cv2.IMWRITE_JPEG_QUALITY, 92]
 
 
-class PictureSink:
+class ImagesOutput:
     """Annotated pictures into a folder, under their own names, or the one picture that was asked for."""
 
-    def __init__(self, path: str, cast: Cast, look: Look) -> None:
-        self._path, self._cast, self._look = Path(path), cast, look
-        self._single = self._path.suffix.lower() in PICTURE_SUFFIXES
+    def __init__(self, path: str, style: SkeletonStyle, overlay: OverlayOptions) -> None:
+        self._path, self._style, self._overlay = Path(path), style, overlay
+        self._single = self._path.suffix.lower() in IMAGE_SUFFIXES
         self._count = 0
 
     def write(self, result: Result) -> None:
         path = made(self._path if self._single else self._path / self._name(result))
-        image = compose(result.frame.image, result.poses, self._cast, self._look)
+        image = compose(result.frame.image, result.poses, self._style, self._overlay)
         reason = "this format cannot hold it"
         try:  # encoded in memory, because cv2.imwrite cannot open every path on Windows
             done, data = cv2.imencode(path.suffix, image, _QUALITY)

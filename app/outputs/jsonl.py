@@ -14,7 +14,7 @@ from ..status import count_of
 from .base import made
 
 
-class JsonLines:
+class JsonlOutput:
     """One JSON object a frame; `-` is standard output. Flushed by the line, so that others can follow."""
 
     def __init__(self, path: str) -> None:

@@ -7,30 +7,30 @@ from pathlib import Path
 
 from edgepose import EdgeposeError
 
-from ..media import PICTURE_SUFFIXES, VIDEO_SUFFIXES
-from ..overlay import Cast, Look
-from .base import Sink
-from .images import PictureSink
-from .video import VideoSink
+from ..media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from ..overlay import OverlayOptions, SkeletonStyle
+from .base import Output
+from .images import ImagesOutput
+from .video import VideoOutput
 
 
-def save_sink(path: str, fps: float, cast: Cast, look: Look) -> Sink:
+def open_output(path: str, fps: float, style: SkeletonStyle, overlay: OverlayOptions) -> Output:
     """A video, a picture or a folder of pictures, by the ending of `path`."""
     suffix = Path(path).suffix.lower()
     if suffix in VIDEO_SUFFIXES:
-        return VideoSink(path, fps, cast, look)
-    if suffix in PICTURE_SUFFIXES or not suffix:
-        return PictureSink(path, cast, look)
+        return VideoOutput(path, fps, style, overlay)
+    if suffix in IMAGE_SUFFIXES or not suffix:
+        return ImagesOutput(path, style, overlay)
     raise EdgeposeError(f"--save {path}: unknown ending {suffix}; use .mp4, .png, or a folder without ending")
 
 
-def close_all(sinks: Sequence[Sink]) -> list[str]:
+def close_all(outputs: Sequence[Output]) -> list[str]:
     """Finish all files, even where one of them fails; what was written, one sentence a file."""
     said: list[str] = []
     failed: Exception | None = None
-    for sink in sinks:
+    for output in outputs:
         try:
-            said.append(sink.close())
+            said.append(output.close())
         except (EdgeposeError, OSError) as error:
             failed = failed or error
     if failed is not None:

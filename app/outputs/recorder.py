@@ -10,20 +10,20 @@ from edgepose import EdgeposeError
 
 from ..engine import Result
 from ..status import count_of
-from .base import Sink
+from .base import Output
 from .open import close_all
 
 
 class Recorder:
-    """Feeds sinks from a thread of its own, so that the encoder never delays the next pose.
+    """Feeds outputs from a thread of its own, so that the encoder never delays the next pose.
 
     A short queue: when the disk cannot keep up, frames are left out of the recording and counted.
     """
 
-    def __init__(self, sinks: Sequence[Sink]) -> None:
+    def __init__(self, outputs: Sequence[Output]) -> None:
         self.dropped = 0
         self.error: Exception | None = None
-        self._sinks = sinks
+        self._outputs = outputs
         self._queue: queue.Queue[Result | None] = queue.Queue(maxsize=16)
         self._thread = threading.Thread(target=self._run, name="edgepose-record", daemon=True)
         self._thread.start()
@@ -40,7 +40,7 @@ class Recorder:
         self._queue.put(None)
         self._thread.join()
         try:
-            said = close_all(self._sinks)
+            said = close_all(self._outputs)
         except (EdgeposeError, OSError) as error:
             said, self.error = [], self.error or error
         if self.dropped:
@@ -50,7 +50,7 @@ class Recorder:
     def _run(self) -> None:
         while (result := self._queue.get()) is not None:
             try:
-                for sink in self._sinks if self.error is None else ():
-                    sink.write(result)
+                for output in self._outputs if self.error is None else ():
+                    output.write(result)
             except Exception as error:  # a full disk must not end the show; the window tells it
                 self.error = error

@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 from edgepose import EdgeposeError
 
 from ..engine import Result
-from ..overlay import Cast, Look, compose, letterbox
+from ..overlay import OverlayOptions, SkeletonStyle, compose, letterbox
 from .base import made
 
 
-class VideoSink:
+class VideoOutput:
     """An annotated video at a constant rate; frames are repeated where needed to keep the time of capture."""
 
-    def __init__(self, path: str, fps: float, cast: Cast, look: Look) -> None:
-        self._path, self._fps, self._cast, self._look = path, fps, cast, look
+    def __init__(self, path: str, fps: float, style: SkeletonStyle, overlay: OverlayOptions) -> None:
+        self._path, self._fps, self._style, self._overlay = path, fps, style, overlay
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
         self._last: NDArray[np.uint8] = np.zeros((0, 0, 3), np.uint8)
@@ -25,7 +25,7 @@ class VideoSink:
         self._written = 0
 
     def write(self, result: Result) -> None:
-        image = compose(result.frame.image, result.poses, self._cast, self._look)
+        image = compose(result.frame.image, result.poses, self._style, self._overlay)
         height, width = (max(2, side // 2 * 2) for side in image.shape[:2])  # chroma is stored at half size
         image = letterbox(image[:height, :width], (width, height))
         if self._writer is None:

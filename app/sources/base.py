@@ -28,7 +28,7 @@ class Source(ABC):
 
     name: str  # for people: "camera 0", "holiday.mp4", "demo"
     live: bool = False  # the pictures do not wait for us: the newest wins, a lost connection is opened again
-    related: bool = True  # neighbouring pictures show the same scene: track and smooth
+    is_sequence: bool = True  # neighbouring pictures show the same scene: track and smooth
     fps: float = 30.0  # nominal rate; recordings and the pace of playback use it
     count: int | None = None  # pictures, where known
     message: str = ""  # what is wrong right now, for people; empty when all is well

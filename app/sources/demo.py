@@ -1,7 +1,7 @@
 """The demo: a photograph of a person in known motion, so that without a camera there is something to see.
 
 The photograph (Grace Hopper, official portrait of the US Navy, public domain) is part of matplotlib's sample
-data. Because the motion is known exactly, the demo also measures how steady the points are: see drift.py.
+data. Because the motion is known exactly, the demo also measures how steady the points are: see jitter.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edgepose import EdgeposeError
 
 from .base import Frame, Source
-from .folder import read_picture
+from .folder import read_image
 
 SIZE = (960, 720)  # px, of a frame
 PERSON_BOX = (26.0, 22.0, 512.0, 600.0)  # xyxy px, the person in the photograph
@@ -51,7 +51,7 @@ class Demo(Source):
 
     def __init__(self) -> None:
         super().__init__()
-        self._canvas = _surround(read_picture(find_photograph()))
+        self._canvas = _surround(read_image(find_photograph()))
         self._index = 0
 
     @property

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from edgepose import EdgeposeError
 from edgepose.transforms import to_bgr8
 
-from ..media import PICTURE_SUFFIXES
+from ..media import IMAGE_SUFFIXES
 from .base import Frame, Source
 
 log = logging.getLogger(__name__)
 
 
-def read_picture(path: Path) -> NDArray[np.uint8]:
+def read_image(path: Path) -> NDArray[np.uint8]:
     """A picture file as [H, W, 3] BGR uint8, upright; ValueError or OSError in one sentence.
 
     Read by numpy and decoded from memory, because cv2.imread cannot open every path on Windows.
@@ -47,14 +47,14 @@ class Folder(Source):
     def __init__(self, path: Path, *, sequence: bool = False) -> None:
         super().__init__()
         self.name = path.name or str(path)
-        self.related = sequence
+        self.is_sequence = sequence
         self.fps = 30.0 if sequence else 1.0  # unrelated pictures: a slide show
         self._path = path
         self._root = path if path.is_dir() else path.parent
         files = path.rglob("*") if path.is_dir() else [path]
-        self._files = sorted((f for f in files if f.suffix.lower() in PICTURE_SUFFIXES), key=natural_key)
+        self._files = sorted((f for f in files if f.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
         if not self._files:
-            raise EdgeposeError(f"{path}: no pictures in this folder ({', '.join(sorted(PICTURE_SUFFIXES))})")
+            raise EdgeposeError(f"{path}: no pictures in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})")
         self.count = len(self._files)
         self._position = 0
         self._index = 0
@@ -69,7 +69,7 @@ class Folder(Source):
             self._position += 1
             name = path.relative_to(self._root).as_posix()
             try:
-                image = read_picture(path)
+                image = read_image(path)
             except (ValueError, OSError, cv2.error) as error:
                 self.skipped.append(name)
                 log.warning("%s: skipped: %s", name, error)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from edgepose import EdgeposeError
 
-from ..media import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from ..media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from .base import Source
 from .camera import LiveCapture
 from .demo import Demo
@@ -42,6 +42,6 @@ def open_source(spec: int | str, *, sequence: bool = False) -> Source:
     if not path.exists():
         hint = f"; did you mean --camera {spec}?" if spec.isdigit() else "; check the spelling"
         raise EdgeposeError(f"{path}: there is no such file or folder{hint}")
-    if path.is_dir() or path.suffix.lower() in PICTURE_SUFFIXES:
+    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
         return Folder(path, sequence=sequence)
     return VideoFile(path)

@@ -114,12 +114,12 @@ def test_the_demo_headless(tmp_path: Path, constant_model: Path):
     assert run.returncode == 0, run.stderr
     assert "no display here" in run.stderr
     assert "60 frames" in run.stdout
-    assert "drift in the photograph" in run.stdout
+    assert "jitter in the photograph" in run.stdout
     video = cv2.VideoCapture(str(tmp_path / "output" / "demo.mp4"))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 60
     video.release()
     table = (tmp_path / "output" / "demo_timings.txt").read_text()
-    for word in ("network", "decode", "p99", "drift"):
+    for word in ("network", "decode", "p99", "jitter"):
         assert word in table
     assert "output/demo.mp4" in run.stdout
     assert "output/demo_timings.txt" in run.stdout
@@ -205,9 +205,9 @@ def test_nonsense_options_are_refused(tmp_path: Path):
 def test_the_flip_test_reaches_the_net(constant_model: Path, options: list[str]):
     pytest.importorskip("matplotlib", reason="the demo's photograph comes with matplotlib")
     args = ["--source", "demo", "--detector", "none", "--model", str(constant_model), *options]
-    setup = cli._set_up(AppOptions.parse(args))
-    setup.source.close()
-    assert setup.estimator._net.flip_test == bool(options)
+    context = cli.make_context(AppOptions.parse(args))
+    context.source.close()
+    assert context.estimator._net.flip_test == bool(options)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -155,7 +155,7 @@ def test_pause_stops_a_file_and_goes_on():
 
 def test_switching_resets_the_estimator_and_releases_the_old_source_first():
     first, second = Numbers(None, live=True), Numbers(None, live=True)
-    second.related = False
+    second.is_sequence = False
     estimator = FakeEstimator()
     engine = Engine(estimator, realtime=True)
     engine.open(lambda: first)

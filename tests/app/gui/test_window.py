@@ -17,9 +17,9 @@ import pytest
 from doubles import FakeEstimator, decode_number, write_video
 
 from edgepose_app import display
+from edgepose_app.context import AppContext
 from edgepose_app.options import AppOptions
-from edgepose_app.overlay import Cast, Look
-from edgepose_app.setup import Setup
+from edgepose_app.overlay import OverlayOptions, SkeletonStyle
 from edgepose_app.sources import open_source
 
 
@@ -36,10 +36,10 @@ def qapp() -> Iterator[Any]:
     os.environ.pop("QT_QPA_PLATFORM")
 
 
-def setup_for(spec: str, *options: str, estimator: FakeEstimator | None = None) -> Any:
+def context_for(spec: str, *options: str, estimator: FakeEstimator | None = None) -> Any:
     estimator = estimator or FakeEstimator()
-    cast = Cast.of(estimator.card, estimator.skeleton)
-    return Setup(AppOptions.parse(["--source", spec, *options]), spec, open_source(spec), estimator, cast)  # type: ignore[arg-type]
+    style = SkeletonStyle.of(estimator.card, estimator.skeleton)
+    return AppContext(AppOptions.parse(["--source", spec, *options]), spec, open_source(spec), estimator, style)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def open_window(qapp: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     windows = []
 
     def make(*options: str, spec: str = video, estimator: FakeEstimator | None = None) -> Any:
-        window = Window(setup_for(spec, *options, estimator=estimator), [])
+        window = Window(context_for(spec, *options, estimator=estimator), [])
         windows.append(window)
         window.resize(800, 600)
         window.show()
@@ -95,16 +95,16 @@ def test_pictures_come_on_screen_with_facts(qapp: Any, open_window: Callable[...
     assert "numbers.avi" in window.status.text()
 
 
-def test_pokes_do_not_pile_up(qapp: Any):
+def test_notifications_do_not_pile_up(qapp: Any):
     from edgepose_app.gui.bridge import Bridge
 
     bridge, slots = Bridge(), []
-    bridge.poked.connect(lambda: (bridge.settle(), slots.append(1)), type=qtype_queued())
+    bridge.notified.connect(lambda: (bridge.acknowledge(), slots.append(1)), type=qtype_queued())
     for _ in range(100):
-        bridge.poke()
+        bridge.notify()
     qapp.processEvents()
     assert len(slots) == 1
-    bridge.poke()
+    bridge.notify()
     qapp.processEvents()
     assert len(slots) == 2
 
@@ -123,7 +123,7 @@ def test_controls_change_the_look_alone(qapp: Any, open_window: Callable[..., An
     controls.group_buttons["face"].click()
     controls.threshold_slider.setValue(55)
     controls.boxes_button.click()
-    assert window.view.look == Look(threshold=0.55, mirror=True, hidden=frozenset({"face"}), bboxes=True)
+    assert window.view.overlay == OverlayOptions(threshold=0.55, mirror=True, hidden=frozenset({"face"}), bboxes=True)
 
 
 def test_a_wrong_path_is_said_and_the_window_lives(qapp: Any, open_window: Callable[..., Any], tmp_path: Path):
@@ -178,7 +178,7 @@ def test_a_saved_picture_is_not_mirrored(
     monkeypatch.chdir(tmp_path)
     window = open_window("--mirror", "--threshold", "0.95")
     spin(qapp, lambda: window._shown > 3)
-    assert window.view.look.mirror
+    assert window.view.overlay.mirror
     number = window.view.result.frame.index
     window.controls.screenshot_button.click()
     (picture,) = (tmp_path / "output").glob("pose-*.png")
@@ -243,7 +243,7 @@ def test_an_exception_in_a_slot_does_not_abort(tmp_path: Path):
     code = """
 import sys
 sys.path += sys.argv[1:3]
-from test_window import setup_for
+from test_window import context_for
 from edgepose_app.gui import launch, window
 from PyQt6.QtCore import QTimer
 def broken(self):
@@ -255,7 +255,7 @@ def show(self):
     QTimer.singleShot(300, self._space)
     QTimer.singleShot(900, self.close)
 window.Window.show = show
-sys.exit(launch.show(setup_for(sys.argv[3]), []))
+sys.exit(launch.show(context_for(sys.argv[3]), []))
 """
     video = write_video(tmp_path / "numbers.avi", 100)
     env = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}

@@ -15,12 +15,12 @@ from doubles import FakeEstimator, Stream, decode_number, encode_number
 from edgepose import EdgeposeError, Poses
 from edgepose_app import headless
 from edgepose_app.engine import Result
-from edgepose_app.outputs import JsonLines, PictureSink, Recorder, VideoSink, close_all, save_sink
-from edgepose_app.overlay import Cast, Look, letterbox
+from edgepose_app.outputs import ImagesOutput, JsonlOutput, Recorder, VideoOutput, close_all, open_output
+from edgepose_app.overlay import OverlayOptions, SkeletonStyle, letterbox
 from edgepose_app.sources import Frame
 from edgepose_app.sources.camera import LiveCapture
 
-CAST = Cast.of(FakeEstimator.card, FakeEstimator.skeleton)
+STYLE = SkeletonStyle.of(FakeEstimator.card, FakeEstimator.skeleton)
 
 
 def result(number: int, time: float, file: str | None = None) -> Result:
@@ -37,27 +37,27 @@ def numbers_in(video: Path) -> list[int]:
 
 
 def test_a_video_keeps_the_time_of_capture(tmp_path: Path):
-    sink = VideoSink(str(tmp_path / "deep" / "a.mp4"), 10.0, CAST, Look())
+    output = VideoOutput(str(tmp_path / "deep" / "a.mp4"), 10.0, STYLE, OverlayOptions())
     for number, at in enumerate((5.0, 5.1, 5.4, 5.42, 5.5)):  # one late, one too early
-        sink.write(result(number, at))
-    assert "a.mp4: 0.6 s" in sink.close()
+        output.write(result(number, at))
+    assert "a.mp4: 0.6 s" in output.close()
     assert numbers_in(tmp_path / "deep" / "a.mp4") == [0, 1, 1, 1, 2, 4]
 
 
 def test_neither_a_long_pause_nor_another_source_disturbs_a_recording(tmp_path: Path):
-    sink = VideoSink(str(tmp_path / "a.mp4"), 10.0, CAST, Look())
+    output = VideoOutput(str(tmp_path / "a.mp4"), 10.0, STYLE, OverlayOptions())
     for number, at in enumerate((0.0, 0.1, 600.0, 600.1, 0.0, 0.1)):
-        sink.write(result(number, at))
-    sink.close()
+        output.write(result(number, at))
+    output.close()
     assert numbers_in(tmp_path / "a.mp4") == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_video_of_pictures_of_several_sizes(tmp_path: Path):
-    sink = VideoSink(str(tmp_path / "a.mp4"), 1.0, CAST, Look())
-    sink.write(result(1, 0.0))
+    output = VideoOutput(str(tmp_path / "a.mp4"), 1.0, STYLE, OverlayOptions())
+    output.write(result(1, 0.0))
     tall = Frame(np.full((300, 100, 3), 255, np.uint8), 1, 1.0)
-    sink.write(Result(tall, Poses.empty(133), {}))
-    sink.close()
+    output.write(Result(tall, Poses.empty(133), {}))
+    output.close()
     capture = cv2.VideoCapture(str(tmp_path / "a.mp4"))
     shapes = [capture.read()[1].shape for _ in range(2)]
     capture.release()
@@ -72,19 +72,19 @@ def test_letterbox():
     assert not boxed[:, 150:].any()
 
 
-def test_endings_choose_the_sink(tmp_path: Path):
-    assert isinstance(save_sink(str(tmp_path / "a.avi"), 30, CAST, Look()), VideoSink)
-    assert isinstance(save_sink(str(tmp_path / "a.png"), 30, CAST, Look()), PictureSink)
-    assert isinstance(save_sink(str(tmp_path / "folder"), 30, CAST, Look()), PictureSink)
+def test_endings_choose_the_output(tmp_path: Path):
+    assert isinstance(open_output(str(tmp_path / "a.avi"), 30, STYLE, OverlayOptions()), VideoOutput)
+    assert isinstance(open_output(str(tmp_path / "a.png"), 30, STYLE, OverlayOptions()), ImagesOutput)
+    assert isinstance(open_output(str(tmp_path / "folder"), 30, STYLE, OverlayOptions()), ImagesOutput)
     with pytest.raises(EdgeposeError, match=r"unknown ending \.doc"):
-        save_sink("a.doc", 30, CAST, Look())
+        open_output("a.doc", 30, STYLE, OverlayOptions())
 
 
 def test_pictures_keep_their_names(tmp_path: Path):
-    sink = PictureSink(str(tmp_path / "out"), CAST, Look())
-    sink.write(result(7, 0.0, file="deeper/a.png"))
-    sink.write(result(8, 1.0))
-    assert "2 annotated pictures" in sink.close()
+    output = ImagesOutput(str(tmp_path / "out"), STYLE, OverlayOptions())
+    output.write(result(7, 0.0, file="deeper/a.png"))
+    output.write(result(8, 1.0))
+    assert "2 annotated pictures" in output.close()
     assert decode_number(cv2.imread(str(tmp_path / "out" / "deeper" / "a.png"))) == 7
     assert decode_number(cv2.imread(str(tmp_path / "out" / "frame000008.jpg"))) == 8
 
@@ -92,33 +92,33 @@ def test_pictures_keep_their_names(tmp_path: Path):
 def test_places_that_cannot_be_written(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(EdgeposeError, match="choose another place"):
-        JsonLines(str(tmp_path / "file" / "a.jsonl"))
+        JsonlOutput(str(tmp_path / "file" / "a.jsonl"))
     with pytest.raises(EdgeposeError, match="choose another place"):
-        PictureSink(str(tmp_path / "file" / "out"), CAST, Look()).write(result(0, 0.0))
+        ImagesOutput(str(tmp_path / "file" / "out"), STYLE, OverlayOptions()).write(result(0, 0.0))
     (tmp_path / "a.mp4").mkdir()
     with pytest.raises(EdgeposeError, match="cannot be written as a video"):
-        VideoSink(str(tmp_path / "a.mp4"), 30, CAST, Look()).write(result(0, 0.0))
+        VideoOutput(str(tmp_path / "a.mp4"), 30, STYLE, OverlayOptions()).write(result(0, 0.0))
 
 
 def test_lines_can_be_followed_while_they_are_written(tmp_path: Path):
-    sink = JsonLines(str(tmp_path / "a.jsonl"))
-    sink.write(result(3, 0.25, file="x.png"))
+    output = JsonlOutput(str(tmp_path / "a.jsonl"))
+    output.write(result(3, 0.25, file="x.png"))
     record = json.loads((tmp_path / "a.jsonl").read_text())  # before close
     assert record == {
         "frame": 3, "time": 0.25, "file": "x.png", "size": [480, 120], "people": [], "timings_ms": {"pose": 1.0},
     }  # fmt: skip
-    assert sink.close() == f"{tmp_path / 'a.jsonl'}: 1 line"
+    assert output.close() == f"{tmp_path / 'a.jsonl'}: 1 line"
 
 
 def test_a_picture_of_one_pixel_makes_a_video(tmp_path: Path):
-    sink = VideoSink(str(tmp_path / "a.mp4"), 1.0, CAST, Look())
-    sink.write(Result(Frame(np.full((1, 1, 3), 255, np.uint8), 0, 0.0), Poses.empty(133), {}))
-    assert "1.0 s" in sink.close()
+    output = VideoOutput(str(tmp_path / "a.mp4"), 1.0, STYLE, OverlayOptions())
+    output.write(Result(Frame(np.full((1, 1, 3), 255, np.uint8), 0, 0.0), Poses.empty(133), {}))
+    assert "1.0 s" in output.close()
 
 
 def test_names_of_formats_without_colour_get_another_ending(tmp_path: Path):
-    sink = PictureSink(str(tmp_path), CAST, Look())
-    sink.write(result(7, 0.0, file="a.pgm"))
+    output = ImagesOutput(str(tmp_path), STYLE, OverlayOptions())
+    output.write(result(7, 0.0, file="a.pgm"))
     assert decode_number(cv2.imread(str(tmp_path / "a.pgm.png"))) == 7
 
 
@@ -126,21 +126,21 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path):
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full on this system")
     (tmp_path / "a.jsonl").symlink_to("/dev/full")
-    sink = JsonLines(str(tmp_path / "a.jsonl"))
+    output = JsonlOutput(str(tmp_path / "a.jsonl"))
     with pytest.raises(EdgeposeError, match="cut short after 0 lines"):
-        sink.write(result(0, 0.0))
+        output.write(result(0, 0.0))
     with pytest.raises(EdgeposeError, match="cut short"):
-        sink.close()
+        output.close()
 
 
 def test_a_video_that_could_not_be_finished_is_no_success(tmp_path: Path):
-    sink = VideoSink(str(tmp_path / "a.mp4"), 10.0, CAST, Look())
-    sink.write(result(0, 0.0))
+    output = VideoOutput(str(tmp_path / "a.mp4"), 10.0, STYLE, OverlayOptions())
+    output.write(result(0, 0.0))
     os.truncate(tmp_path / "a.mp4", 0)
     moved = (tmp_path / "a.mp4").rename(tmp_path / "b.mp4")
     moved.with_name("a.mp4").write_bytes(b"what a full disk leaves")
     with pytest.raises(EdgeposeError, match="could not be finished"):
-        sink.close()
+        output.close()
 
 
 def test_one_file_that_fails_does_not_keep_the_others_open(tmp_path: Path):
@@ -150,14 +150,14 @@ def test_one_file_that_fails_does_not_keep_the_others_open(tmp_path: Path):
         def close(self) -> str:
             raise EdgeposeError("a: cannot be finished")
 
-    lines = JsonLines(str(tmp_path / "b.jsonl"))
+    lines = JsonlOutput(str(tmp_path / "b.jsonl"))
     with pytest.raises(EdgeposeError, match="a: cannot be finished"):
         close_all([Failing(), lines])
     with pytest.raises(ValueError, match="closed file"):
         lines.write(result(0, 0.0))
 
 
-class SlowSink:
+class SlowOutput:
     """Takes its time, then fails."""
 
     def __init__(self) -> None:
@@ -174,8 +174,8 @@ class SlowSink:
 
 
 def test_a_slow_disk_never_delays_the_next_pose():
-    sink = SlowSink()
-    recorder = Recorder([sink])
+    output = SlowOutput()
+    recorder = Recorder([output])
     for number in range(200):
         recorder(result(number, number / 30))
     assert recorder.dropped > 150

@@ -13,7 +13,7 @@ from doubles import FakeEstimator
 from edgepose import EdgeposeError
 from edgepose_app import headless
 from edgepose_app.sources import open_source
-from edgepose_app.sources.folder import Folder, natural_key, read_picture
+from edgepose_app.sources.folder import Folder, natural_key, read_image
 
 
 @pytest.fixture
@@ -39,12 +39,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_every_kind_of_picture_is_read_alike(folder: Path):
-    reference = read_picture(folder / "p1_colour.png").astype(int)
+    reference = read_image(folder / "p1_colour.png").astype(int)
     grey = cv2.cvtColor(reference.astype(np.uint8), cv2.COLOR_BGR2GRAY)[..., None].astype(int)
     expected = {"p2_grey": grey, "p10_sixteen": grey, "p11_sixteen_colour": reference, "p12_alpha": reference}
     for path in folder.iterdir():
         if path.stem in expected:
-            image = read_picture(path)
+            image = read_image(path)
             assert image.dtype == np.uint8
             assert image.shape == (48, 64, 3)
             assert np.abs(image.astype(int) - expected[path.stem]).max() <= 1, path.name
@@ -58,7 +58,7 @@ def test_the_orientation_tag_of_a_photograph_is_obeyed(tmp_path: Path):
     tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
     body = b"Exif\0\0" + tiff
     (tmp_path / "phone.jpg").write_bytes(data[:2] + b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body + data[2:])
-    image = read_picture(tmp_path / "phone.jpg")
+    image = read_image(tmp_path / "phone.jpg")
     assert image.shape[:2] == (80, 40)
     assert image[:15].min() > 200  # white at the top
 

@@ -9,17 +9,17 @@ from pathlib import Path
 from edgepose import EdgeposeError
 
 from .engine import Engine, Result
-from .outputs import PictureSink, Recorder, VideoSink
-from .overlay import Cast, Look
+from .outputs import ImagesOutput, Recorder, VideoOutput
+from .overlay import OverlayOptions, SkeletonStyle
 
-OUTPUT = Path("output")
+OUTPUT_FOLDER = Path("output")
 
 
-class Keeper:
+class MediaSaver:
     """Saves as shown, but never mirrored: a file shows the world as it is. Answers with a sentence."""
 
-    def __init__(self, engine: Engine, cast: Cast) -> None:
-        self._engine, self._cast = engine, cast
+    def __init__(self, engine: Engine, style: SkeletonStyle) -> None:
+        self._engine, self._style = engine, style
         self._recorder: Recorder | None = None
 
     @property
@@ -31,20 +31,20 @@ class Keeper:
         """Whether the recording cannot go on; `stop` says why."""
         return self._recorder is not None and self._recorder.error is not None
 
-    def save_picture(self, result: Result, look: Look) -> str:
+    def save_image(self, result: Result, overlay: OverlayOptions) -> str:
         """The picture of `result` in its own size, with the poses."""
-        path = OUTPUT / time.strftime("pose-%Y%m%d-%H%M%S.png")
+        path = OUTPUT_FOLDER / time.strftime("pose-%Y%m%d-%H%M%S.png")
         try:
-            PictureSink(str(path), self._cast, replace(look, mirror=False)).write(result)
+            ImagesOutput(str(path), self._style, replace(overlay, mirror=False)).write(result)
         except EdgeposeError as error:
             return str(error)
         return f"saved {path}"
 
-    def start(self, look: Look) -> None:
+    def start(self, overlay: OverlayOptions) -> None:
         """Record from now on, in the look of now."""
-        path = OUTPUT / time.strftime("recording-%Y%m%d-%H%M%S.mp4")
+        path = OUTPUT_FOLDER / time.strftime("recording-%Y%m%d-%H%M%S.mp4")
         fps = self._engine.source.fps if self._engine.source else 30.0
-        self._recorder = Recorder([VideoSink(str(path), fps, self._cast, replace(look, mirror=False))])
+        self._recorder = Recorder([VideoOutput(str(path), fps, self._style, replace(overlay, mirror=False))])
         self._engine.listeners.append(self._recorder)
 
     def stop(self) -> str:

@@ -17,7 +17,7 @@ _SEEN_SHARE = 0.25  # a point that passes the threshold more rarely has no meani
 
 
 @dataclass(frozen=True)
-class DriftReport:
+class JitterReport:
     """Deviations in per cent of the longer side of the person's box in the photograph."""
 
     p50: float
@@ -28,14 +28,14 @@ class DriftReport:
 
     def __str__(self) -> str:
         if not self.points:
-            return f"drift: no point passed the threshold in {self.frames} frames"
+            return f"jitter: no point passed the threshold in {self.frames} frames"
         return (
-            f"drift in the photograph: p50 {self.p50:.2f} %, p95 {self.p95:.2f} % of the person's box "
+            f"jitter in the photograph: p50 {self.p50:.2f} %, p95 {self.p95:.2f} % of the person's box "
             f"({self.points} points over {self.frames} frames, person found in {100 * self.found:.0f} %)"
         )
 
 
-class Drift:
+class Jitter:
     """Collects the demo's points, mapped back into the photograph, where they should stand still.
 
     Of each frame the person with the highest mean score counts. A point counts where it is drawn: its score
@@ -67,18 +67,18 @@ class Drift:
         photograph = np.linalg.solve(motion[:, :2], (keypoints - motion[:, 2]).T).T
         self._points.append(np.where(counts[:, None], photograph, np.nan))
 
-    def report(self) -> DriftReport:
+    def report(self) -> JitterReport:
         """The percentiles over all counted points of all frames."""
         frames = len(self._points)
         if not frames:
-            return DriftReport(float("nan"), float("nan"), 0, 0, 0.0)
+            return JitterReport(float("nan"), float("nan"), 0, 0, 0.0)
         track = np.stack(self._points)  # [T, K, 2]
         track = track[:, np.isfinite(track[..., 0]).mean(axis=0) >= _SEEN_SHARE]
         found = self._found / frames
         if not track.size:
-            return DriftReport(float("nan"), float("nan"), 0, frames, found)
+            return JitterReport(float("nan"), float("nan"), 0, frames, found)
         distance = np.linalg.norm(track - np.nanmedian(track, axis=0), axis=2)
         x1, y1, x2, y2 = PERSON_BOX
         percent = 100 * distance[np.isfinite(distance)] / max(x2 - x1, y2 - y1)
         p50, p95 = np.percentile(percent, [50, 95])
-        return DriftReport(float(p50), float(p95), track.shape[1], frames, found)
+        return JitterReport(float(p50), float(p95), track.shape[1], frames, found)

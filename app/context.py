@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from edgepose import TopdownEstimator
 
 from .options import AppOptions
-from .overlay import Cast
+from .overlay import SkeletonStyle
 from .sources.base import Source
 
 
 @dataclass(frozen=True)
-class Setup:
+class AppContext:
     """Everything that was opened for one run."""
 
     options: AppOptions
     spec: int | str  # what `source` was opened from
     source: Source
     estimator: TopdownEstimator
-    cast: Cast
+    style: SkeletonStyle
