@@ -195,7 +195,7 @@ def _spare_the_source(context: AppContext, save: str | None) -> None:
     path = local_path(context.spec)
     taken = set() if path is None else {path.resolve()}
     if path is not None and path.suffix.lower() in IMAGE_SUFFIXES:
-        taken.add(path.resolve().parent)  # a folder to save in keeps the names of the pictures
+        taken.add(path.resolve().parent)  # a folder to save in keeps the names of the images
     for option, out in (("--save", save), ("--json", context.options.json)):
         if out and out != "-":
             if Path(out).resolve() in taken:

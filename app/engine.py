@@ -58,7 +58,7 @@ class Result:
 class Engine:
     """Runs one source after another through one estimator.
 
-    `realtime` (the window): files play at their own pace, and whoever is slow gets the newest picture.
+    `realtime` (the window): files play at their own pace, and whoever is slow gets the newest image.
     Otherwise (headless): files run as fast as they can and no frame is lost. Live sources are always newest
     first. `on_result` is called by the pose thread, without payload: fetch with `take`.
     """
@@ -67,12 +67,12 @@ class Engine:
         self.estimator = estimator
         self.realtime = realtime
         self.source: Source | None = None
-        self.message = ""  # for people: why there is no picture; empty while there are some, and at the end
+        self.message = ""  # for people: why there is no image; empty while there are some, and at the end
         self.error: BaseException | None = None  # what ended the run for good; no other source can mend it
         self.listeners: list[Callable[[Result], None]] = []  # called by the pose thread for every result
         self.captured_rate, self.pose_rate = Rate(), Rate()
         self._on_result = on_result
-        self._frames: Mailbox[tuple[Frame, bool]] = Mailbox()  # frame, is_sequence to the one before
+        self._frames: Mailbox[tuple[Frame, bool]] = Mailbox()  # frame, and whether it belongs to a sequence
         self._results: Mailbox[Result] = Mailbox()
         self._stream = 0  # number of the source that counts; a thread of another one has nothing to say
         self._state = EngineState.IDLE

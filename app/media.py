@@ -1,4 +1,4 @@
-"""The endings by which files of pictures and videos are known, as a source and as an output."""
+"""The endings by which files of images and videos are known, as a source and as an output."""
 
 from __future__ import annotations
 

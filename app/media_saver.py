@@ -1,4 +1,4 @@
-"""What the user keeps from the window: pictures and recordings, under ./output/."""
+"""What the user keeps from the window: images and recordings, under ./output/."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class MediaSaver:
         return self._recorder is not None and self._recorder.error is not None
 
     def save_image(self, result: Result, overlay: OverlayOptions) -> str:
-        """The picture of `result` in its own size, with the poses."""
+        """The image of `result` in its own size, with the poses."""
         path = OUTPUT_FOLDER / time.strftime("pose-%Y%m%d-%H%M%S.png")
         try:
             ImagesOutput(str(path), self._style, replace(overlay, mirror=False)).write(result)

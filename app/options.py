@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-DESCRIPTION = "Whole-body pose in real time, from a camera, a video, a stream or pictures."
+DESCRIPTION = "Whole-body pose in real time, from a camera, a video, a stream or images."
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class AppOptions:
     # What to look at; neither of the first two: the first camera, else the demo.
     camera: int | None = None  # number, 0 is the first
     source: str | None = None  # path, URL, folder or "demo"
-    sequence: bool = False  # the folder's pictures are frames of a video
+    sequence: bool = False  # the folder's images are frames of a video
     # Model
     model: str = "default"  # name of a shipped one, or path
     detector: str | None = None  # path or "none"; None: the shipped one
@@ -28,7 +28,7 @@ class AppOptions:
     smoothing: float = 1.0  # 0: none, 2: twice as calm
     threads: int | None = None  # CPU threads of the network; None: onnxruntime's choice
     # Output
-    save: str | None = None  # path of a video, a picture or a folder
+    save: str | None = None  # path of a video, an image or a folder
     json: str | None = None  # path; "-" is standard output
     headless: bool = False
     duration: float | None = None  # s of the source
@@ -37,7 +37,7 @@ class AppOptions:
     threshold: float | None = None  # lowest score that is drawn; None: the model's own, by part
     mirror: bool | None = None  # None: for cameras only
     fullscreen: bool = False
-    screenshot: str | None = None  # path of a picture of the window, after which it closes
+    screenshot: str | None = None  # path of an image of the window, after which it closes
     verbose: bool = False
     version: bool = False
 
@@ -53,8 +53,8 @@ def parser() -> argparse.ArgumentParser:
     what = p.add_argument_group("what to look at", "default: the first camera, else the demo")
     source = what.add_mutually_exclusive_group()
     source.add_argument("--camera", type=_camera, metavar="N", help="camera number, 0 is the first")
-    source.add_argument("--source", metavar="PATH|URL|FOLDER|demo", help="a video, picture or stream")
-    what.add_argument("--sequence", action="store_true", help="the folder's pictures are frames of a video")
+    source.add_argument("--source", metavar="PATH|URL|FOLDER|demo", help="a video, image or stream")
+    what.add_argument("--sequence", action="store_true", help="the folder's images are frames of a video")
     model = p.add_argument_group("model")
     model.add_argument("--model", metavar="NAME|ONNX", help="a shipped one, or RTMPose, DWPose")
     model.add_argument("--detector", metavar="ONNX", help="a person detector (default: ours; RTMDet, YOLOX; none)")
@@ -81,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
     )
     model.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of the network")
     out = p.add_argument_group("output")
-    out.add_argument("--save", metavar="PATH", help="annotated video (.mp4), picture, or folder of pictures")
+    out.add_argument("--save", metavar="PATH", help="annotated video (.mp4), image, or folder of images")
     out.add_argument("--json", metavar="PATH", help="one JSON object a frame; - is standard output")
     out.add_argument("--headless", action="store_true", help="no window")
     out.add_argument("--duration", type=_seconds, metavar="SECONDS", help="stop after so much of the source")

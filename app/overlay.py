@@ -1,4 +1,4 @@
-"""What is seen on top of a picture: the poses, filtered, scaled and mirrored for the eye alone."""
+"""What is seen on top of an image: the poses, filtered, scaled and mirrored for the eye alone."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def compose(
     overlay: OverlayOptions,
     size: tuple[int, int] | None = None,  # (width, height) px of the answer; None: as the image
 ) -> NDArray[np.uint8]:
-    """A new picture of the size wanted with the poses on it.
+    """A new image of the size wanted with the poses on it.
 
-    The picture is scaled first and drawn on afterwards, so that lines are sharp at every window size.
+    The image is scaled first and drawn on afterwards, so that lines are sharp at every window size.
     """
     height, width = image.shape[:2]
     size = size or (width, height)
@@ -86,7 +86,7 @@ def _mirrored(poses: Poses, width: int) -> Poses:
 
 
 def letterbox(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:  # image: [H, W, 3]
-    """The picture as large as fits into `size` (width, height), centred on black."""
+    """The image as large as fits into `size` (width, height), centered on black."""
     if image.shape[1::-1] == size:
         return image
     width, height = fit(image.shape[1], image.shape[0], size)

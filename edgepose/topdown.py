@@ -73,7 +73,7 @@ class TopdownEstimator:
     ``detector``: a ``Detector``, the path of one, None for the shipped one, or ``"none"``; without one (or when
     none is shipped) people are found by the pose net itself.
     ``max_people``: at most so many, the largest and surest first. ``sequence``: frames follow each other and
-    people are tracked (an attribute too); False for unrelated pictures. ``smooth``: One-Euro filter on
+    people are tracked (an attribute too); False for unrelated images. ``smooth``: One-Euro filter on
     tracked people. ``flip_test``: each person's mirror image is looked at too, and the mean counts: better, at twice
     the network's time; scores keep the calibration without it. ``score``: by name instead of the card's
     (`SimCC.decode` says which there are). ``config``: how people are searched for, tracked and smoothed; its
@@ -112,7 +112,7 @@ class TopdownEstimator:
         self.last_timings_ms: dict[str, float] = dict.fromkeys(_STAGES, 0.0)
         self._tracker = Tracker(self.skeleton, self._net.thresholds, config.tracker)
         self._smoother = OneEuro(**asdict(config.smoothing)) if smooth else None
-        self._since_look = _AT_ONCE  # frames since the whole picture was last looked at
+        self._since_look = _AT_ONCE  # frames since the whole frame was last looked at
         self._looked_at = 0.0  # s, when that was
         self._clock = 0.0  # s, of the newest frame
 
@@ -143,7 +143,7 @@ class TopdownEstimator:
 
     def __call__(
         self,
-        frame: NDArray[Any],  # [H, W, 3] BGR; grey, 16-bit and alpha are understood
+        frame: NDArray[Any],  # [H, W, 3] BGR; gray, 16-bit and alpha are understood
         bboxes: ArrayLike | None = None,  # [N, 4] xyxy
         timestamp: float | None = None,  # s, of capture
     ) -> Poses:
@@ -184,7 +184,7 @@ class TopdownEstimator:
         return found[self._tracker.fresh(found)]
 
     def _look_is_due(self) -> bool:
-        """Whether it is time to search the whole picture."""
+        """Whether it is time to search the whole frame."""
         config, tracker, count = self.config, self._tracker, self._since_look
         if not tracker.complete:  # somebody is missing or in doubt: a detector looks at every frame
             empty = config.search_empty_every if self.detector is None else config.detect_empty_every

@@ -66,7 +66,7 @@ class Tracker:
         return all(track.clear for track in self._tracks)
 
     def confident(self, poses: Poses, size: tuple[int, int], share: Float | float = 1.0) -> Mask:
-        """Points [N, K] that are to be believed: inside the picture of ``size`` (W, H), and sure enough.
+        """Points [N, K] that are to be believed: inside the frame of ``size`` (W, H), and sure enough.
 
         ``share`` of their thresholds is enough; a number, or one per person [N, 1].
         """
@@ -84,7 +84,7 @@ class Tracker:
         return boxes_from_keypoints(poses.keypoints, confident, self._head, size)
 
     def fresh(self, bboxes: Float) -> NDArray[np.int64]:  # [D, 4], best first -> [F] indices
-        """Of what a look at the whole picture found, the people who are not tracked.
+        """Of what a look at the whole frame found, the people who are not tracked.
 
         A track that has lost its shape gets the box of its detection, one without a detection falls into doubt.
         """
@@ -111,7 +111,7 @@ class Tracker:
     def update(self, poses: Poses, size: tuple[int, int], looks: Float | None = None) -> Poses:
         """The poses that are people, with ids, each person once. ``poses.track_ids``: whose box, or −1.
 
-        ``looks`` [N, BINS] are the people's colours (``appearance``), by which they are known when they return.
+        ``looks`` [N, BINS] are the people's colors (``appearance``), by which they are known when they return.
         """
         looks = np.zeros((len(poses), 1), np.float32) if looks is None else looks
         known = poses.track_ids >= 0
@@ -170,7 +170,7 @@ class Tracker:
     def _owners(self, poses: Poses, confident: Mask, looks: Float, crowd: set[int]) -> NDArray[np.int64]:  # [N]
         """Whose pose each is: two tracks whose boxes saw each other's person, as when people cross, change over.
 
-        Points and speed tell it in a crowd, colours where people stand apart again.
+        Points and speed tell it in a crowd, colors where people stand apart again.
         """
         owners = poses.track_ids.copy()
 
@@ -268,7 +268,7 @@ class Tracker:
         return np.where(outwards > 0, new, old + config.shrink * (new - old)).astype(np.float32)
 
     def _age(self, seen: set[int], size: tuple[int, int]) -> None:
-        """Whom nobody saw moves on, until they have left the picture or have been missing for too long."""
+        """Whom nobody saw moves on, until they have left the frame or have been missing for too long."""
         for track in self._tracks:
             if track.id not in seen:
                 track.coast(self.config.coast)

@@ -28,7 +28,7 @@ class TrackerConfig:
     doubts: int = 3  # looks in a row that did not find somebody, from which only such a pose is believed
     max_missing: int = 45  # frames that a missing person's place is searched: as long as others may hide them
     memory: int = 450  # frames that a person who left is remembered
-    alike: float = 0.5  # overlap of two people's colours from which a newcomer is somebody who left
+    alike: float = 0.5  # overlap of two people's colors from which a newcomer is somebody who left
     inertia: float = 0.7  # how much of its speed a track keeps from frame to frame
     coast: float = 0.98  # the same while nobody sees the person
     crowded: float = 0.3  # share of the smaller box from which two tracks stand in each other's way,
@@ -39,8 +39,8 @@ class TrackerConfig:
         0.6  # a detection that overlaps its track less replaces the track's box, which has lost its shape
     )
     inside: float = 0.8  # share of a detection from which it is a part of the person whose box it lies in
-    visible: float = 0.3  # share of a missing person's box below which they have left the picture
-    new_looks: float = 0.1  # share of a frame's colours in the remembered ones: light changes slowly
+    visible: float = 0.3  # share of a missing person's box below which they have left the frame
+    new_looks: float = 0.1  # share of a frame's colors in the remembered ones: light changes slowly
     same: float = 0.12  # two poses this near (mean distance / size of the smaller) are the same person
     shrink: float = 0.25  # how far an edge moves inwards per frame
     hold_out: float = 0.05  # the box stays while no edge would move outwards by more than this fraction of it
@@ -56,9 +56,9 @@ class Track:
     points: Float  # [K, 2] where they were last
     seen: Mask  # [K] which of them
     velocity: Float  # [2] px per frame
-    looks: Float  # [BINS] colours, zeros if unknown
+    looks: Float  # [BINS] colors, zeros if unknown
     missing: int = 0  # frames since the person was last seen
-    doubts: int = 0  # looks at the whole picture in a row that did not find the person
+    doubts: int = 0  # looks at the whole frame in a row that did not find the person
     clear: bool = True  # whether the last pose spoke for itself
     home: Float = field(init=False)  # [4] the own box: a detection's may be tried in its place
 
@@ -81,7 +81,7 @@ class Track:
         return np.asarray(np.linalg.norm(points - self.points - self.velocity, axis=1), np.float32)
 
     def strangeness(self, looks: Float) -> float:  # [BINS] -> [0, 1]
-        """1 − the overlap of colours; 0 where they are not known."""
+        """1 − the overlap of colors; 0 where they are not known."""
         if not (looks.any() and self.looks.any()):
             return 0.0
         return 1 - float(similarity(looks[None], self.looks[None])[0, 0])
@@ -99,7 +99,7 @@ class Track:
     def squeeze_through(self, points: Float, seen: Mask, swerve: float) -> None:
         """The same among others, of whom any point and the whole extent may be: what fits moves the rest and the box.
 
-        Speed and colours stay as they were before.
+        Speed and colors stay as they were before.
         """
         fits = self.seen & seen & (self._apart(points) <= 2 * swerve * self.size)
         step = np.median(points[fits] - self.points[fits], axis=0) if fits.sum() >= FEW else self.velocity
@@ -119,6 +119,6 @@ class Track:
         self.seen, self.velocity, self.missing = np.zeros_like(self.seen), np.zeros(2, np.float32), 1
 
     def outside(self, size: tuple[int, int], visible: float) -> bool:
-        """Whether most of the box has left a picture of (W, H)."""
+        """Whether most of the box has left a frame of (W, H)."""
         inside = clip_boxes(self.bbox[None], size)[0]
         return bool(np.prod(inside[2:] - inside[:2]) < visible * np.prod(self.bbox[2:] - self.bbox[:2]))

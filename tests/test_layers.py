@@ -153,7 +153,7 @@ APP_CONTROLS = [
     ("cli.py", "def f():\n    from .gui.window import Window", {"gui.window"}),
     ("sources/camera.py", "from PyQt6 import QtCore", {"PyQt6"}),
     ("sources/camera.py", "from ..gui import style", {"gui.style"}),
-    ("sources/camera.py", "from ..outputs import JsonlOutput", {"outputs.JsonLines"}),
+    ("sources/camera.py", "from ..outputs import JsonlOutput", {"outputs.JsonlOutput"}),
     ("sources/camera.py", "from edgepose_app.engine import Engine", {"engine"}),
     ("outputs/jsonl.py", "from ..gui.bridge import Bridge", {"gui.bridge"}),
     ("outputs/jsonl.py", "from ..sources import Frame", {"sources.Frame"}),

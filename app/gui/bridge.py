@@ -9,7 +9,7 @@ class Bridge(QObject):
     """Turns the engine's "there is something new" into a Qt signal without payload.
 
     Frames never travel through the event queue: queued signals with payload pile up behind a slow window and
-    the picture grows older without bound. At most one notify waits; the slot fetches whatever is newest then.
+    what is shown grows older without bound. At most one notification waits; the slot fetches whatever is newest then.
     """
 
     notified = pyqtSignal()
@@ -25,5 +25,5 @@ class Bridge(QObject):
             self.notified.emit()
 
     def acknowledge(self) -> None:
-        """Called by the slot before it fetches, so that a notify meanwhile is not lost."""
+        """Called by the slot before it fetches, so that a notification meanwhile is not lost."""
         self._waiting = False

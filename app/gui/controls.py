@@ -1,4 +1,4 @@
-"""The bar of controls below the picture."""
+"""The bar of controls below the image."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .style import RED, TEXT, icon
 
 # Entries of the source box that ask for more.
 ASK_FILE, ASK_FOLDER, ASK_URL = "ask:file", "ask:folder", "ask:url"
-ASK = (("Video or picture…", ASK_FILE), ("Folder of pictures…", ASK_FOLDER), ("Stream address…", ASK_URL))
+ASK = (("Video or image…", ASK_FILE), ("Folder of images…", ASK_FOLDER), ("Stream address…", ASK_URL))
 
 
 class SourceBox(QComboBox):
@@ -56,7 +56,7 @@ class Controls(QWidget):
         super().__init__(parent)
         self._overlay = overlay
         self.source_box = SourceBox()
-        self.source_box.setToolTip("Where the pictures come from; files can also be dropped on the window")
+        self.source_box.setToolTip("Where the images come from; files can also be dropped on the window")
         self.source_box.setMinimumWidth(170)
         self.source_box.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.source_box.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
@@ -78,7 +78,7 @@ class Controls(QWidget):
         self.threshold_label.setObjectName("threshold")
         self._show_threshold()
         self.threshold_slider.valueChanged.connect(self._on_threshold)
-        self.screenshot_button = self._button("", "Save a picture (S)", icon_name="picture")
+        self.screenshot_button = self._button("", "Save an image (S)", icon_name="image")
         self.screenshot_button.clicked.connect(self.screenshot)
         self.record_button = self._button("", "Record a video (R)", icon_name="record", checkable=True)
         self.record_button.setIcon(icon("record", RED))
@@ -210,9 +210,9 @@ def ask(parent: QWidget, choice: object) -> int | str | None:
     """What to open for an entry of the source box, after a dialog where it needs one; None: nothing."""
     said: object = choice
     if choice == ASK_FILE:
-        said = QFileDialog.getOpenFileName(parent, "Open a video or a picture")[0]
+        said = QFileDialog.getOpenFileName(parent, "Open a video or an image")[0]
     elif choice == ASK_FOLDER:
-        said = QFileDialog.getExistingDirectory(parent, "Open a folder of pictures")
+        said = QFileDialog.getExistingDirectory(parent, "Open a folder of images")
     elif choice == ASK_URL:
         said = QInputDialog.getText(parent, "Open a stream", "Address (http://, rtsp://, …)")[0].strip()
     return said if isinstance(said, int | str) and said != "" else None

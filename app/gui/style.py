@@ -1,4 +1,4 @@
-"""How the window looks: colours as a style sheet, and a few symbols, painted so that no font is needed."""
+"""How the window looks: colors as a style sheet, and a few symbols, painted so that no font is needed."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ QToolTip {{ background: #20242a; color: {TEXT}; border: 1px solid #2b3037; paddi
 _SIZE = 32  # px, painted at twice the size that is shown
 
 
-def icon(name: str, colour: str = TEXT) -> QIcon:
-    """One of `pause`, `play`, `picture`, `record`, `fullscreen`."""
+def icon(name: str, color: str = TEXT) -> QIcon:
+    """One of `pause`, `play`, `image`, `record`, `fullscreen`."""
     pixmap = QPixmap(_SIZE, _SIZE)
     pixmap.fill(Qt.GlobalColor.transparent)
     painter = QPainter(pixmap)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.setBrush(QColor(colour))
+    painter.setBrush(QColor(color))
     painter.setPen(Qt.PenStyle.NoPen)
-    _DRAW[name](painter, QPen(QColor(colour), 3))
+    _DRAW[name](painter, QPen(QColor(color), 3))
     painter.end()
     return QIcon(pixmap)
 
@@ -64,7 +64,7 @@ def _record(painter: QPainter, _pen: QPen) -> None:
     painter.drawEllipse(QPointF(16, 16), 8.5, 8.5)
 
 
-def _picture(painter: QPainter, pen: QPen) -> None:
+def _image(painter: QPainter, pen: QPen) -> None:
     painter.setPen(pen)
     painter.setBrush(Qt.BrushStyle.NoBrush)
     painter.drawRoundedRect(QRectF(4, 9, 24, 17), 3, 3)
@@ -79,4 +79,4 @@ def _fullscreen(painter: QPainter, pen: QPen) -> None:
         painter.drawPolyline(QPolygonF([QPointF(x + 8 * dx, y), QPointF(x, y), QPointF(x, y + 8 * dy)]))
 
 
-_DRAW = {"pause": _pause, "play": _play, "picture": _picture, "record": _record, "fullscreen": _fullscreen}
+_DRAW = {"pause": _pause, "play": _play, "image": _image, "record": _record, "fullscreen": _fullscreen}

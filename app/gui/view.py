@@ -1,4 +1,4 @@
-"""The widget that paints the picture."""
+"""The widget that paints the image."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class VideoView(QWidget):
         self._recompose()
 
     def show_message(self, text: str) -> None:
-        """A sentence over the picture, until the next call; empty: none."""
+        """A sentence over the image, until the next call; empty: none."""
         if text != self._message:
             self._message = text
             self.update()

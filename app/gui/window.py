@@ -31,7 +31,7 @@ from .view import VideoView
 
 log = logging.getLogger(__name__)
 
-SCREENSHOT_AFTER = 2.5  # s of shown pictures before --screenshot
+SCREENSHOT_AFTER = 2.5  # s of shown images before --screenshot
 GIVE_UP_AFTER = 20.0  # s without any before --screenshot
 
 
@@ -264,7 +264,7 @@ class Window(QWidget):
     # Ends -------------------------------------------------------------------------------------------------
 
     def _screenshot_is_due(self) -> bool:
-        """After a while of pictures; of a source that shows nothing, what the window says about it."""
+        """After a while of images; of a source that shows nothing, what the window says about it."""
         now = time.perf_counter()
         return bool(self._shown and now - self._first_shown > SCREENSHOT_AFTER) or now - self._opened > GIVE_UP_AFTER
 

@@ -1,4 +1,4 @@
-"""Annotated pictures."""
+"""Annotated images."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..overlay import OverlayOptions, SkeletonStyle, compose
 from ..status import count_of
 from .base import made
 
-_COLOURED = frozenset([".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"])
-# Of each format its own; OpenCV's default for WebP is lossless and takes a quarter of a second a picture.
+_COLORED = frozenset([".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"])
+# Of each format its own; OpenCV's default for WebP is lossless and takes a quarter of a second an image.
 _QUALITY = [cv2.IMWRITE_WEBP_QUALITY, 90, cv2.IMWRITE_JPEG_QUALITY, 92]
 
 
 class ImagesOutput:
-    """Annotated pictures into a folder, under their own names, or the one picture that was asked for."""
+    """Annotated images into a folder, under their own names, or the one image that was asked for."""
 
     def __init__(self, path: str, style: SkeletonStyle, overlay: OverlayOptions) -> None:
         self._path, self._style, self._overlay = Path(path), style, overlay
@@ -45,9 +45,9 @@ class ImagesOutput:
 
     @staticmethod
     def _name(result: Result) -> str:
-        """The frame's own name, with another ending where the format could not hold colours at every size."""
+        """The frame's own name, with another ending where the format could not hold colors at every size."""
         name = result.frame.file or f"frame{result.frame.index:06d}.jpg"
-        return name if Path(name).suffix.lower() in _COLOURED else f"{name}.png"
+        return name if Path(name).suffix.lower() in _COLORED else f"{name}.png"
 
     def close(self) -> str:
-        return f"{self._path}: {count_of(self._count, 'annotated picture', 'annotated pictures')}"
+        return f"{self._path}: {count_of(self._count, 'annotated image', 'annotated images')}"

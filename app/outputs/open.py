@@ -15,7 +15,7 @@ from .video import VideoOutput
 
 
 def open_output(path: str, fps: float, style: SkeletonStyle, overlay: OverlayOptions) -> Output:
-    """A video, a picture or a folder of pictures, by the ending of `path`."""
+    """A video, an image or a folder of images, by the ending of `path`."""
     suffix = Path(path).suffix.lower()
     if suffix in VIDEO_SUFFIXES:
         return VideoOutput(path, fps, style, overlay)

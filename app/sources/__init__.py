@@ -1,4 +1,4 @@
-"""Where pictures come from: one file a source. A new kind has its file, and its line in `open`."""
+"""Where images come from: one file a source. A new kind has its file, and its line in `open`."""
 
 from .base import Frame, Source
 from .open import local_path, open_source

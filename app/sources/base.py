@@ -1,4 +1,4 @@
-"""Where pictures come from: the Frame, and the interface of all sources."""
+"""Where images come from: the Frame, and the interface of all sources."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture and what is known about its making."""
+    """One image and what is known about its making."""
 
     image: NDArray[np.uint8]  # [H, W, 3], BGR
     index: int  # 0, 1, … within its source
     time: float  # s, of capture: since the first frame, in the clock of the camera or of the file
     file: str | None = None  # name within the folder
     motion: NDArray[np.float64] | None = None  # [2, 3] photograph → frame; the demo alone knows it
-    captured: float = 0.0  # s, perf_counter when the picture was there; the age on screen counts from here
+    captured: float = 0.0  # s, perf_counter when the image was there; the age on screen counts from here
     stream: int = 0  # which of the sources opened since the start it belongs to
 
 
@@ -27,10 +27,10 @@ class Source(ABC):
     """A stream of frames. `read` is called by one thread; `stop` may be called by any."""
 
     name: str  # for people: "camera 0", "holiday.mp4", "demo"
-    live: bool = False  # the pictures do not wait for us: the newest wins, a lost connection is opened again
-    is_sequence: bool = True  # neighbouring pictures show the same scene: track and smooth
+    live: bool = False  # the images do not wait for us: the newest wins, a lost connection is opened again
+    is_sequence: bool = True  # neighboring images show the same scene: track and smooth
     fps: float = 30.0  # nominal rate; recordings and the pace of playback use it
-    count: int | None = None  # pictures, where known
+    count: int | None = None  # images, where known
     message: str = ""  # what is wrong right now, for people; empty when all is well
 
     def __init__(self) -> None:

@@ -29,7 +29,7 @@ def list_cameras() -> dict[int, str]:
     """Camera numbers and names, without opening one; empty where the system does not say (not Linux)."""
     cameras: dict[int, str] = {}
     for entry in Path("/sys/class/video4linux").glob("video*"):
-        try:  # a device has several nodes; index 0 is the one with pictures
+        try:  # a device has several nodes; index 0 is the one with images
             if (entry / "index").read_text().strip() == "0":
                 cameras[int(entry.name.removeprefix("video"))] = (entry / "name").read_text().strip()
         except (OSError, ValueError):
@@ -70,9 +70,9 @@ class LiveCapture(Source):
                 image = self._grab()
             now = time.perf_counter()
             if image is None:
-                self._reopen(f"{self.name} stopped sending pictures")
+                self._reopen(f"{self.name} stopped sending images")
             elif self._freeze.frozen(image, now):
-                self._reopen(f"{self.name} sends the same picture again and again")
+                self._reopen(f"{self.name} sends the same image again and again")
             else:
                 self.message = ""
                 return self._frame(image, now)
@@ -101,7 +101,7 @@ class LiveCapture(Source):
         return image.astype(np.uint8, copy=False)
 
     def _open(self) -> tuple[cv2.VideoCapture, NDArray[np.uint8] | None]:
-        """The device and its first picture; None instead of a picture when it gives none."""
+        """The device and its first image; None instead of an image when it gives none."""
         if isinstance(self.target, int):
             backend = cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY
             self._capture = cv2.VideoCapture(self.target, backend)
@@ -121,7 +121,7 @@ class LiveCapture(Source):
         return self._capture, image
 
     def _reopen(self, problem: str) -> None:
-        """Close and open until a picture comes or `stop`."""
+        """Close and open until an image comes or `stop`."""
         attempt = 0
         while True:
             self.message = f"{problem}; opening it again…"
@@ -145,17 +145,17 @@ class LiveCapture(Source):
         if node.exists() and not os.access(node, os.R_OK | os.W_OK):
             return f"{self.name}: no permission for {node}; add your user to the group 'video' and log in again"
         if self.target in cameras or node.exists():
-            return f"{self.name} gives no pictures; close other programs that use it, or plug it in again"
+            return f"{self.name} gives no images; close other programs that use it, or plug it in again"
         found = ", ".join(f"{n} ({name})" for n, name in cameras.items())
         instead = f"this machine has {found}" if found else "no camera was found; try --source demo"
         return f"{self.name}: there is no such camera; {instead}"
 
 
 class FreezeWatch:
-    """Notices when a stream repeats one picture for too long."""
+    """Notices when a stream repeats one image for too long."""
 
     def __init__(self, after: float) -> None:
-        self.after = after  # s; doubles with each alarm, as the picture may be still for a good reason
+        self.after = after  # s; doubles with each alarm, as the image may be still for a good reason
         self._signature = 0
         self._since = 0.0
 

@@ -37,14 +37,14 @@ def motion_at(time: float) -> NDArray[np.float64]:
     scale = _SCALE * (1 + swing(0.16, 7.3))
     angle = radians(swing(9.0, 5.9) + swing(3.0, 2.3, 0.2))
     pan = (swing(130, 8.7, 0.1) + swing(12, 1.9), swing(45, 6.1, 0.4))
-    centre = np.array(SIZE) / 2 + pan
+    center = np.array(SIZE) / 2 + pan
     turn = scale * np.array([[cos(angle), -sin(angle)], [sin(angle), cos(angle)]])
     middle = np.array([256.0, 300.0])  # of the photograph, which turns around it
-    return np.column_stack([turn, centre - turn @ middle])
+    return np.column_stack([turn, center - turn @ middle])
 
 
 class Demo(Source):
-    """Endless; frame i is the same picture on every run."""
+    """Endless; frame i is the same image on every run."""
 
     name = "demo"
     fps = 30.0

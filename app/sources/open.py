@@ -25,7 +25,7 @@ def local_path(spec: int | str) -> Path | None:
 
 
 def open_source(spec: int | str, *, sequence: bool = False) -> Source:
-    """Open a camera number, `demo`, a URL, a folder, a picture or a video.
+    """Open a camera number, `demo`, a URL, a folder, an image or a video.
 
     EdgeposeError in one sentence when it is not there or cannot be read.
     """

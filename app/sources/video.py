@@ -59,7 +59,7 @@ class VideoFile(Source):
         ok, image = self._capture.read()
         if not ok:
             return None
-        if image.ndim == 2:  # some grey codecs
+        if image.ndim == 2:  # some gray codecs
             image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
         self._size = image.shape[:2]
         return image.astype(np.uint8, copy=False)

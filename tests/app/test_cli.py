@@ -140,7 +140,7 @@ def mistakes(tmp_path: Path, constant_model: Path) -> dict[str, tuple[list[objec
 
     (tmp_path / "text.onnx").write_text("I am no model")
     (tmp_path / "text.mp4").write_text("I am no video")
-    (tmp_path / "text.png").write_text("I am no picture")
+    (tmp_path / "text.png").write_text("I am no image")
     (tmp_path / "empty").mkdir()
     cv2.imwrite(str(tmp_path / "small.png"), np.zeros((8, 8, 3), np.uint8))
     value = helper.make_tensor_value_info
@@ -159,8 +159,8 @@ def mistakes(tmp_path: Path, constant_model: Path) -> dict[str, tuple[list[objec
         "camera": (["--camera", "77", *good], "camera 77: there is no such camera"),
         "stream": (["--source", "http://127.0.0.1:9/x", *good], "no video stream there"),
         "no video": (["--source", "text.mp4", *good], "no video that OpenCV can read"),
-        "no pictures": (["--source", "empty", *good], "no pictures in this folder"),
-        "no picture": (["--source", "text.png", *good], "text.png: no picture that can be read"),
+        "no images": (["--source", "empty", *good], "no images in this folder"),
+        "no image": (["--source", "text.png", *good], "text.png: no image that can be read"),
         "no such model": (["--source", "demo", "--model", "nowhere.onnx"], "nowhere.onnx"),
         "no onnx": (["--source", "demo", "--model", "text.onnx"], "text.onnx"),
         "no simcc": (["--source", "demo", "--model", "other.onnx"], "other.onnx"),
@@ -168,8 +168,8 @@ def mistakes(tmp_path: Path, constant_model: Path) -> dict[str, tuple[list[objec
         "screenshot": (["--source", "demo", *good, "--screenshot", "a.png"], "--screenshot shows the window"),
         "ending": (["--source", "demo", *good, "--save", "a.xyz"], "unknown ending .xyz"),
         "source over itself": (["--source", "small.png", *good, "--save", "small.png"], "overwrite the source"),
-        "pictures over themselves": (["--source", ".", *good, "--save", "."], "overwrite the source"),
-        "picture into its folder": (["--source", "small.png", *good, "--save", "./"], "overwrite the source"),
+        "images over themselves": (["--source", ".", *good, "--save", "."], "overwrite the source"),
+        "image into its folder": (["--source", "small.png", *good, "--save", "./"], "overwrite the source"),
         "one file for two": (["--source", "demo", *good, "--save", "a.png", "--json", "a.png"], "another output"),
         "nothing": (["--source", "", *good], "the source is empty"),
         "place": (["--source", "demo", *good, "--json", "text.png/a.jsonl"], "text.png"),

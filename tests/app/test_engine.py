@@ -15,7 +15,7 @@ from edgepose_app.timing import Rate, TimingTable
 
 
 class Numbers(Source):
-    """Numbered pictures; live ones come by the clock, whether anybody looks or not."""
+    """Numbered images; live ones come by the clock, whether anybody looks or not."""
 
     name = "numbers"
 
@@ -103,7 +103,7 @@ def test_a_slow_net_sees_the_newest_of_a_live_source():
         if len(behind) == 12:
             break
     engine.stop()
-    # Ten pictures come while the net looks at one. With a queue the distance would grow by nine a result.
+    # Ten images come while the net looks at one. With a queue the distance would grow by nine a result.
     assert max(behind[2:]) <= 30
     assert source.made > 60
 

@@ -67,7 +67,7 @@ def test_what_is_not_drawn_does_not_jitter():
         motion = motion_at(n / 30)
         moved = points.copy()
         moved[100:] += rng.normal(0, 100, (33, 2))  # wild, but below the threshold
-        moved[90:100] = (0, 20_000)  # far out of the picture
+        moved[90:100] = (0, 20_000)  # far out of the image
         jitter.add(motion, poses_at(in_frame(motion, moved), scores), SIZE)
     report = jitter.report()
     assert report.points == 90

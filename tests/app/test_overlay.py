@@ -1,4 +1,4 @@
-"""What is drawn on a picture."""
+"""What is drawn on an image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from doubles import FakeEstimator
 from edgepose_app.overlay import OverlayOptions, SkeletonStyle, compose
 
 
-def test_compose_mirrors_the_picture_and_the_points_together():
+def test_compose_mirrors_the_image_and_the_points_together():
     estimator = FakeEstimator()
     image = np.zeros((100, 200, 3), np.uint8)
     poses = estimator(image, timestamp=0.0)

@@ -45,12 +45,12 @@ def test_a_person_is_found_without_box_or_detector(dot_net, draw_figures, size) 
     assert _error(poses, points) < 4
 
 
-def test_an_empty_picture_holds_nobody(dot_net) -> None:
+def test_an_empty_image_holds_nobody(dot_net) -> None:
     estimator = TopdownEstimator(dot_net, "cpu", detector="none")
     assert [len(estimator(np.zeros((240, 320, 3), np.uint8))) for _ in range(8)] == [0] * 8
 
 
-def test_a_person_is_followed_across_the_picture(dot_net, draw_figures) -> None:
+def test_a_person_is_followed_across_the_image(dot_net, draw_figures) -> None:
     estimator = TopdownEstimator(dot_net, "cpu", detector="none")
     for step in range(40):
         frame, points = draw_figures((480, 240), [(20 + 8 * step, 40, 110 + 8 * step, 180)])
@@ -103,7 +103,7 @@ def test_a_lost_person_is_searched_for_at_once_and_then_patiently(dot_net, draw_
     assert 6 <= calls[0] <= 9
 
 
-def test_unrelated_pictures_have_no_past(dot_net, draw_figures) -> None:
+def test_unrelated_images_have_no_past(dot_net, draw_figures) -> None:
     estimator = TopdownEstimator(dot_net, "cpu", detector="none", sequence=False)
     for box in ((40, 40, 130, 180), (210, 60, 280, 160), (100, 20, 200, 200)):
         frame, points = draw_figures((320, 240), [box])
@@ -120,7 +120,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("convert", KINDS.values(), ids=KINDS)
-def test_pictures_of_other_kinds(dot_net, draw_figures, convert) -> None:
+def test_images_of_other_kinds(dot_net, draw_figures, convert) -> None:
     frame, points = draw_figures((320, 240), [(100, 40, 190, 180)])
     assert _error(TopdownEstimator(dot_net, "cpu", detector="none")(convert(frame), [[100, 40, 190, 180]]), points) < 3
 

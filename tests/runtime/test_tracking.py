@@ -89,7 +89,7 @@ def test_a_strip_of_pixels_is_no_reason_for_thousands_of_crops(size: tuple[int, 
 
 
 @pytest.mark.parametrize("size", [(640, 480), (1920, 1080), (480, 640), (300, 400), (2000, 300)])
-def test_search_windows_cover_the_picture(size: tuple[int, int]) -> None:
+def test_search_windows_cover_the_image(size: tuple[int, int]) -> None:
     windows = search_windows(size, 0.75)
     width, height = size
     np.testing.assert_array_equal(windows[0], [0, 0, width, height])

@@ -45,11 +45,11 @@ class Screen:
         self._memory = folder / "Xvfb_screen0"
 
     def pixels(self) -> np.ndarray:  # -> [H, W, 3] BGR
-        """The screen, from the XWD file that the server keeps its picture in."""
+        """The screen, from the XWD file that the server keeps its image in."""
         data = self._memory.read_bytes()
         header = np.frombuffer(data, ">u4", 25)
-        size, width, height, stride, colours = (int(header[i]) for i in (0, 4, 5, 12, 19))
-        start = size + 12 * colours
+        size, width, height, stride, colors = (int(header[i]) for i in (0, 4, 5, 12, 19))
+        start = size + 12 * colors
         rows = np.frombuffer(data, np.uint8, stride * height, start).reshape(height, stride)
         return rows[:, : 4 * width].reshape(height, width, 4)[..., :3]
 

@@ -79,12 +79,12 @@ def pixels(window: Any) -> np.ndarray:  # -> [H, W, 3] BGR
     return data.reshape(image.height(), image.bytesPerLine() // 4, 4)[:, : image.width(), :3]
 
 
-def test_pictures_come_on_screen_with_facts(qapp: Any, open_window: Callable[..., Any]):
+def test_images_come_on_screen_with_facts(qapp: Any, open_window: Callable[..., Any]):
     window = open_window()
     spin(qapp, lambda: window._shown > 10)
     window._refresh()
     view = pixels(window.view)
-    assert view.std() > 20  # the numbered picture, black, grey and white
+    assert view.std() > 20  # the numbered image, black, gray and white
     assert (view[0, 0] < 20).all()  # letterboxed: 480 × 120 in a window that is higher
     facts = window.facts.text()
     assert "fps" in facts
@@ -160,8 +160,8 @@ def test_screenshot_and_recording_buttons(
     window = open_window()
     spin(qapp, lambda: window._shown > 0)
     window.controls.screenshot_button.click()
-    (picture,) = (tmp_path / "output").glob("pose-*.png")
-    assert cv2.imread(str(picture)).shape == (120, 480, 3)
+    (image,) = (tmp_path / "output").glob("pose-*.png")
+    assert cv2.imread(str(image)).shape == (120, 480, 3)
     window.controls.record_button.click()
     shown = window._shown
     spin(qapp, lambda: window._shown > shown + 20)
@@ -172,7 +172,7 @@ def test_screenshot_and_recording_buttons(
     saved.release()
 
 
-def test_a_saved_picture_is_not_mirrored(
+def test_a_saved_image_is_not_mirrored(
     qapp: Any, open_window: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -181,8 +181,8 @@ def test_a_saved_picture_is_not_mirrored(
     assert window.view.overlay.mirror
     number = window.view.result.frame.index
     window.controls.screenshot_button.click()
-    (picture,) = (tmp_path / "output").glob("pose-*.png")
-    assert decode_number(cv2.imread(str(picture))) == number
+    (image,) = (tmp_path / "output").glob("pose-*.png")
+    assert decode_number(cv2.imread(str(image))) == number
 
 
 def test_the_age_of_the_shown_frame_is_in_milliseconds(qapp: Any, open_window: Callable[..., Any]):
@@ -200,7 +200,7 @@ def offscreen(*args: object, cwd: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.usefixtures("qapp")
-def test_a_single_picture_can_be_looked_at_and_photographed(tmp_path: Path, constant_model: Path):
+def test_a_single_image_can_be_looked_at_and_photographed(tmp_path: Path, constant_model: Path):
     cv2.imwrite(str(tmp_path / "a.png"), np.random.default_rng(0).integers(0, 255, (90, 90, 3), dtype=np.uint8))
     process = offscreen("--source", "a.png", "--model", constant_model, "--screenshot", "shot.png", cwd=tmp_path)
     _, stderr = process.communicate(timeout=60)

@@ -24,7 +24,7 @@ STYLE = SkeletonStyle.of(FakeEstimator.card, FakeEstimator.skeleton)
 
 
 def result(number: int, time: float, file: str | None = None) -> Result:
-    """A numbered picture without people."""
+    """A numbered image without people."""
     return Result(Frame(encode_number(number), number, time, file), Poses.empty(133), {"pose": 1.0})
 
 
@@ -52,7 +52,7 @@ def test_neither_a_long_pause_nor_another_source_disturbs_a_recording(tmp_path: 
     assert numbers_in(tmp_path / "a.mp4") == [0, 1, 2, 3, 4, 5]
 
 
-def test_a_video_of_pictures_of_several_sizes(tmp_path: Path):
+def test_a_video_of_images_of_several_sizes(tmp_path: Path):
     output = VideoOutput(str(tmp_path / "a.mp4"), 1.0, STYLE, OverlayOptions())
     output.write(result(1, 0.0))
     tall = Frame(np.full((300, 100, 3), 255, np.uint8), 1, 1.0)
@@ -80,11 +80,11 @@ def test_endings_choose_the_output(tmp_path: Path):
         open_output("a.doc", 30, STYLE, OverlayOptions())
 
 
-def test_pictures_keep_their_names(tmp_path: Path):
+def test_images_keep_their_names(tmp_path: Path):
     output = ImagesOutput(str(tmp_path / "out"), STYLE, OverlayOptions())
     output.write(result(7, 0.0, file="deeper/a.png"))
     output.write(result(8, 1.0))
-    assert "2 annotated pictures" in output.close()
+    assert "2 annotated images" in output.close()
     assert decode_number(cv2.imread(str(tmp_path / "out" / "deeper" / "a.png"))) == 7
     assert decode_number(cv2.imread(str(tmp_path / "out" / "frame000008.jpg"))) == 8
 
@@ -110,13 +110,13 @@ def test_lines_can_be_followed_while_they_are_written(tmp_path: Path):
     assert output.close() == f"{tmp_path / 'a.jsonl'}: 1 line"
 
 
-def test_a_picture_of_one_pixel_makes_a_video(tmp_path: Path):
+def test_an_image_of_one_pixel_makes_a_video(tmp_path: Path):
     output = VideoOutput(str(tmp_path / "a.mp4"), 1.0, STYLE, OverlayOptions())
     output.write(Result(Frame(np.full((1, 1, 3), 255, np.uint8), 0, 0.0), Poses.empty(133), {}))
     assert "1.0 s" in output.close()
 
 
-def test_names_of_formats_without_colour_get_another_ending(tmp_path: Path):
+def test_names_of_formats_without_color_get_another_ending(tmp_path: Path):
     output = ImagesOutput(str(tmp_path), STYLE, OverlayOptions())
     output.write(result(7, 0.0, file="a.pgm"))
     assert decode_number(cv2.imread(str(tmp_path / "a.pgm.png"))) == 7

@@ -33,7 +33,7 @@ def test_a_slow_net_does_not_make_the_stream_old(stream: Stream):
         if len(behind) == 15:
             break
     engine.stop()
-    # The net sees every sixth picture. Plain read() in the same thread would be 70 pictures behind by now.
+    # The net sees every sixth image. Plain read() in the same thread would be 70 images behind by now.
     assert max(behind[3:]) <= 25
 
 

@@ -26,7 +26,7 @@ def test_frames_are_the_same_on_every_run():
         assert a.time == b.time == a.index / 30
 
 
-def test_the_picture_moves_as_the_demo_says():
+def test_the_image_moves_as_the_demo_says():
     photo, demo = read_image(find_photograph()), Demo()
     wanted = {0, 40, 90}
     while wanted:
@@ -39,13 +39,13 @@ def test_the_picture_moves_as_the_demo_says():
         assert frame.image.shape == (SIZE[1], SIZE[0], 3)
         # The frame, brought back by the inverse motion, is the photograph (but for two interpolations).
         back = cv2.warpAffine(frame.image, cv2.invertAffineTransform(frame.motion), photo.shape[1::-1])
-        centre = np.s_[150:450, 120:400]
-        assert np.abs(back[centre].astype(float) - photo[centre]).mean() < 6
+        center = np.s_[150:450, 120:400]
+        assert np.abs(back[center].astype(float) - photo[center]).mean() < 6
         wrong = cv2.warpAffine(back, np.float64([[1, 0, 3], [0, 1, 0]]), photo.shape[1::-1])
-        assert np.abs(wrong[centre].astype(float) - photo[centre]).mean() > 9  # 3 px off would be noticed
+        assert np.abs(wrong[center].astype(float) - photo[center]).mean() > 9  # 3 px off would be noticed
 
 
-def test_the_person_stays_in_the_picture():
+def test_the_person_stays_in_the_image():
     eyes = np.array([[222.0, 200], [305, 190]])  # of the person in the photograph
     for time in np.arange(0, 120, 0.1):
         seen = in_frame(motion_at(float(time)), eyes)

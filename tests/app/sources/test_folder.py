@@ -1,4 +1,4 @@
-"""Folders of pictures: every kind of picture, order, damage, and what a sequence is."""
+"""Folders of images: every kind of image, order, damage, and what a sequence is."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from edgepose_app.sources.folder import Folder, natural_key, read_image
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """One picture of each kind, all of the same scene; and one that is damaged, and one that is empty."""
+    """One image of each kind, all of the same scene; and one that is damaged, and one that is empty."""
     y, x = np.mgrid[0:48, 0:64]
-    colour = np.stack([x * 4, y * 5, 255 - x * 4], axis=2).astype(np.uint8)
-    grey = cv2.cvtColor(colour, cv2.COLOR_BGR2GRAY)
-    root = tmp_path / "pictures"
+    color = np.stack([x * 4, y * 5, 255 - x * 4], axis=2).astype(np.uint8)
+    gray = cv2.cvtColor(color, cv2.COLOR_BGR2GRAY)
+    root = tmp_path / "images"
     (root / "deeper").mkdir(parents=True)
-    cv2.imwrite(str(root / "p1_colour.png"), colour)
-    cv2.imwrite(str(root / "p2_grey.png"), grey)
-    cv2.imwrite(str(root / "p10_sixteen.png"), grey.astype(np.uint16) * 257)
-    cv2.imwrite(str(root / "p11_sixteen_colour.tiff"), colour.astype(np.uint16) * 257)
-    cv2.imwrite(str(root / "p12_alpha.png"), np.dstack([colour, np.full_like(grey, 255)]))
-    cv2.imwrite(str(root / "deeper" / "p13.jpg"), colour)
+    cv2.imwrite(str(root / "p1_color.png"), color)
+    cv2.imwrite(str(root / "p2_gray.png"), gray)
+    cv2.imwrite(str(root / "p10_sixteen.png"), gray.astype(np.uint16) * 257)
+    cv2.imwrite(str(root / "p11_sixteen_color.tiff"), color.astype(np.uint16) * 257)
+    cv2.imwrite(str(root / "p12_alpha.png"), np.dstack([color, np.full_like(gray, 255)]))
+    cv2.imwrite(str(root / "deeper" / "p13.jpg"), color)
     whole = (root / "deeper" / "p13.jpg").read_bytes()
     (root / "p3_damaged.jpg").write_bytes(whole[: len(whole) // 2])
-    (root / "p4_text.png").write_text("I am no picture")
+    (root / "p4_text.png").write_text("I am no image")
     (root / "p5_empty.png").touch()
     (root / "notes.txt").write_text("not looked at")
     return root
 
 
-def test_every_kind_of_picture_is_read_alike(folder: Path):
-    reference = read_image(folder / "p1_colour.png").astype(int)
-    grey = cv2.cvtColor(reference.astype(np.uint8), cv2.COLOR_BGR2GRAY)[..., None].astype(int)
-    expected = {"p2_grey": grey, "p10_sixteen": grey, "p11_sixteen_colour": reference, "p12_alpha": reference}
+def test_every_kind_of_image_is_read_alike(folder: Path):
+    reference = read_image(folder / "p1_color.png").astype(int)
+    gray = cv2.cvtColor(reference.astype(np.uint8), cv2.COLOR_BGR2GRAY)[..., None].astype(int)
+    expected = {"p2_gray": gray, "p10_sixteen": gray, "p11_sixteen_color": reference, "p12_alpha": reference}
     for path in folder.iterdir():
         if path.stem in expected:
             image = read_image(path)
@@ -72,10 +72,10 @@ def test_natural_order_and_damage(folder: Path, caplog: pytest.LogCaptureFixture
     names = [frame.file for frame in frames]
     assert names == [
         "deeper/p13.jpg",
-        "p1_colour.png",
-        "p2_grey.png",
+        "p1_color.png",
+        "p2_gray.png",
         "p10_sixteen.png",
-        "p11_sixteen_colour.tiff",
+        "p11_sixteen_color.tiff",
         "p12_alpha.png",
     ]
     assert [frame.index for frame in frames] == list(range(6))
@@ -84,7 +84,7 @@ def test_natural_order_and_damage(folder: Path, caplog: pytest.LogCaptureFixture
         assert f"{name}: skipped" in caplog.text
 
 
-def test_a_folder_is_unrelated_pictures_unless_it_is_a_sequence(folder: Path):
+def test_a_folder_is_unrelated_images_unless_it_is_a_sequence(folder: Path):
     for sequence in (False, True):
         estimator = FakeEstimator()
         source = open_source(str(folder), sequence=sequence)
@@ -95,16 +95,16 @@ def test_a_folder_is_unrelated_pictures_unless_it_is_a_sequence(folder: Path):
         assert "skipped 3 files" in report.text()
 
 
-def test_a_single_picture(folder: Path):
-    source = open_source(str(folder / "p1_colour.png"))
+def test_a_single_image(folder: Path):
+    source = open_source(str(folder / "p1_color.png"))
     frame = source.read()
     assert frame is not None
-    assert frame.file == "p1_colour.png"
+    assert frame.file == "p1_color.png"
     assert source.read() is None
 
 
-def test_a_folder_without_pictures(tmp_path: Path):
-    with pytest.raises(EdgeposeError, match="no pictures in this folder"):
+def test_a_folder_without_images(tmp_path: Path):
+    with pytest.raises(EdgeposeError, match="no images in this folder"):
         Folder(tmp_path)
 
 
