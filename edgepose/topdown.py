@@ -51,7 +51,7 @@ class TopdownConfig:
     detect_empty_every: int = 3  # frames while nobody is there
     # Without a detector the pose net itself searches, at the cost of several people:
     search_every: int = 60  # frames while everybody is in sight
-    search_empty_every: int = 5  # frames while nobody is there: an idle camera should not burn a core
+    search_empty_every: int = 5  # frames while nobody is there or somebody is missing: an idle camera costs little
     search_threshold: float = 0.5  # share of the points' thresholds that makes a place worth a second, closer look
     person_threshold: float | None = None  # lowest score of a detection, 0 to 1; None: the detector's own
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
@@ -112,8 +112,8 @@ class TopdownEstimator:
         self.last_timings_ms: dict[str, float] = dict.fromkeys(_STAGES, 0.0)
         self._tracker = Tracker(self.skeleton, self._net.thresholds, config.tracker)
         self._smoother = OneEuro(**asdict(config.smoothing)) if smooth else None
-        self._since_look = _AT_ONCE  # frames since the whole frame was last looked at
-        self._looked_at = 0.0  # s, when that was
+        self._since_search = _AT_ONCE  # frames since the whole frame was last searched
+        self._searched_at = 0.0  # s, when that was
         self._clock = 0.0  # s, of the newest frame
 
     @property
@@ -139,7 +139,7 @@ class TopdownEstimator:
         self._tracker.reset()
         if self._smoother:
             self._smoother.reset()
-        self._since_look = _AT_ONCE
+        self._since_search = _AT_ONCE
 
     def __call__(
         self,
@@ -157,42 +157,43 @@ class TopdownEstimator:
         self._clock = self._clock + _FRAME_TIME if timestamp is None else timestamp
         size = image.shape[1], image.shape[0]
         if bboxes is not None:
-            poses = self._look(image, _checked_boxes(bboxes), None)
+            poses = self._estimate(image, _checked_boxes(bboxes), None)
             scores = self._tracker.person_scores(poses, self._tracker.confident(poses, size))
             return replace(poses, bbox_scores=scores)
         if not self.sequence:
             self.reset()
-        boxes, owners = self._places(image, size)
-        poses = self._look(image, boxes, owners)
+        boxes, owners = self._boxes(image, size)
+        poses = self._estimate(image, boxes, owners)
         with self._timed("track"):
             return self._follow(poses, image)
 
-    def _places(self, image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[Float, NDArray[np.int64]]:
+    def _boxes(self, image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[Float, NDArray[np.int64]]:
         """Boxes to look into, and whose they are (−1: nobody's yet)."""
-        new = self._newcomers(image, size)  # first: a look may mend a track's box
+        new = self._new_boxes(image, size)  # first: a search may mend a track's box
+        # Known people come first, so that `max_people` never trades one of them for a newcomer.
         boxes, owners = self._tracker.bboxes, self._tracker.ids
         boxes = np.concatenate([boxes, new])[: self.max_people]
         return boxes, np.concatenate([owners, np.full(len(new), -1)])[: self.max_people]
 
-    def _newcomers(self, image: NDArray[np.uint8], size: tuple[int, int]) -> Float:  # [D, 4], best first
+    def _new_boxes(self, image: NDArray[np.uint8], size: tuple[int, int]) -> Float:  # [D, 4], best first
         """Boxes of people who are not tracked yet, on the frames on which it is time to look."""
-        self._since_look += 1
-        if not self._look_is_due():
+        self._since_search += 1
+        if not self._search_is_due():
             return np.zeros((0, 4), np.float32)
-        self._since_look, self._looked_at = 0, self._clock
+        self._since_search, self._searched_at = 0, self._clock
         found = self._search(image, size) if self.detector is None else self._detect(image)
-        return found[self._tracker.fresh(found)]
+        return found[self._tracker.unmatched(found)]
 
-    def _look_is_due(self) -> bool:
+    def _search_is_due(self) -> bool:
         """Whether it is time to search the whole frame."""
-        config, tracker, count = self.config, self._tracker, self._since_look
-        if not tracker.complete:  # somebody is missing or in doubt: a detector looks at every frame
+        config, tracker, count = self.config, self._tracker, self._since_search
+        if not tracker.complete:  # somebody is missing or was missed: a detector looks at every frame
             empty = config.search_empty_every if self.detector is None else config.detect_empty_every
             return count >= (1 if self.detector is not None and len(tracker.ids) else empty)
         if self.max_people is not None and len(tracker.ids) >= self.max_people and tracker.clear:
-            return False  # nobody else is wanted, and nobody is in doubt
+            return False  # nobody else is wanted, and every pose speaks for itself
         if config.detect_every_ms is not None:
-            elapsed = self._clock - self._looked_at  # s; negative when the caller's clock starts anew
+            elapsed = self._clock - self._searched_at  # s; negative when the caller's clock starts anew
             return elapsed < 0 or elapsed >= config.detect_every_ms / 1000 - _CLOCK_TOLERANCE
         return count >= (config.search_every if self.detector is None else config.detect_every)
 
@@ -200,7 +201,7 @@ class TopdownEstimator:
         before, size = self._tracker.complete, (image.shape[1], image.shape[0])
         people = self._tracker.update(poses, size, appearance(image, poses.bboxes) if self.sequence else None)
         if before and not self._tracker.complete:
-            self._since_look = _AT_ONCE
+            self._since_search = _AT_ONCE  # just lost: on the next frame, while they are still near
         if not self.sequence:
             return replace(people, track_ids=np.full(len(people), -1))
         return self._smoother(people, self._clock) if self._smoother else people
@@ -209,11 +210,13 @@ class TopdownEstimator:
         assert self.detector is not None
         with self._timed("detect"):
             boxes, scores = self.detector(image)
+        # Score × side: `max_people` is to keep the people in front, not a sharp figure far away.
         return boxes[np.argsort(-scores * np.sqrt(_areas(boxes)), kind="stable")]
 
     def _search(self, image: NDArray[np.uint8], size: tuple[int, int]) -> Float:  # [D, 4], best first
         """People by the pose net itself: a first look at the frame and at windows of it, in one call."""
-        poses = self._look(image, search_windows(size, self._net.aspect), None, padding=1.0)
+        # Windows are crops already: padding would make the people in them smaller.
+        poses = self._estimate(image, search_windows(size, self._net.aspect), None, padding=1.0)
         with self._timed("track"):
             confident = self._tracker.confident(poses, size, self.config.search_threshold)
             scores = self._tracker.person_scores(poses, confident)
@@ -226,7 +229,7 @@ class TopdownEstimator:
                     kept.append(int(n))
         return boxes[kept]
 
-    def _look(
+    def _estimate(
         self,
         image: NDArray[np.uint8],
         bboxes: Float,  # [N, 4]
