@@ -72,6 +72,7 @@ class Engine:
         self.listeners: list[Callable[[Result], None]] = []  # called by the pose thread for every result
         self.captured_rate, self.pose_rate = Rate(), Rate()
         self._on_result = on_result
+        # One slot each, not a queue: what waits grows old, and a slow net would show the past.
         self._frames: Mailbox[tuple[Frame, bool]] = Mailbox()  # frame, and whether it belongs to a sequence
         self._results: Mailbox[Result] = Mailbox()
         self._stream = 0  # number of the source that counts; a thread of another one has nothing to say
@@ -80,6 +81,8 @@ class Engine:
         self._running = threading.Event()  # cleared: paused
         self._running.set()
         self._capture: threading.Thread | None = None
+        # Two threads, so that a camera is read at its own rate while the net is busy: a driver's buffer that nobody
+        # empties hands out frames that are seconds old. Daemons: a device that blocks must not hold the process.
         self._pose = threading.Thread(target=self._pose_loop, name="edgepose-pose", daemon=True)
 
     def open(self, opener: Callable[[], Source]) -> None:
@@ -164,12 +167,14 @@ class Engine:
             source.close()
 
     def _pump(self, source: Source, stream: int) -> None:
+        # A live source has its own pace; a file gets the clock's where people watch. Unrelated images are all looked
+        # at, even in a window: each is a result of its own.
         pace = Pace() if self.realtime and not source.live else None
         lossless = not source.live and not (self.realtime and source.is_sequence)
         while stream == self._stream:
             if not source.live and self.paused:
                 self._running.wait()
-                pace = Pace() if pace else None
+                pace = Pace() if pace else None  # else the pause would be made up for by a rush
             frame = source.read()
             if frame is None:
                 break
@@ -178,6 +183,7 @@ class Engine:
             self.captured_rate.tick()
             if source.live and self.paused:
                 continue  # keep the camera's buffer fresh
+            # Stamped after the wait: the age on screen is that of the way through net and window.
             frame = replace(frame, captured=time.perf_counter(), stream=stream)
             if stream != self._stream or not self._frames.put((frame, source.is_sequence), wait=lossless):
                 return
@@ -209,11 +215,11 @@ class Engine:
         try:
             while (item := self._frames.get()) is not None:
                 frame, is_sequence = item
-                if frame.stream != stream:
+                if frame.stream != stream:  # nobody in the new source is known from the old one
                     self.estimator.reset()
                     self.estimator.sequence = is_sequence
                 stream = frame.stream
-                if stream == self._stream:
+                if stream == self._stream:  # else the user has switched while it waited
                     self._estimate(frame)
         except Exception as error:  # for results() or the window: a thread has nobody to raise to
             with self._lock:
@@ -231,6 +237,7 @@ class Engine:
         self.pose_rate.tick()
         for listener in tuple(self.listeners):  # the window adds and removes them meanwhile
             listener(result)
+        # Headless every result is written, so this thread waits for the writer; a window takes the newest.
         lossless = not self.realtime and self.source is not None and not self.source.live
         self._results.put(result, wait=lossless)
         self._on_result()
