@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgepose import EdgeposeError
+from edgepose.terminal import safe_output
 
 from .options import AppOptions
 
@@ -28,6 +29,7 @@ DEMO_SECONDS = 10.0  # of a demo without window and limits
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the app; the exit status: 0 done, 1 a fault of ours, 2 a mistake to correct, 130 Ctrl-C."""
+    safe_output()
     options = AppOptions.parse(argv)
     if options.version:
         import edgepose
@@ -162,12 +164,12 @@ def _headless(context: AppContext) -> int:
     finally:
         signal.signal(signal.SIGTERM, before)
         written = close_all(outputs)
-    print(report.text(), file=human)
-    if demo:
+    if demo:  # written before it is printed: a closed pipe must not cost the file
         table = OUTPUT_FOLDER / "demo_timings.txt"
         table.parent.mkdir(exist_ok=True)
         table.write_text(f"{source.description} → {_model_line(context)}\n{report.text()}\n", encoding="utf-8")
         written.append(f"{table}: this table")
+    print(report.text(), file=human)
     for said in written:
         print(f"wrote {said}", file=human)
     return 130 if report.interrupted else 0

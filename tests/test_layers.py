@@ -22,6 +22,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "__init__": (NETS, set()),  # lazily: only names for type checkers
     **dict.fromkeys(("errors", "structures", "skeletons", "modelcard"), (DATA, {"numpy"})),
     "models": (BASE, set()),
+    "terminal": (set(), set()),
     "ops": ({"_C", "ops"}, {"numpy"}),
     **dict.fromkeys(
         ("appearance", "boxes", "codecs", "smoothing", "tracking", "tracks", "formats"), (VALUES, {"numpy"})
@@ -100,6 +101,8 @@ CONTROLS = [
     ("ops", "import torch", "torch"),
     ("draw", "from edgepose_app import view", "edgepose_app.view"),
     ("formats", "from . import _C", "edgepose._C"),
+    ("terminal", "import numpy", "numpy"),
+    ("terminal", "from .errors import EdgeposeError", "edgepose.errors.EdgeposeError"),
 ]
 
 

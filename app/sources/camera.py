@@ -31,7 +31,7 @@ def list_cameras() -> dict[int, str]:
     for entry in Path("/sys/class/video4linux").glob("video*"):
         try:  # a device has several nodes; index 0 is the one with images
             if (entry / "index").read_text().strip() == "0":
-                cameras[int(entry.name.removeprefix("video"))] = (entry / "name").read_text().strip()
+                cameras[int(entry.name.removeprefix("video"))] = (entry / "name").read_text("utf-8", "replace").strip()
         except (OSError, ValueError):
             continue
     return dict(sorted(cameras.items()))
