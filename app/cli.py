@@ -179,7 +179,7 @@ def _open_outputs(context: AppContext, save: str | None) -> list[Output]:
     from .outputs import JsonlOutput, open_output
     from .overlay import OverlayOptions
 
-    _spare_the_source(context, save)
+    _refuse_overwriting(context, save)
     outputs: list[Output] = []
     if save:
         overlay = OverlayOptions(threshold=context.options.threshold)
@@ -189,7 +189,7 @@ def _open_outputs(context: AppContext, save: str | None) -> list[Output]:
     return outputs
 
 
-def _spare_the_source(context: AppContext, save: str | None) -> None:
+def _refuse_overwriting(context: AppContext, save: str | None) -> None:
     """No output may replace what it was made from, nor another output."""
     from .media import IMAGE_SUFFIXES
     from .sources import local_path

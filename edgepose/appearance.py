@@ -1,4 +1,4 @@
-"""What people look like, in a few numbers: enough to know again who left the frame and came back. numpy alone."""
+"""Color histograms of people, to re-identify who left the frame and came back. numpy alone."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Who is who from frame to frame, and where to look for them next. numpy alone.
+"""Tracking: ids of people from frame to frame, and the boxes to look into next. numpy alone.
 
-People who cross are told apart by where they were going: whoever is hidden keeps moving unseen, and a pose belongs
-to the track whose points, moved on, it fits best. People who left are known again by what they look like.
+People who cross are told apart by their motion: a hidden track moves on by its own speed, and a pose belongs to the
+track whose predicted points it fits best. People who left are re-identified by their colors.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ Mask = NDArray[np.bool_]
 
 
 class Tracker:
-    """Keeps one box per person. Each person is found again inside the own box, so ids follow by themselves.
+    """Keeps one box per person. The net looks for each person in their own box, so ids follow without matching.
 
-    Per frame: ``bboxes`` and ``ids`` say where the known people are looked for, ``unmatched`` which detections
-    are nobody known, ``update`` takes the poses that the net saw there and returns those that are people.
+    Per frame: ``bboxes`` and ``ids`` are the tracks to look for, ``unmatched`` tells which detections belong to none of
+    them, ``update`` takes the poses that the net found there and returns those that are people.
     """
 
     def __init__(
@@ -125,14 +125,14 @@ class Tracker:
         poses = replace(poses, track_ids=self._owners(poses, confident, appearance, crowd))
         tracks = [self._track(int(owner)) for owner in poses.track_ids]
         costs = self._motion_costs(tracks, poses, confident)
-        nobody = (scores == 0) | (costs > np.array([self._gate(int(owner), crowd) for owner in poses.track_ids]))
+        rejected = (scores == 0) | (costs > np.array([self._gate(int(owner), crowd) for owner in poses.track_ids]))
         occluded = self._maybe_occluded(near, poses.track_ids[clear])
-        nobody |= ~clear & np.isin(poses.track_ids, self.ids[self._needs_clear_pose(occluded)])
+        rejected |= ~clear & np.isin(poses.track_ids, self.ids[self._needs_clear_pose(occluded)])
         for n in np.flatnonzero(occluded):  # reason to search again on the next frame
             self._tracks[n].missed_detections = max(self._tracks[n].missed_detections, 1)
         # Who was in sight has the first right to a pose; those who were missing come next, newcomers last.
         rank = np.array([2 if track is None else min(track.missing, 1) for track in tracks], int)
-        order = [n for n in np.lexsort((costs - scores, rank)) if not nobody[n]]
+        order = [n for n in np.lexsort((costs - scores, rank)) if not rejected[n]]
         kept = np.sort(np.array(self._without_duplicates(poses, confident, order), np.int64))
         people = poses[kept]
         boxes = self.pose_boxes(people, confident[kept], size)
@@ -169,9 +169,9 @@ class Tracker:
         return np.asarray((occluded & (missed > 0)) | (missed >= self.config.max_missed_detections))
 
     def _owners(self, poses: Poses, confident: Mask, appearance: Float, crowd: set[int]) -> NDArray[np.int64]:  # [N]
-        """Whose pose each is: two tracks whose boxes saw each other's person, as when people cross, change over.
+        """The track of each pose. Two tracks swap poses where each box shows the other's person, as when people cross.
 
-        Points and speed tell it in a crowd, colors where people stand apart again.
+        Motion decides in a crowd, colors too where people stand apart again.
         """
         owners = poses.track_ids.copy()
 
@@ -219,7 +219,7 @@ class Tracker:
     def _assign(
         self, free: list[Track], crowd: set[int], owner: int, bbox: Float, points: Float, seen: Mask, appearance: Float
     ) -> Track:
-        """Move the track of a person who was seen, revive one of those without a pose, or start one."""
+        """Update the track of a person who was seen, reactivate one without a pose, or start a new one."""
         track = self._track(owner) or self._nearest(free, bbox) or self._reidentified(free, appearance)
         if track is None:
             track = Track(self._next_id, bbox, points, seen, np.zeros(2, np.float32), appearance)
@@ -234,7 +234,7 @@ class Tracker:
         return track
 
     def _nearest(self, free: list[Track], bbox: Float) -> Track | None:
-        """The one whose place a newcomer is at."""
+        """The track whose box the newcomer overlaps most, if that is enough."""
         if not free:
             return None
         overlaps = iou_matrix(np.array([t.bbox for t in free]), bbox[None])[:, 0]
@@ -245,7 +245,7 @@ class Tracker:
         return free[best]
 
     def _reidentified(self, free: list[Track], appearance: Float) -> Track | None:
-        """The one of those who are away that a newcomer looks like. Their old place and speed say nothing any more."""
+        """The absent track whose colors are most like the newcomer's, if alike enough; without place and speed."""
         absent = free + self._lost
         if not absent or not appearance.any():
             return None
@@ -270,7 +270,7 @@ class Tracker:
         return np.where(outwards > 0, new, old + config.shrink * (new - old)).astype(np.float32)
 
     def _age(self, seen: set[int], size: tuple[int, int]) -> None:
-        """Whom nobody saw moves on, until they have left the frame or have been missing for too long."""
+        """Unseen tracks move on, until they have left the frame or have been missing for too long."""
         for track in self._tracks:
             if track.id not in seen:
                 track.predict(self.config.predict_inertia)

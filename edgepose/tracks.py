@@ -1,4 +1,4 @@
-"""One tracked person: where the points are, where they are going, what the person looks like. numpy alone."""
+"""One tracked person: points, velocity and appearance; and the knobs of the tracker. numpy alone."""
 
 from __future__ import annotations
 

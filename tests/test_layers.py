@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,15 @@ def _modules() -> list[tuple[str, str, Path]]:  # module of the table, package i
 def test_library(module: str, package: str, path: Path) -> None:
     assert module in TABLE, f"edgepose/{module} has no row in the table of this test"
     assert forbidden(path.read_text("utf-8"), module, package) == []
+
+
+def test_every_package_is_installed() -> None:
+    """A folder that pyproject.toml does not list is there in a checkout and missing from the wheel."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["packages"]
+    for folder, package in (("edgepose", "edgepose"), ("app", "edgepose_app")):
+        folders = (path.parent.relative_to(ROOT / folder) for path in (ROOT / folder).rglob("__init__.py"))
+        found = {".".join([package, *path.parts]) for path in folders}
+        assert {name for name in listed if name.split(".")[0] == package} == found
 
 
 CONTROLS = [

@@ -43,6 +43,6 @@ def show(context: AppContext, outputs: list[Output]) -> int:
         app.exec()
     finally:
         sys.excepthook = before
-    if window.nobody_reads:
+    if window.pipe_closed:
         raise BrokenPipeError
     return window.exit_code

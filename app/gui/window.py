@@ -8,13 +8,7 @@ from pathlib import Path
 
 from PyQt6.QtCore import QSize, Qt, QTimer
 from PyQt6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent, QKeySequence, QShortcut
-from PyQt6.QtWidgets import (
-    QHBoxLayout,
-    QLabel,
-    QSizePolicy,
-    QVBoxLayout,
-    QWidget,
-)
+from PyQt6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from ..context import AppContext
 from ..engine import Engine, EngineState
@@ -59,7 +53,7 @@ class Window(QWidget):
         self._screenshot = options.screenshot  # where to, until it is taken
         self._recorder = Recorder(outputs) if outputs else None  # --save and --json
         self._recorder_failed = False
-        self.nobody_reads = False  # what --json wrote to has gone away: a reason to close, and no mistake
+        self.pipe_closed = False  # the reader of --json - has gone away: a reason to close, and no mistake
         if self._recorder:
             self.engine.listeners.append(self._recorder)
         self._build()
@@ -294,8 +288,8 @@ class Window(QWidget):
 
     def _close_recorder(self, recorder: Recorder) -> None:
         said = recorder.close()
-        self.nobody_reads = isinstance(recorder.error, BrokenPipeError)
-        if self.nobody_reads:
+        self.pipe_closed = isinstance(recorder.error, BrokenPipeError)
+        if self.pipe_closed:
             return
         for sentence in said:
             log.warning("%s", sentence)

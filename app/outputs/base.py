@@ -21,8 +21,8 @@ class Output(Protocol):
     def close(self) -> str: ...
 
 
-def made(path: str | Path) -> Path:
-    """The path, with its folder there."""
+def with_parent(path: str | Path) -> Path:
+    """The path, after making the folder that it lies in. EdgeposeError where that cannot be made."""
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from edgepose.formats import frame_record
 
 from ..engine import Result
 from ..status import count_of
-from .base import made
+from .base import with_parent
 
 
 class JsonlOutput:
@@ -23,7 +23,7 @@ class JsonlOutput:
         self._file: TextIO = sys.stdout
         if path != "-":
             try:
-                self._file = made(path).open("w", encoding="utf-8", buffering=1)
+                self._file = with_parent(path).open("w", encoding="utf-8", buffering=1)
             except OSError as error:
                 reason = f"{path}: cannot be written ({error.strerror}); choose another place for --json"
                 raise EdgeposeError(reason) from error

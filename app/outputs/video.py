@@ -10,7 +10,7 @@ from edgepose import EdgeposeError
 
 from ..engine import Result
 from ..overlay import OverlayOptions, SkeletonStyle, compose, letterbox
-from .base import made
+from .base import with_parent
 
 
 class VideoOutput:
@@ -55,7 +55,7 @@ class VideoOutput:
     def _open(self, image: NDArray[np.uint8]) -> cv2.VideoWriter:
         codec = cv2.VideoWriter.fourcc(*("MJPG" if self._path.lower().endswith(".avi") else "mp4v"))
         self._size = (image.shape[1], image.shape[0])
-        writer = cv2.VideoWriter(str(made(self._path)), codec, self._fps, self._size)
+        writer = cv2.VideoWriter(str(with_parent(self._path)), codec, self._fps, self._size)
         if not writer.isOpened():
             raise EdgeposeError(f"{self._path}: cannot be written as a video; choose a place that ends in .mp4")
         return writer
