@@ -1,4 +1,5 @@
-"""edgepose-app: whole-body pose from a webcam, a video, a stream or pictures, in a window or without one.
+"""edgepose-app: whole-body pose from a webcam, a video, a stream or images, in a window or without one.
 
-Only `bridge`, `view`, `controls` and `window` know Qt; everything else runs on a machine without it.
+`sources` bring frames, the engine runs the estimator on them, `outputs` keep the results and `gui` shows them.
+Only `gui` knows Qt; everything else runs on a machine without it.
 """

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from functools import partial
 from typing import Protocol
 
@@ -16,12 +17,22 @@ from numpy.typing import NDArray
 from edgepose import EdgeposeError, Poses
 
 from .mailbox import Mailbox
-from .source import Frame, Source
+from .sources.base import Frame, Source
 from .timing import Rate
 
 log = logging.getLogger(__name__)
 
-THE_END = "the end"  # the message of an engine whose source has no more
+
+class EngineState(Enum):
+    """What the engine is doing; `Engine.message` says it to people."""
+
+    IDLE = auto()  # no source was ever opened
+    OPENING = auto()  # a camera or an address may take seconds
+    RUNNING = auto()
+    PAUSED = auto()
+    ENDED = auto()  # the source has no more frames
+    FAILED = auto()  # the source could not be opened or read, or the estimator failed (then `error` is set)
+    STOPPED = auto()  # by `stop`, for good
 
 
 class Estimator(Protocol):
@@ -47,7 +58,7 @@ class Result:
 class Engine:
     """Runs one source after another through one estimator.
 
-    `realtime` (the window): files play at their own pace, and whoever is slow gets the newest picture.
+    `realtime` (the window): files play at their own pace, and whoever is slow gets the newest image.
     Otherwise (headless): files run as fast as they can and no frame is lost. Live sources are always newest
     first. `on_result` is called by the pose thread, without payload: fetch with `take`.
     """
@@ -56,27 +67,35 @@ class Engine:
         self.estimator = estimator
         self.realtime = realtime
         self.source: Source | None = None
-        self.message = ""  # for people: why there is no picture
-        self.error: BaseException | None = None  # what ended the pose thread
+        self.message = ""  # for people: why there is no image; empty while there are some, and at the end
+        self.error: BaseException | None = None  # what ended the run for good; no other source can mend it
         self.listeners: list[Callable[[Result], None]] = []  # called by the pose thread for every result
         self.captured_rate, self.pose_rate = Rate(), Rate()
         self._on_result = on_result
-        self._frames: Mailbox[tuple[Frame, bool]] = Mailbox()  # frame, related to the one before
+        # One slot each, not a queue: what waits grows old, and a slow net would show the past.
+        self._frames: Mailbox[tuple[Frame, bool]] = Mailbox()  # frame, and whether it belongs to a sequence
         self._results: Mailbox[Result] = Mailbox()
-        self._stream = 0
+        self._stream = 0  # number of the source that counts; a thread of another one has nothing to say
+        self._state = EngineState.IDLE
+        self._lock = threading.Lock()  # of the two above and `message`: three threads write them
         self._running = threading.Event()  # cleared: paused
         self._running.set()
         self._capture: threading.Thread | None = None
+        # Two threads, so that a camera is read at its own rate while the net is busy: a driver's buffer that nobody
+        # empties hands out frames that are seconds old. Daemons: a device that blocks must not hold the process.
         self._pose = threading.Thread(target=self._pose_loop, name="edgepose-pose", daemon=True)
 
     def open(self, opener: Callable[[], Source]) -> None:
         """Switch to the source that `opener` makes, in the capture thread, as that may take long."""
+        if self.error is not None:
+            return  # nobody is left to look at its frames; the message of the failure stays
         if self._pose.ident is None:
             self._pose.start()  # first: a source that fails at once must find somebody to hear of it
         if self.source is not None:
             self.source.stop()
-        self._stream += 1
-        self.message = "opening…"
+        with self._lock:
+            self._stream += 1
+            self._state, self.message = EngineState.OPENING, "opening…"
         self._running.set()
         before = self._capture
         job = partial(self._capture_loop, opener, self._stream, before)
@@ -95,6 +114,12 @@ class Engine:
             raise self.error
 
     @property
+    def state(self) -> EngineState:
+        if self.error is not None:
+            return EngineState.FAILED
+        return EngineState.PAUSED if self._state is EngineState.RUNNING and self.paused else self._state
+
+    @property
     def paused(self) -> bool:
         return not self._running.is_set()
 
@@ -107,7 +132,9 @@ class Engine:
 
     def stop(self, timeout: float = 3.0) -> None:
         """End both threads; a device that blocks is left to its daemon thread after `timeout` seconds."""
-        self._stream += 1
+        with self._lock:
+            self._stream += 1  # whatever a thread still says is out of date
+            self._state = EngineState.STOPPED
         if self.source is not None:
             self.source.stop()
         self._running.set()
@@ -132,7 +159,7 @@ class Engine:
         try:
             if stream == self._stream:
                 self.source = source
-                self.message = ""
+                self._enter(EngineState.RUNNING, stream)
                 self._pump(source, stream)
         except Exception as error:  # as above, for reading
             self._fail(error, stream)
@@ -140,12 +167,14 @@ class Engine:
             source.close()
 
     def _pump(self, source: Source, stream: int) -> None:
+        # A live source has its own pace; a file gets the clock's where people watch. Unrelated images are all looked
+        # at, even in a window: each is a result of its own.
         pace = Pace() if self.realtime and not source.live else None
-        lossless = not source.live and not (self.realtime and source.related)
+        lossless = not source.live and not (self.realtime and source.is_sequence)
         while stream == self._stream:
             if not source.live and self.paused:
                 self._running.wait()
-                pace = Pace() if pace else None
+                pace = Pace() if pace else None  # else the pause would be made up for by a rush
             frame = source.read()
             if frame is None:
                 break
@@ -154,18 +183,16 @@ class Engine:
             self.captured_rate.tick()
             if source.live and self.paused:
                 continue  # keep the camera's buffer fresh
+            # Stamped after the wait: the age on screen is that of the way through net and window.
             frame = replace(frame, captured=time.perf_counter(), stream=stream)
-            if stream != self._stream or not self._frames.put((frame, source.related), wait=lossless):
+            if stream != self._stream or not self._frames.put((frame, source.is_sequence), wait=lossless):
                 return
-        if stream == self._stream:
-            self.message = THE_END
-            if not self.realtime:
-                self._frames.close()
+        if self._enter(EngineState.ENDED, stream) and not self.realtime:
+            self._frames.close()  # in the window another source may follow
 
     def _fail(self, error: Exception, stream: int) -> None:
-        if stream != self._stream:
+        if not self._enter(EngineState.FAILED, stream, str(error)):
             return
-        self.message = str(error)
         if not isinstance(error, EdgeposeError):
             log.exception("capture failed")
         if not self.realtime:
@@ -173,22 +200,30 @@ class Engine:
             self._frames.close()
         self._on_result()
 
+    def _enter(self, state: EngineState, stream: int, message: str = "") -> bool:
+        """Change the state, unless another source has been opened meanwhile."""
+        with self._lock:
+            if stream != self._stream:
+                return False
+            self._state, self.message = state, message
+            return True
+
     # The pose thread --------------------------------------------------------------------------------------
 
     def _pose_loop(self) -> None:
         stream = -1
         try:
             while (item := self._frames.get()) is not None:
-                frame, related = item
-                if frame.stream != stream:
+                frame, is_sequence = item
+                if frame.stream != stream:  # nobody in the new source is known from the old one
                     self.estimator.reset()
-                    self.estimator.sequence = related
+                    self.estimator.sequence = is_sequence
                 stream = frame.stream
-                if stream == self._stream:
+                if stream == self._stream:  # else the user has switched while it waited
                     self._estimate(frame)
         except Exception as error:  # for results() or the window: a thread has nobody to raise to
-            self.error = error
-            self.message = f"the pose estimator failed: {error}"
+            with self._lock:
+                self.error, self.message = error, f"the pose estimator failed: {error}"
         finally:
             self._frames.close()
             self._results.close()
@@ -202,6 +237,7 @@ class Engine:
         self.pose_rate.tick()
         for listener in tuple(self.listeners):  # the window adds and removes them meanwhile
             listener(result)
+        # Headless every result is written, so this thread waits for the writer; a window takes the newest.
         lossless = not self.realtime and self.source is not None and not self.source.live
         self._results.put(result, wait=lossless)
         self._on_result()

@@ -1,4 +1,4 @@
-"""The app without a window: runs a source to its end, feeds the sinks, reports."""
+"""The app without a window: runs a source to its end, feeds the outputs, reports."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from .drift import Drift, DriftReport
 from .engine import Engine, Estimator, Result
-from .sinks import Sink
-from .source import Source
+from .jitter import Jitter, JitterReport
+from .outputs import Output
+from .sources import Source
 from .status import count_of
 from .timing import TimingTable
 
@@ -27,7 +27,7 @@ class Report:
     skipped: tuple[str, ...] = ()
     interrupted: bool = False
     timings: TimingTable = field(default_factory=lambda: TimingTable(WARMUP))
-    drift: DriftReport | None = None
+    jitter: JitterReport | None = None
 
     def text(self) -> str:
         """For people, several lines."""
@@ -42,17 +42,17 @@ class Report:
             lines.append(f"skipped {count} that could not be read: {few}")
         if self.timings.rows():
             lines += ["", self.timings.text()]
-        if self.drift is not None:
-            lines += ["", str(self.drift)]
+        if self.jitter is not None:
+            lines += ["", str(self.jitter)]
         return "\n".join(lines)
 
 
 def run(
     source: Source,
     estimator: Estimator,
-    sinks: Sequence[Sink],
+    outputs: Sequence[Output],
     *,
-    drift: Drift | None = None,
+    jitter: Jitter | None = None,
     duration: float | None = None,
     max_frames: int | None = None,
     progress: Callable[[str], None] = lambda _: None,
@@ -60,7 +60,7 @@ def run(
     """Every frame of a file, the newest frames of a live source, until the end or the limits.
 
     `duration` counts seconds of the source, of live ones also those of the clock, lest a dead camera never
-    ends. `drift` collects the points of the demo. Ctrl-C ends the run in order. Raises what a thread died of.
+    ends. `jitter` collects the points of the demo. Ctrl-C ends the run in order. Raises what a thread died of.
     """
     engine = Engine(estimator, realtime=False)
     report = Report()
@@ -78,7 +78,7 @@ def run(
                 continue
             if duration is not None and result.frame.time >= duration:
                 break
-            _consume(result, sinks, report, drift)
+            _consume(result, outputs, report, jitter)
             if report.frames == max_frames:
                 break
     except KeyboardInterrupt:
@@ -87,21 +87,21 @@ def run(
         engine.stop()
     report.seconds = time.perf_counter() - start
     report.skipped = tuple(source.skipped)
-    report.drift = drift.report() if drift else None
+    report.jitter = jitter.report() if jitter else None
     return report
 
 
-def _consume(result: Result, sinks: Sequence[Sink], report: Report, drift: Drift | None) -> None:
+def _consume(result: Result, outputs: Sequence[Output], report: Report, jitter: Jitter | None) -> None:
     write_start = time.perf_counter()
-    for sink in sinks:
-        sink.write(result)
-    written = {"write": 1000 * (time.perf_counter() - write_start)} if sinks else {}
+    for output in outputs:
+        output.write(result)
+    written = {"write": 1000 * (time.perf_counter() - write_start)} if outputs else {}
     report.frames += 1
     report.people += len(result.poses)
     report.timings.add({**result.timings_ms, **written})
-    if drift is not None and result.frame.motion is not None:
+    if jitter is not None and result.frame.motion is not None:
         height, width = result.frame.image.shape[:2]
-        drift.add(result.frame.motion, result.poses, (width, height))
+        jitter.add(result.frame.motion, result.poses, (width, height))
 
 
 def _status(report: Report, engine: Engine, result: Result | None) -> str:

@@ -12,7 +12,7 @@ T = TypeVar("T")
 class Mailbox(Generic[T]):
     """Holds at most one item, so that nothing can queue up and grow old.
 
-    `put` replaces what nobody has taken (live pictures: the newest wins), or waits for the slot to be empty
+    `put` replaces what nobody has taken (live images: the newest wins), or waits for the slot to be empty
     (files: nothing may be lost).
     """
 

@@ -1,4 +1,4 @@
-"""What is seen on top of a picture: the poses, filtered, scaled and mirrored for the eye alone."""
+"""What is seen on top of an image: the poses, filtered, scaled and mirrored for the eye alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEFAULT_THRESHOLD = 0.3
 
 
 @dataclass(frozen=True)
-class Look:
+class OverlayOptions:
     """How poses are shown. None of it reaches the network or the files with coordinates."""
 
     threshold: float | None = None  # scores below are not drawn; None: the model's own, by part
@@ -28,21 +28,21 @@ class Look:
 
 
 @dataclass(frozen=True, eq=False)
-class Cast:
+class SkeletonStyle:
     """What the overlay needs to know of the model: its points, and which scores are worth showing."""
 
     skeleton: Skeleton
     thresholds: Mapping[str, float]  # by part
 
     @classmethod
-    def of(cls, card: ModelCard, skeleton: Skeleton) -> Cast:
+    def of(cls, card: ModelCard, skeleton: Skeleton) -> SkeletonStyle:
         """The thresholds of the model's card, DEFAULT_THRESHOLD where it says nothing."""
         return cls(skeleton, {part: card.thresholds.get(part, DEFAULT_THRESHOLD) for part in skeleton.parts})
 
-    def limits(self, look: Look) -> dict[str, float]:
+    def limits(self, overlay: OverlayOptions) -> dict[str, float]:
         """The lowest score that is shown, by part; nothing of what is hidden reaches it."""
-        hidden = {part for group in look.hidden for part in GROUPS[group]}
-        given = look.threshold
+        hidden = {part for group in overlay.hidden for part in GROUPS[group]}
+        given = overlay.threshold
         return {
             part: inf if part in hidden else own if given is None else given for part, own in self.thresholds.items()
         }
@@ -51,13 +51,13 @@ class Cast:
 def compose(
     image: NDArray[np.uint8],  # [H, W, 3] BGR
     poses: Poses,
-    cast: Cast,
-    look: Look,
+    style: SkeletonStyle,
+    overlay: OverlayOptions,
     size: tuple[int, int] | None = None,  # (width, height) px of the answer; None: as the image
 ) -> NDArray[np.uint8]:
-    """A new picture of the size wanted with the poses on it.
+    """A new image of the size wanted with the poses on it.
 
-    The picture is scaled first and drawn on afterwards, so that lines are sharp at every window size.
+    The image is scaled first and drawn on afterwards, so that lines are sharp at every window size.
     """
     height, width = image.shape[:2]
     size = size or (width, height)
@@ -65,9 +65,9 @@ def compose(
         filter_ = cv2.INTER_AREA if size[0] < width else cv2.INTER_LINEAR
         image = np.asarray(cv2.resize(image, size, interpolation=filter_), np.uint8)
     shown = _scaled(poses, size[0] / width, size[1] / height)
-    if look.mirror:
+    if overlay.mirror:
         image, shown = np.asarray(cv2.flip(image, 1), np.uint8), _mirrored(shown, size[0])
-    return draw_poses(image, shown, cast.skeleton, threshold=cast.limits(look), bboxes=look.bboxes)
+    return draw_poses(image, shown, style.skeleton, threshold=style.limits(overlay), bboxes=overlay.bboxes)
 
 
 def _scaled(poses: Poses, sx: float, sy: float) -> Poses:
@@ -86,7 +86,7 @@ def _mirrored(poses: Poses, width: int) -> Poses:
 
 
 def letterbox(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:  # image: [H, W, 3]
-    """The picture as large as fits into `size` (width, height), centred on black."""
+    """The image as large as fits into `size` (width, height), centered on black."""
     if image.shape[1::-1] == size:
         return image
     width, height = fit(image.shape[1], image.shape[0], size)

@@ -1,10 +1,10 @@
-"""What the window says: the facts of the status line, and what is wrong when the picture stands still."""
+"""What the window says: the facts of the status line, and what is wrong when the image stands still."""
 
 from __future__ import annotations
 
-from .engine import THE_END, Engine
+from .engine import Engine, EngineState
 
-SILENT_AFTER = 3.0  # s without a picture from a live source before that is worth a sentence
+SILENT_AFTER = 3.0  # s without an image from a live source before that is worth a sentence
 
 
 def facts(*, fps: float, age_ms: float, people: int | None, model: str, device: str) -> str:
@@ -16,21 +16,21 @@ def facts(*, fps: float, age_ms: float, people: int | None, model: str, device: 
 
 
 def trouble(engine: Engine, silent: float) -> str:
-    """Why there is no new picture, as a sentence; empty when all is well or the user paused.
+    """Why there is no new image, as a sentence; empty when all is well or the user paused.
 
     `silent`: seconds since the last result.
     """
     source = engine.source
     if engine.error is not None:
         return engine.message
-    if engine.message == THE_END:
-        unrelated = source is not None and not source.related
+    if engine.state is EngineState.ENDED:
+        unrelated = source is not None and not source.is_sequence
         return "" if unrelated else "The end. Space plays it again."
     if engine.message or (source is not None and source.message):
         said = engine.message or (source.message if source else "")
         return said[:1].upper() + said[1:]
     if source is not None and source.live and not engine.paused and silent > SILENT_AFTER:
-        return f"No new picture from {source.name} for {silent:.0f} s"
+        return f"No new image from {source.name} for {silent:.0f} s"
     return ""
 
 

@@ -3,7 +3,7 @@
 The source is the application's demo: a photograph of a person in motion, the same frames on every run, made
 outside of the measured time. Every stage is measured on every frame of a followed sequence; `total` is the sum
 that a frame waits for, drawing included, and the frame rate is what one thread of frames sustains. A stage that
-does not run on every frame (the detector) is summarised over the frames on which it ran.
+does not run on every frame (the detector) is summarized over the frames on which it ran.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ QUANTILES = (50, 95, 99)
 
 
 def demo_frames(size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:  # of [H, W, 3] BGR
-    from edgepose_app.demo import Demo
+    from edgepose_app.sources.demo import Demo
 
     source = Demo()
     while True:
@@ -64,7 +64,7 @@ def measure(
     return times, people / count
 
 
-def summarise(times: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+def summarize(times: dict[str, list[float]]) -> dict[str, dict[str, float]]:
     rows = {}
     for stage, values in times.items():
         ran = np.array([ms for ms in values if ms > 0])
@@ -137,7 +137,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         smooth=True,
     )
     times, people = measure(estimator, demo_frames(size), args.frames, args.warmup)
-    stages = summarise(times)
+    stages = summarize(times)
     return {
         "benchmark": "pipeline",
         "command": "python benchmarks/pipeline.py " + " ".join(Path(arg).name for arg in sys.argv[1:]),

@@ -29,15 +29,15 @@ SETTLE = 30  # frames before the points are watched
 
 
 def still_frames(count: int, noise: float) -> list[NDArray[np.uint8]]:
-    """The first moment of the demo, again and again, with Gaussian noise of so many grey levels."""
-    from edgepose_app.demo import Demo
+    """The first moment of the demo, again and again, with Gaussian noise of so many gray levels."""
+    from edgepose_app.sources.demo import Demo
 
     first = Demo().read()
     assert first is not None, "the demo never ends"
-    picture = cv2.resize(first.image, SIZE, interpolation=cv2.INTER_AREA).astype(np.float32)
+    image = cv2.resize(first.image, SIZE, interpolation=cv2.INTER_AREA).astype(np.float32)
     rng = np.random.default_rng(0)
-    draws = (rng.normal(0, noise, picture.shape) for _ in range(count))
-    return [np.clip(np.rint(picture + draw), 0, 255).astype(np.uint8) for draw in draws]
+    draws = (rng.normal(0, noise, image.shape) for _ in range(count))
+    return [np.clip(np.rint(image + draw), 0, 255).astype(np.uint8) for draw in draws]
 
 
 def jitter(model: str, frames: list[NDArray[np.uint8]], *, smooth: bool, threads: int | None) -> dict[str, float]:
@@ -78,7 +78,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="default")
     parser.add_argument("--frames", type=int, default=180)
-    parser.add_argument("--noise", type=float, default=2.0, help="grey levels, standard deviation")
+    parser.add_argument("--noise", type=float, default=2.0, help="gray levels, standard deviation")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--write", action="store_true", help=f"write results/{RESULT.name}")
     args = parser.parse_args()

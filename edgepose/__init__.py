@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .skeletons import Skeleton
     from .smoothing import OneEuro
     from .structures import Poses
-    from .topdown import TopdownEstimator
+    from .topdown import TopdownConfig, TopdownEstimator
 
 _HOME = {
     "Detector": "detectors",
@@ -33,6 +33,7 @@ _HOME = {
     "Poses": "structures",
     "SimCC": "codecs",
     "Skeleton": "skeletons",
+    "TopdownConfig": "topdown",
     "TopdownEstimator": "topdown",
     "draw_poses": "draw",
 }
@@ -45,6 +46,7 @@ __all__ = [
     "Poses",
     "SimCC",
     "Skeleton",
+    "TopdownConfig",
     "TopdownEstimator",
     "draw_poses",
 ]

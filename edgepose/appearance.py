@@ -1,4 +1,4 @@
-"""What people look like, in a few numbers: enough to know again who left the picture and came back. numpy alone."""
+"""Color histograms of people, to re-identify who left the frame and came back. numpy alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .boxes import clip_boxes
 
 Float = NDArray[np.float32]
 
-_LEVELS = 6  # per channel; a bin is 43 grey levels wide
+_LEVELS = 6  # per channel; a bin is 43 gray levels wide
 _SAMPLES = 24  # pixels per side that are looked at
 # The middle of a person's box, where clothes are, whether standing, sitting or cut at the waist.
 _MIDDLE = np.array([0.25, 0.25, 0.75, 0.7], np.float32)
@@ -17,9 +17,9 @@ BINS = _LEVELS**3
 
 
 def appearance(frame: NDArray[np.uint8], bboxes: Float) -> Float:  # [H, W, 3], [N, 4] xyxy -> [N, BINS]
-    """Histograms of the colours in the middle of each box, each summing to 1.
+    """Histograms of the colors in the middle of each box, each summing to 1.
 
-    Soft between neighbouring bins, so that a little more light does not make another person of somebody. A box
+    Soft between neighboring bins, so that a little more light does not make another person of somebody. A box
     outside the frame gives a row of zeros, which is similar to nobody.
     """
     out = np.zeros((len(bboxes), BINS), np.float32)

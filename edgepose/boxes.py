@@ -16,7 +16,7 @@ Float = NDArray[np.float32]
 _MARGINS = np.array([0.10, 0.10, 0.10, 0.05], np.float32)
 # Forehead and hair above the head's points, as a share of their extent: no data set has a point up there.
 _CROWN = 0.6
-# Windows along a frame, less one: enough for neighbours to overlap by half up to a panorama of 7 : 1.
+# Windows along a frame, less one: enough for neighbors to overlap by half up to a panorama of 7 : 1.
 _MOST_STEPS = 16
 # From the extent of the head's points to head and shoulders, when nothing else is seen.
 _SHOULDERS = np.array([0.8, 0.6, 0.8, 1.0], np.float32)
@@ -114,7 +114,7 @@ def search_windows(size: tuple[int, int], aspect: float) -> Float:  # -> [M, 4] 
     """
     width, height = size
     w, h = min(float(width), height * aspect), min(float(height), width / aspect)
-    steps = int(np.ceil(max((width - w) / (w / 2), (height - h) / (h / 2)) - 0.25))  # neighbours overlap by half
+    steps = int(np.ceil(max((width - w) / (w / 2), (height - h) / (h / 2)) - 0.25))  # neighbors overlap by half
     steps = min(steps, _MOST_STEPS)
     slide = np.linspace(0, 1, steps + 1)[:, None] if steps > 0 else np.zeros((0, 1))
     corner = slide * np.array([width - w, height - h])

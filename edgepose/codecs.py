@@ -38,11 +38,11 @@ class SimCC:
     def encode(
         self,
         keypoints: ArrayLike,  # [N, K, 2] pixels of the crop
-        visible: ArrayLike,  # [N, K] weight of the label; below 0.5: not labelled
+        visible: ArrayLike,  # [N, K] weight of the label; below 0.5: not labeled
     ) -> tuple[Float, Float, Float]:  # [N, K, Wx], [N, K, Wy], [N, K]
         """Gaussian labels of peak 1 around the rounded bin, and the weights of the points (spec §B.3).
 
-        Unlabelled points get zero rows and keep their weight; points whose label would lie outside the crop
+        Unlabeled points get zero rows and keep their weight; points whose label would lie outside the crop
         on either axis get zero rows and weight 0.
         """
         points, weight = np.asarray(keypoints, np.float32), np.array(visible, np.float32)
@@ -93,7 +93,7 @@ class SimCC:
 
 
 def _gaussians(
-    mu: Float,  # [N, K] centre, in bins
+    mu: Float,  # [N, K] center, in bins
     drawn: NDArray[np.bool_],  # [N, K]
     sigma: np.float32,
     bins: int,

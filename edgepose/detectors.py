@@ -1,4 +1,4 @@
-"""Person detectors: an ONNX file in, boxes out. edgepose-det, RTMDet and YOLOX are recognised by their outputs."""
+"""Person detectors: an ONNX file in, boxes out. edgepose-det, RTMDet and YOLOX are recognized by their outputs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .transforms import normalize
 
 Float = NDArray[np.float32]
 
-_PAD = 114  # grey of the letterbox border that these nets were trained with
+_PAD = 114  # gray of the letterbox border that these nets were trained with
 _LONG_SIDE = 416  # for files with a dynamic input and without a card
 _THRESHOLD = 0.4  # for files whose card names none
 _CANDIDATES = 300  # boxes of a frame that suppression looks at, the best
 _LARGEST_LOG = 4.0  # of a distance in strides: exp(4) of them reach beyond any canvas
 _STRIDES = (8, 16, 32)
 _PERSON = 0  # its class in COCO and in person-only nets
-# What each family normalises with, in its own channel order.
+# What each family normalizes with, in its own channel order.
 _RTMDET = ModelCard(
     "rtmdet", "detector", channel_order="bgr", mean=(103.53, 116.28, 123.675), std=(57.375, 57.12, 58.395)
 )
@@ -89,7 +89,7 @@ class Detector:
         return clip_boxes(boxes[kept], (shape[1], shape[0])), scores[kept].astype(np.float32)
 
     def _letterbox(self, frames: Sequence[NDArray[np.uint8]]) -> tuple[Float, list[np.float32]]:
-        """Every frame at the top left of a grey canvas, and by how much it was scaled."""
+        """Every frame at the top left of a gray canvas, and by how much it was scaled."""
         sizes = [self._canvas(*frame.shape[:2]) for frame in frames]
         rows, columns = (max(side) for side in zip(*sizes, strict=True))
         batch = np.empty((len(frames), 3, rows, columns), np.float32)
@@ -111,7 +111,7 @@ class Detector:
 
 
 def letterbox(frame: NDArray[np.uint8], size: tuple[int, int]) -> tuple[NDArray[np.uint8], np.float32]:
-    """The frame [h, w, 3] at the top left of a grey canvas of ``size`` (W, H), and by how much it was scaled."""
+    """The frame [h, w, 3] at the top left of a gray canvas of ``size`` (W, H), and by how much it was scaled."""
     height, width = frame.shape[:2]
     zoom = np.float32(min(size[1] / height, size[0] / width))
     scaled = max(round(width * zoom), 1), max(round(height * zoom), 1)
@@ -123,7 +123,7 @@ def letterbox(frame: NDArray[np.uint8], size: tuple[int, int]) -> tuple[NDArray[
 
 
 def _family(session: Session) -> ModelCard:
-    """Which normalisation a file without a card wants: its node names tell what it was exported from."""
+    """Which normalization a file without a card wants: its node names tell what it was exported from."""
     content = session.path.read_bytes()
     flat = len(session.outputs) == 1
     yolox = flat or b"multi_level_c" in content or "yolox" in session.path.name.lower()
@@ -176,7 +176,7 @@ def _grid(size: tuple[int, int]) -> tuple[Float, Float]:  # -> [A, 2], [A, 1]
 def decode_cells(cells: Float, size: tuple[int, int]) -> tuple[Float, Float]:  # [N, 5, A] -> [N, A, 4], [N, A]
     """Boxes (xyxy, pixels of the canvas (H, W)) and scores of edgepose-det's raw output.
 
-    A cell holds the person's logit and the logarithms of the distances, in strides, from the cell's centre to
+    A cell holds the person's logit and the logarithms of the distances, in strides, from the cell's center to
     the left, top, right and bottom edge.
     """
     indices, strides = _grid(size)

@@ -32,7 +32,7 @@ def frame_record(
     *,
     time: float,  # s, of capture
     size: tuple[int, int],  # (W, H) of the frame
-    file: str | None = None,  # name of the picture, for folders
+    file: str | None = None,  # name of the image, for folders
     timings_ms: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """One line of JSONL: everything that is known about a frame, as plain numbers and lists.

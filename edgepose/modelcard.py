@@ -117,9 +117,9 @@ class ModelCard:
 
     @classmethod
     def infer(cls, name: str, input_shape: Shape, output_shapes: Mapping[str, Sequence[int]]) -> ModelCard:
-        """The card of a file that carries none: RTMPose or DWPose, recognised by its shapes.
+        """The card of a file that carries none: RTMPose or DWPose, recognized by its shapes.
 
-        Colours, mean, std and split ratio are those that RTMPose trains with; scores stay the raw smaller
+        Colors, mean, std and split ratio are those that RTMPose trains with; scores stay the raw smaller
         maximum, because nothing is known about their scale. Raises ValueError that names the outputs.
         """
         x, y = simcc_outputs(output_shapes)

@@ -111,7 +111,7 @@ class PoseNet:
         if not fits:
             raise EdgeposeError(
                 f"{self.session.path.name} does not take what edgepose makes: its input is {list(taken)}, "
-                f"but {width} × {height} pixels of three colours would come."
+                f"but {width} × {height} pixels of three colors would come."
             )
 
     def _inferred(self) -> ModelCard:

@@ -38,6 +38,7 @@ class Session:
             raise EdgeposeError(f"The device {device!r} is unknown: use one of {', '.join(_DEVICES)}.")
         self.path = models.resolve(model)
         self._session = _open(self.path, device, threads)
+        # onnxruntime falls back to the CPU with no more than a warning: what it took counts, not what was asked for.
         self.device = "cuda" if self._session.get_providers()[0] == "CUDAExecutionProvider" else "cpu"
         if device == "cuda" and self.device != "cuda":
             raise EdgeposeError(
@@ -59,6 +60,7 @@ class Session:
 
     def run(self, batch: NDArray[Any]) -> dict[str, NDArray[Any]]:  # batch [N, 3, H, W], N ≥ 1
         """Outputs by name, with N rows each: one network call unless the file fixes a smaller batch."""
+        # A file's fixed batch must be met; a GPU gets a bucket; on a CPU every row costs, so there are none too many.
         fixed = self.input_shape[0]
         size = fixed if isinstance(fixed, int) else _bucket(len(batch)) if self.device == "cuda" else len(batch)
         chunks = [self._call(batch[start : start + size], size) for start in range(0, len(batch), size)]
@@ -68,7 +70,7 @@ class Session:
 
     def _call(self, batch: NDArray[Any], size: int) -> dict[str, NDArray[Any]]:
         rows = len(batch)
-        if rows < size:
+        if rows < size:  # filled up with zeros, whose answers are left out below
             batch = np.concatenate([batch, np.zeros((size - rows, *batch.shape[1:]), batch.dtype)])
         values = self._session.run(None, {self._input_name: batch.astype(self._dtype, copy=False)})
         return {name: value[:rows] for name, value in zip(self.outputs, values, strict=True)}
@@ -83,6 +85,7 @@ class Session:
                 f"{self.path.name} has no card and a dynamic input {list(self.input_shape)}: "
                 "export it with a fixed height and width."
             )
+        # Shape inference would need the onnx package; one run of zeros says the same.
         trial = self.run(np.zeros((1, *(int(s) for s in shape)), np.float32))  # type: ignore[arg-type]
         return {name: value.shape for name, value in trial.items()}
 
@@ -111,6 +114,7 @@ def _open(path: Path, device: str, threads: int | None) -> Any:
         options.add_session_config_entry("session.x64quantprecision", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
+    # The CPU stays in the list: operators without a CUDA kernel run there.
     providers: list[Any] = ["CPUExecutionProvider"]
     if _use_cuda(ort, device):
         providers.insert(0, ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"}))

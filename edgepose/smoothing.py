@@ -13,6 +13,24 @@ from .structures import Poses
 Float = NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class SmoothingConfig:
+    """Knobs of the One-Euro filter: a low-pass whose cut-off rises with the speed of the point.
+
+    The defaults leave less than half of a still person's jitter; a hand that crosses the frame in a second is a third
+    of a frame behind.
+    """
+
+    min_cutoff: float = 1.0  # Hz at rest: lower is calmer
+    beta: float = 6.0  # Hz per size/s: higher follows motion sooner
+    d_cutoff: float = 1.0  # Hz of the velocity's own filter: noise must not look like motion
+    threshold: float = 0.1  # score; points below it restart: their position means nothing
+
+    def scaled(self, strength: float) -> SmoothingConfig:
+        """Calmer by that factor at every speed, and as much slower to follow: all cut-offs of points ÷ ``strength``."""
+        return replace(self, min_cutoff=self.min_cutoff / strength, beta=self.beta / strength)
+
+
 @dataclass
 class _State:
     points: Float  # [K, 2] filtered
@@ -31,10 +49,10 @@ class OneEuro:
     def __init__(
         self,
         *,
-        min_cutoff: float = 1.0,  # Hz at rest: lower is calmer
-        beta: float = 6.0,  # Hz per size/s: higher follows motion sooner
-        d_cutoff: float = 1.0,  # Hz of the velocity's own filter
-        threshold: float = 0.1,  # points below it restart: their position means nothing
+        min_cutoff: float = SmoothingConfig.min_cutoff,  # Hz
+        beta: float = SmoothingConfig.beta,  # Hz per person size/s
+        d_cutoff: float = SmoothingConfig.d_cutoff,  # Hz
+        threshold: float = SmoothingConfig.threshold,  # score
     ) -> None:
         self.min_cutoff, self.beta, self.d_cutoff, self.threshold = min_cutoff, beta, d_cutoff, threshold
         self._states: dict[int, _State] = {}

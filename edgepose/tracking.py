@@ -1,12 +1,12 @@
-"""Who is who from frame to frame, and where to look for them next. numpy alone.
+"""Tracking: ids of people from frame to frame, and the boxes to look into next. numpy alone.
 
-People who cross are told apart by where they were going: whoever is hidden keeps moving unseen, and a pose belongs
-to the track whose points, moved on, it fits best. People who left are known again by what they look like.
+People who cross are told apart by their motion: a hidden track moves on by its own speed, and a pose belongs to the
+track whose predicted points it fits best. People who left are re-identified by their colors.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -15,42 +15,17 @@ from numpy.typing import NDArray
 from .boxes import boxes_from_keypoints, containment_matrix, extent, head_mask, iou_matrix
 from .skeletons import Skeleton
 from .structures import Poses
-from .tracks import FEW, Track
+from .tracks import MIN_SHARED, Track, TrackerConfig
 
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class TrackerConfig:
-    """Every knob of the tracker."""
-
-    start: float = 1.0  # share of the points' thresholds that a new person must reach
-    keep: float = 0.7  # the same for a known person, who is believed more readily
-    min_points: int = 4  # fewer confident points are nobody,
-    min_share: float = 0.06  # nor is a smaller share of all points: many points have many chances to err
-    clear: float = 0.5  # share of all points from which a pose speaks for itself: a weaker one may be a mix, or a coat
-    doubts: int = 3  # looks in a row that did not find somebody, from which only such a pose is believed
-    max_missing: int = 45  # frames that a missing person's place is searched: as long as others may hide them
-    memory: int = 450  # frames that a person who left is remembered
-    alike: float = 0.5  # overlap of two people's colours from which a newcomer is somebody who left
-    inertia: float = 0.7  # how much of its speed a track keeps from frame to frame
-    coast: float = 0.98  # the same while nobody sees the person
-    crowded: float = 0.3  # share of the smaller box from which two tracks stand in each other's way,
-    swerve: float = 0.08  # and how far (misfit) a pose may then be from where its track was going
-    exchange: float = 0.25  # two tracks change over where that fits better by so much
-    match_iou: float = 0.3  # a detection and a track are the same person
-    same: float = 0.12  # two poses this near (mean distance / size of the smaller) are the same person
-    shrink: float = 0.25  # how far an edge moves inwards per frame
-    hold_out: float = 0.05  # the box stays while no edge would move outwards by more than this fraction of it
-    hold_in: float = 0.10  # nor inwards by more than this
-
-
 class Tracker:
-    """Keeps one box per person. Each person is found again inside the own box, so ids follow by themselves.
+    """Keeps one box per person. The net looks for each person in their own box, so ids follow without matching.
 
-    Per frame: ``bboxes`` and ``ids`` say where the known people are looked for, ``fresh`` which detections
-    are nobody known, ``update`` takes the poses that the net saw there and returns those that are people.
+    Per frame: ``bboxes`` and ``ids`` are the tracks to look for, ``unmatched`` tells which detections belong to none of
+    them, ``update`` takes the poses that the net found there and returns those that are people.
     """
 
     def __init__(
@@ -64,13 +39,13 @@ class Tracker:
         self._thresholds = np.broadcast_to(np.asarray(thresholds, np.float32), (skeleton.num_keypoints,))
         self._min_points = max(self.config.min_points, round(self.config.min_share * skeleton.num_keypoints))
         self._tracks: list[Track] = []
-        self._left: list[Track] = []  # whom nobody looks for any more, but who may come back
+        self._lost: list[Track] = []  # not searched for any more, but may be recognized
         self._next_id = 1
 
     def reset(self) -> None:
         """Forget everybody. Ids are not given twice."""
         self._tracks.clear()
-        self._left.clear()
+        self._lost.clear()
 
     @property
     def bboxes(self) -> Float:  # [M, 4]
@@ -82,8 +57,8 @@ class Tracker:
 
     @property
     def complete(self) -> bool:
-        """Whether there is somebody and nobody is missing or in doubt: no reason to search."""
-        return bool(self._tracks) and all(track.missing == 0 and track.doubts == 0 for track in self._tracks)
+        """Whether there is somebody and nobody is missing or was missed by a search: no reason to search."""
+        return bool(self._tracks) and all(track.missing == 0 and track.missed_detections == 0 for track in self._tracks)
 
     @property
     def clear(self) -> bool:
@@ -91,7 +66,7 @@ class Tracker:
         return all(track.clear for track in self._tracks)
 
     def confident(self, poses: Poses, size: tuple[int, int], share: Float | float = 1.0) -> Mask:
-        """Points [N, K] that are to be believed: inside the picture of ``size`` (W, H), and sure enough.
+        """Points [N, K] that are to be believed: inside the frame of ``size`` (W, H), and sure enough.
 
         ``share`` of their thresholds is enough; a number, or one per person [N, 1].
         """
@@ -108,13 +83,13 @@ class Tracker:
         """The box around every person's confident points [N, K], inside the frame."""
         return boxes_from_keypoints(poses.keypoints, confident, self._head, size)
 
-    def fresh(self, bboxes: Float) -> NDArray[np.int64]:  # [D, 4], best first -> [F] indices
-        """Of what a look at the whole picture found, the people who are not tracked.
+    def unmatched(self, bboxes: Float) -> NDArray[np.int64]:  # [D, 4], best first -> [F] indices
+        """Of what a search of the whole frame found, the people who are not tracked.
 
-        A track that has lost its shape gets the box of its detection, one without a detection falls into doubt.
+        A track that has lost its shape gets the box of its detection; one without a detection has missed one.
         """
         for known in self._tracks:
-            known.doubts += 1
+            known.missed_detections += 1
         free = np.ones(len(bboxes), bool)
         overlaps = iou_matrix(self.bboxes, bboxes)  # [M, D]
         present = np.array([track.missing == 0 for track in self._tracks], bool)
@@ -125,106 +100,108 @@ class Tracker:
                 best = float(left[track, box])
                 if best < self.config.match_iou:
                     break
-                self._tracks[track].doubts = 0
-                if best < 0.6 or self._tracks[track].missing:
+                self._tracks[track].missed_detections = 0
+                if best < self.config.reshape_iou or self._tracks[track].missing:
                     self._tracks[track].bbox = bboxes[box].astype(np.float32)
                 free[box] = False
                 left[track], left[:, box] = -1, -1
         # What lies inside a track's box is a part of that person, or hidden behind: no second track for it.
-        return np.flatnonzero(free & (containment_matrix(self.bboxes, bboxes) < 0.8).all(axis=0))
+        return np.flatnonzero(free & (containment_matrix(self.bboxes, bboxes) < self.config.inside).all(axis=0))
 
-    def update(self, poses: Poses, size: tuple[int, int], looks: Float | None = None) -> Poses:
+    def update(self, poses: Poses, size: tuple[int, int], appearance: Float | None = None) -> Poses:
         """The poses that are people, with ids, each person once. ``poses.track_ids``: whose box, or −1.
 
-        ``looks`` [N, BINS] are the people's colours (``appearance``), by which they are known when they return.
+        ``appearance`` [N, BINS] are the people's colors (``appearance``), by which they are known when they return.
         """
-        looks = np.zeros((len(poses), 1), np.float32) if looks is None else looks
+        config = self.config
+        appearance = np.zeros((len(poses), 1), np.float32) if appearance is None else appearance
         known = poses.track_ids >= 0
-        share = np.where(known, self.config.keep, self.config.start)[:, None]
+        share = np.where(known, config.keep, config.start)[:, None]
         confident = self.confident(poses, size, share)
-        clear = self.confident(poses, size).mean(axis=1) >= self.config.clear
+        clear = self.confident(poses, size).mean(axis=1) >= config.clear
         scores = self.person_scores(poses, confident)
-        near = containment_matrix(self.bboxes, self.bboxes) > self.config.crowded  # [M, M]
+        near = containment_matrix(self.bboxes, self.bboxes) > config.crowd_overlap  # [M, M]
         crowd = set(self.ids[near.sum(axis=1) > 1].tolist())  # their boxes may show the wrong person
-        poses = replace(poses, track_ids=self._owners(poses, confident, looks, crowd))
+        poses = replace(poses, track_ids=self._owners(poses, confident, appearance, crowd))
         tracks = [self._track(int(owner)) for owner in poses.track_ids]
-        misfits = self._misfits(tracks, poses, confident)
-        nobody = (scores == 0) | (misfits > np.array([self._leeway(int(owner), crowd) for owner in poses.track_ids]))
-        shadowed = self._shadowed(near, poses.track_ids[clear])
-        nobody |= ~clear & np.isin(poses.track_ids, self.ids[self._questionable(shadowed)])
-        for n in np.flatnonzero(shadowed):
-            self._tracks[n].doubts = max(self._tracks[n].doubts, 1)
+        costs = self._motion_costs(tracks, poses, confident)
+        rejected = (scores == 0) | (costs > np.array([self._gate(int(owner), crowd) for owner in poses.track_ids]))
+        occluded = self._maybe_occluded(near, poses.track_ids[clear])
+        rejected |= ~clear & np.isin(poses.track_ids, self.ids[self._needs_clear_pose(occluded)])
+        for n in np.flatnonzero(occluded):  # reason to search again on the next frame
+            self._tracks[n].missed_detections = max(self._tracks[n].missed_detections, 1)
         # Who was in sight has the first right to a pose; those who were missing come next, newcomers last.
         rank = np.array([2 if track is None else min(track.missing, 1) for track in tracks], int)
-        order = [n for n in np.lexsort((misfits - scores, rank)) if not nobody[n]]
-        kept = np.sort(np.array(self._distinct(poses, confident, order), np.int64))
+        order = [n for n in np.lexsort((costs - scores, rank)) if not rejected[n]]
+        kept = np.sort(np.array(self._without_duplicates(poses, confident, order), np.int64))
         people = poses[kept]
         boxes = self.pose_boxes(people, confident[kept], size)
-        rows = zip(people.track_ids, boxes, people.keypoints, confident[kept], looks[kept], strict=True)
+        rows = zip(people.track_ids, boxes, people.keypoints, confident[kept], appearance[kept], strict=True)
         taken = set(people.track_ids.tolist())
         ids: list[int] = []
         for row, sure in zip(rows, clear[kept], strict=True):
-            track = self._settle([t for t in self._tracks if t.id not in taken], crowd, *row)
-            track.clear, track.doubts = bool(sure), 0 if sure else track.doubts
+            track = self._assign([t for t in self._tracks if t.id not in taken], crowd, *row)
+            track.clear, track.missed_detections = bool(sure), 0 if sure else track.missed_detections
             taken.add(track.id)
             ids.append(track.id)
         self._age(set(ids), size)
         return replace(people, track_ids=np.array(ids, np.int64), bbox_scores=scores[kept])
 
-    def _leeway(self, owner: int, crowd: set[int]) -> float:
-        """The largest misfit of a pose that is believed to be the track's."""
+    def _gate(self, owner: int, crowd: set[int]) -> float:
+        """The largest motion cost of a pose that is believed to be the track's."""
         track = self._track(owner)
         if track is None or owner not in crowd:
             return 1.0
-        tried = track.bbox is not track.home  # a detector has seen somebody here
-        return self.config.swerve * (3 if tried else 1)
+        # Where a detector has seen somebody, a pose may be further from the prediction.
+        return self.config.motion_gate * (1 if track.bbox is track.own_bbox else 3)
 
-    def _shadowed(self, near: Mask, clear: NDArray[np.int64]) -> Mask:  # [M, M], ids -> [M]
+    def _maybe_occluded(self, near: Mask, clear: NDArray[np.int64]) -> Mask:  # [M, M], ids -> [M]
         """Tracks that stand beside somebody whose pose is clear."""
         others = near & ~np.eye(len(near), dtype=bool)
         return np.asarray((others & np.isin(self.ids, clear)).any(axis=1))
 
-    def _questionable(self, shadowed: Mask) -> Mask:  # [M] -> [M]
+    def _needs_clear_pose(self, occluded: Mask) -> Mask:  # [M] -> [M]
         """Tracks of whom only a clear pose is news: another may be of whoever stands in the way, or of nobody.
 
-        Beside a clear person, somebody must be found by every look; elsewhere now and then will do.
+        Beside a clear person, somebody must be found by every search; elsewhere now and then will do.
         """
-        doubts = np.array([track.doubts for track in self._tracks], int)
-        return np.asarray((shadowed & (doubts > 0)) | (doubts >= self.config.doubts))
+        missed = np.array([track.missed_detections for track in self._tracks], int)
+        return np.asarray((occluded & (missed > 0)) | (missed >= self.config.max_missed_detections))
 
-    def _owners(self, poses: Poses, confident: Mask, looks: Float, crowd: set[int]) -> NDArray[np.int64]:  # [N]
-        """Whose pose each is: two tracks whose boxes saw each other's person, as when people cross, change over.
+    def _owners(self, poses: Poses, confident: Mask, appearance: Float, crowd: set[int]) -> NDArray[np.int64]:  # [N]
+        """The track of each pose. Two tracks swap poses where each box shows the other's person, as when people cross.
 
-        Points and speed tell it in a crowd, colours where people stand apart again.
+        Motion decides in a crowd, colors too where people stand apart again.
         """
         owners = poses.track_ids.copy()
 
         def cost(track: Track, n: int) -> float:
-            stranger = 0.0 if track.id in crowd or track.missing else track.strangeness(looks[n])
-            return track.misfit(poses.keypoints[n], confident[n]) + stranger
+            # In a crowd a box shows the clothes of both, that of somebody missing whoever is there now.
+            stranger = 0.0 if track.id in crowd or track.missing else track.appearance_cost(appearance[n])
+            return track.motion_cost(poses.keypoints[n], confident[n]) + stranger
 
-        known: list[int] = np.flatnonzero((owners >= 0) & (confident.sum(axis=1) >= FEW)).tolist()
+        known: list[int] = np.flatnonzero((owners >= 0) & (confident.sum(axis=1) >= MIN_SHARED)).tolist()
         for a, b in combinations(known, 2):
             first, second = self._track(int(owners[a])), self._track(int(owners[b]))
             if first is None or second is None:
                 continue
-            if cost(first, b) + cost(second, a) + self.config.exchange < cost(first, a) + cost(second, b):
+            if cost(first, b) + cost(second, a) + self.config.swap_margin < cost(first, a) + cost(second, b):
                 owners[[a, b]] = owners[[b, a]]
         return owners
 
-    def _misfits(self, tracks: list[Track | None], poses: Poses, confident: Mask) -> Float:  # [N]
+    def _motion_costs(self, tracks: list[Track | None], poses: Poses, confident: Mask) -> Float:  # [N]
         """How far each pose is from where its track was going; 0 for newcomers."""
         rows = zip(tracks, poses.keypoints, confident, strict=True)
-        return np.array([t.misfit(points, seen) if t else 0.0 for t, points, seen in rows], np.float32)
+        return np.array([t.motion_cost(points, seen) if t else 0.0 for t, points, seen in rows], np.float32)
 
     def _track(self, owner: int) -> Track | None:
         return next((track for track in self._tracks if track.id == owner), None)
 
-    def _distinct(self, poses: Poses, confident: Mask, order: list[int]) -> list[int]:
+    def _without_duplicates(self, poses: Poses, confident: Mask, order: list[int]) -> list[int]:
         """Of several poses on the same person, the first in the order."""
         kept: list[int] = []
         for n in order:
-            if all(self._distance(poses, confident, n, other) > self.config.same for other in kept):
+            if all(self._distance(poses, confident, n, other) > self.config.duplicate_distance for other in kept):
                 kept.append(n)
         return kept
 
@@ -232,32 +209,32 @@ class Tracker:
     def _distance(poses: Poses, confident: Mask, a: int, b: int) -> float:
         """Mean distance over the shared confident points / size of the smaller person; inf below three."""
         shared = confident[a] & confident[b]
-        if shared.sum() < FEW:
+        if shared.sum() < MIN_SHARED:
             return float("inf")
         boxes = extent(poses.keypoints[[a, b]], confident[[a, b]])
         size = np.linalg.norm(boxes[:, 2:] - boxes[:, :2], axis=1).min()
         apart = np.linalg.norm(poses.keypoints[a, shared] - poses.keypoints[b, shared], axis=1).mean()
         return float(apart / max(size, 1e-6))
 
-    def _settle(
-        self, free: list[Track], crowd: set[int], owner: int, bbox: Float, points: Float, seen: Mask, looks: Float
+    def _assign(
+        self, free: list[Track], crowd: set[int], owner: int, bbox: Float, points: Float, seen: Mask, appearance: Float
     ) -> Track:
-        """Move the track of a person who was seen, revive one of those without a pose, or start one."""
-        track = self._track(owner) or self._near(free, bbox) or self._returned(free, looks)
+        """Update the track of a person who was seen, reactivate one without a pose, or start a new one."""
+        track = self._track(owner) or self._nearest(free, bbox) or self._reidentified(free, appearance)
         if track is None:
-            track = Track(self._next_id, bbox, points, seen, np.zeros(2, np.float32), looks)
+            track = Track(self._next_id, bbox, points, seen, np.zeros(2, np.float32), appearance)
             self._next_id += 1
         if all(track is not other for other in self._tracks):  # equality of arrays is no truth
             self._tracks.append(track)
         if owner in crowd:
-            track.squeeze_through(points, seen, self.config.swerve)
+            track.update_in_crowd(points, seen, self.config.motion_gate)
         else:
-            track.bbox = bbox if track.missing else self._ease(track.bbox, bbox)
-            track.follow(points, seen, looks, self.config.inertia)
+            track.bbox = bbox if track.missing else self._smooth_box(track.bbox, bbox)
+            track.update(points, seen, appearance, self.config)
         return track
 
-    def _near(self, free: list[Track], bbox: Float) -> Track | None:
-        """The one whose place a newcomer is at."""
+    def _nearest(self, free: list[Track], bbox: Float) -> Track | None:
+        """The track whose box the newcomer overlaps most, if that is enough."""
         if not free:
             return None
         overlaps = iou_matrix(np.array([t.bbox for t in free]), bbox[None])[:, 0]
@@ -267,19 +244,19 @@ class Tracker:
         free[best].missing = max(free[best].missing, 1)  # whose own box showed somebody else: the jump is no speed
         return free[best]
 
-    def _returned(self, free: list[Track], looks: Float) -> Track | None:
-        """The one of those who are away that a newcomer looks like. Their old place and speed say nothing any more."""
-        absent = free + self._left
-        if not absent or not looks.any():
+    def _reidentified(self, free: list[Track], appearance: Float) -> Track | None:
+        """The absent track whose colors are most like the newcomer's, if alike enough; without place and speed."""
+        absent = free + self._lost
+        if not absent or not appearance.any():
             return None
-        track = min(absent, key=lambda t: t.strangeness(looks) if t.looks.any() else 1)
-        if not track.looks.any() or track.strangeness(looks) > 1 - self.config.alike:
+        track = min(absent, key=lambda t: t.appearance_cost(appearance) if t.appearance.any() else 1)
+        if not track.appearance.any() or track.appearance_cost(appearance) > 1 - self.config.reid_similarity:
             return None
-        self._left = [t for t in self._left if t is not track]
-        track.come_back()
+        self._lost = [t for t in self._lost if t is not track]
+        track.reactivate()
         return track
 
-    def _ease(self, old: Float, new: Float) -> Float:  # [4], [4] -> [4]
+    def _smooth_box(self, old: Float, new: Float) -> Float:  # [4], [4] -> [4]
         """Stand still as long as the old box will do; else outwards at once and inwards slowly.
 
         The padding of the crop forgives a box that is a little off, but a crop that trembles makes every point
@@ -293,13 +270,14 @@ class Tracker:
         return np.where(outwards > 0, new, old + config.shrink * (new - old)).astype(np.float32)
 
     def _age(self, seen: set[int], size: tuple[int, int]) -> None:
-        """Whom nobody saw moves on, until they have left the picture or have been missing for too long."""
+        """Unseen tracks move on, until they have left the frame or have been missing for too long."""
         for track in self._tracks:
             if track.id not in seen:
-                track.coast(self.config.coast)
-        for track in self._left:
+                track.predict(self.config.predict_inertia)
+        for track in self._lost:
             track.missing += 1
-        gone = {t.id for t in self._tracks if t.missing > self.config.max_missing or (t.missing and t.outside(size))}
-        self._left += [track for track in self._tracks if track.id in gone]
-        self._left = [track for track in self._left if track.missing <= self.config.memory]
+        old = {t.id for t in self._tracks if t.missing > self.config.max_age}
+        gone = old | {t.id for t in self._tracks if t.missing and t.outside(size, self.config.visible)}
+        self._lost += [track for track in self._tracks if track.id in gone]
+        self._lost = [track for track in self._lost if track.missing <= self.config.reid_max_age]
         self._tracks = [track for track in self._tracks if track.id not in gone]

@@ -1,6 +1,6 @@
 """From a person's box to the network input, and the way back.
 
-The geometry is the one that the public RTMPose and DWPose weights were trained with: the centre of the box
+The geometry is the one that the public RTMPose and DWPose weights were trained with: the center of the box
 falls on (W/2, H/2) of integer pixel indices, no half-pixel shifts. Training and runtime both import it here.
 """
 
@@ -21,7 +21,7 @@ def bbox_to_center_scale(
     aspect: float,  # W / H of the network input
     padding: float = 1.25,
 ) -> tuple[Float, Float]:
-    """Centre and size [N, 2] of the crops: boxes padded, then brought to the aspect by enlarging one side."""
+    """Center and size [N, 2] of the crops: boxes padded, then brought to the aspect by enlarging one side."""
     boxes = _batch("bbox_to_center_scale", "bboxes", bboxes, (4,))
     center: Float = (boxes[:, :2] + boxes[:, 2:]) * np.float32(0.5)
     w, h = ((boxes[:, 2:] - boxes[:, :2]) * np.float32(padding)).T
@@ -76,8 +76,8 @@ def normalize(
     channel_order: str,
     out: Float,  # [3, H, W], contiguous
 ) -> Float:  # [3, H, W]
-    """``(pixel − mean) / std`` in the net's colour order, channels first."""
-    # It is a function of 256 grey levels: one table a channel, no passes of arithmetic.
+    """``(pixel − mean) / std`` in the net's color order, channels first."""
+    # It is a function of 256 gray levels: one table a channel, no passes of arithmetic.
     levels = np.arange(256, dtype=np.float32)
     tables = (levels - np.asarray(mean, np.float32)[:, None]) / np.asarray(std, np.float32)[:, None]
     planes = cv2.split(image)
@@ -87,9 +87,9 @@ def normalize(
 
 
 def to_bgr8(image: NDArray[Any]) -> NDArray[np.uint8]:  # [H, W, 3]
-    """Any picture that a camera or a file may hold as uint8 BGR.
+    """Any image that a camera or a file may hold as uint8 BGR.
 
-    Grey [H, W] or [H, W, 1], BGR, or BGRA (the alpha is dropped); uint8, bool, uint16 (full range) or
+    Gray [H, W] or [H, W, 1], BGR, or BGRA (the alpha is dropped); uint8, bool, uint16 (full range) or
     floats in [0, 1]. Raises ValueError for everything else.
     """
     array = np.asarray(image)

@@ -29,9 +29,12 @@ _BY_SIZE = {
     133: "coco_wholebody",
     136: "halpe136",
 }
-_KEYS = ("name", "keypoints", "swap", "links", "contours", "sigmas", "parts", "colours", "upper", "lower")
+_KEYS = ("name", "keypoints", "swap", "links", "contours", "sigmas", "parts", "colors", "upper", "lower")
+# Words of files and cards that were written before → words of today.
+_OLD_KEYS = {"colours": "colors"}
+_OLD_COLOR_KEYS = {"centre": "center"}
 _DEFAULT_SIGMA = 0.05  # for points that nobody measured
-_DEFAULT_COLOURS = {"left": "#3fa7ff", "right": "#ff8b3d", "centre": "#7ddc6f"}
+_DEFAULT_COLORS = {"left": "#3fa7ff", "right": "#ff8b3d", "center": "#7ddc6f"}
 
 
 def available() -> list[str]:
@@ -50,7 +53,7 @@ class Skeleton:
     sigmas: NDArray[np.float32]  # [K] OKS fall-off as a fraction of sqrt(area)
     parts: dict[str, tuple[int, int]]  # half-open ranges that cover 0..K in order
     contours: tuple[tuple[int, ...], ...] = ()  # thin poly-lines, for drawing only
-    colours: dict[str, str] = field(default_factory=_DEFAULT_COLOURS.copy)  # part or side -> "#rrggbb"
+    colors: dict[str, str] = field(default_factory=_DEFAULT_COLORS.copy)  # part or side -> "#rrggbb"
     upper: tuple[int, ...] = ()  # half-body groups of the augmentation
     lower: tuple[int, ...] = ()
 
@@ -70,18 +73,18 @@ class Skeleton:
 
     @cached_property
     def rgb(self) -> NDArray[np.uint8]:  # [K, 3]
-        """Colour of every point: its part's, else its side's."""
-        return np.array([self._point_colour(i) for i in range(self.num_keypoints)], np.uint8)
+        """Color of every point: its part's, else its side's."""
+        return np.array([self._point_color(i) for i in range(self.num_keypoints)], np.uint8)
 
-    def colour(self, key: str) -> tuple[int, int, int]:
-        """RGB of a part or of a side (``"left"``, ``"right"``, ``"centre"``)."""
-        return _rgb((_DEFAULT_COLOURS | self.colours)[key])
+    def color(self, key: str) -> tuple[int, int, int]:
+        """RGB of a part or of a side (``"left"``, ``"right"``, ``"center"``)."""
+        return _rgb((_DEFAULT_COLORS | self.colors)[key])
 
-    def _point_colour(self, index: int) -> tuple[int, int, int]:
+    def _point_color(self, index: int) -> tuple[int, int, int]:
         part, side = self.part_of[index], self.keypoints[index].partition("_")[0]
-        if part in self.colours:
-            return self.colour(part)
-        return self.colour(side if side in ("left", "right") else "centre")
+        if part in self.colors:
+            return self.color(part)
+        return self.color(side if side in ("left", "right") else "center")
 
     @classmethod
     def load(cls, source: str | Path) -> Skeleton:
@@ -112,8 +115,9 @@ class Skeleton:
     def from_dict(cls, data: Mapping[str, Any]) -> Skeleton:
         """Build and check a skeleton; only ``name`` and ``keypoints`` are required.
 
-        Raises ValueError that names the entry at fault.
+        Entries under the names of older files are understood. Raises ValueError that names the entry at fault.
         """
+        data = {_OLD_KEYS.get(key, key): value for key, value in data.items()}
         unknown = sorted(set(data) - set(_KEYS))
         if unknown:
             raise ValueError(f"Skeleton: unknown entries {unknown}, expected some of {list(_KEYS)}")
@@ -133,7 +137,7 @@ class Skeleton:
             sigmas=_frozen(sigmas),
             parts=_parts(data.get("parts", {"body": (0, count)}), count),
             contours=contours,
-            colours={str(k): _checked(str(v)) for k, v in data.get("colours", _DEFAULT_COLOURS).items()},
+            colors=_colors(data.get("colors", _DEFAULT_COLORS)),
             upper=tuple(_indices("upper", data.get("upper", ()), count)),
             lower=tuple(_indices("lower", data.get("lower", ()), count)),
         )
@@ -148,7 +152,7 @@ class Skeleton:
             "contours": [list(line) for line in self.contours],
             "sigmas": [round(float(s), 6) for s in self.sigmas],
             "parts": {part: list(span) for part, span in self.parts.items()},
-            "colours": dict(self.colours),
+            "colors": dict(self.colors),
             "upper": list(self.upper),
             "lower": list(self.lower),
         }
@@ -196,13 +200,15 @@ def _parts(parts: Mapping[str, Sequence[int]], count: int) -> dict[str, tuple[in
     return spans
 
 
-def _checked(colour: str) -> str:
-    _rgb(colour)
-    return colour
+def _colors(colors: Mapping[str, str]) -> dict[str, str]:
+    checked = {_OLD_COLOR_KEYS.get(str(key), str(key)): str(color) for key, color in colors.items()}
+    for color in checked.values():
+        _rgb(color)
+    return checked
 
 
-def _rgb(colour: str) -> tuple[int, int, int]:
-    if len(colour) != 7 or colour[0] != "#":
-        raise ValueError(f"Skeleton: colours expected '#rrggbb', got {colour!r}")
-    value = int(colour[1:], 16)
+def _rgb(color: str) -> tuple[int, int, int]:
+    if len(color) != 7 or color[0] != "#":
+        raise ValueError(f"Skeleton: colors expected '#rrggbb', got {color!r}")
+    value = int(color[1:], 16)
     return value >> 16, value >> 8 & 255, value & 255

@@ -33,8 +33,8 @@ def constant_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     node, constant = helper.make_node, numpy_helper.from_array
     nodes = [
-        node("ReduceMean", ["input"], ["grey"], axes=[1], keepdims=0),
-        node("ReduceMean", ["grey"], ["mean"], axes=[1, 2], keepdims=1),
+        node("ReduceMean", ["input"], ["gray"], axes=[1], keepdims=0),
+        node("ReduceMean", ["gray"], ["mean"], axes=[1, 2], keepdims=1),
         node("Mul", ["mean", "nought"], ["nothing"]),  # [N, 1, 1] zeros: brings N along
         node("Add", ["nothing", "row_x"], ["simcc_x"]),
         node("Add", ["nothing", "row_y"], ["simcc_y"]),

@@ -48,7 +48,7 @@ class FakeEstimator:
         return Poses(keypoints, np.full((1, NUM_KEYPOINTS), 0.9), [[0, 0, width, height]], [1], [1.0])
 
 
-# A picture that carries a number: one block a bit, robust to JPEG.
+# An image that carries a number: one block a bit, robust to JPEG.
 _BITS, _BLOCK = 20, 24
 
 
@@ -69,7 +69,7 @@ class Stream:
     """An MJPEG camera on loopback that counts its frames in the pixels and can be told to die or freeze."""
 
     def __init__(self, fps: float = 40.0) -> None:
-        self.sent = 0  # the number in the newest picture
+        self.sent = 0  # the number in the newest image
         self.connections = 0
         self.dead = False  # drop connections and refuse new ones
         self.frozen = False  # send the same number for ever

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from pathlib import Path
 
-import numpy as np
 import pytest
-from doubles import FakeEstimator, decode_number, encode_number, write_video
+from doubles import FakeEstimator, decode_number, encode_number
 
-from edgepose_app.engine import Engine, Pace
+from edgepose_app.engine import Engine, EngineState, Pace
 from edgepose_app.mailbox import Mailbox
-from edgepose_app.source import Frame, Source
+from edgepose_app.sources import Frame, Source
 from edgepose_app.timing import Rate, TimingTable
-from edgepose_app.video import VideoFile
 
 
 class Numbers(Source):
-    """Numbered pictures; live ones come by the clock, whether anybody looks or not."""
+    """Numbered images; live ones come by the clock, whether anybody looks or not."""
 
     name = "numbers"
 
@@ -106,7 +103,7 @@ def test_a_slow_net_sees_the_newest_of_a_live_source():
         if len(behind) == 12:
             break
     engine.stop()
-    # Ten pictures come while the net looks at one. With a queue the distance would grow by nine a result.
+    # Ten images come while the net looks at one. With a queue the distance would grow by nine a result.
     assert max(behind[2:]) <= 30
     assert source.made > 60
 
@@ -117,7 +114,7 @@ def test_realtime_files_play_in_their_own_time():
     start = time.perf_counter()
     engine.open(lambda: source)
     seen = []
-    while engine.message != "the end" or not seen:
+    while engine.state is not EngineState.ENDED or not seen:
         result = engine.take(0.1)
         if result:
             seen.append(result.frame.index)
@@ -158,7 +155,7 @@ def test_pause_stops_a_file_and_goes_on():
 
 def test_switching_resets_the_estimator_and_releases_the_old_source_first():
     first, second = Numbers(None, live=True), Numbers(None, live=True)
-    second.related = False
+    second.is_sequence = False
     estimator = FakeEstimator()
     engine = Engine(estimator, realtime=True)
     engine.open(lambda: first)
@@ -205,24 +202,51 @@ def test_opening_may_fail_while_the_window_lives():
         raise OSError("no such thing")
 
     engine.open(opener)
-    deadline = time.monotonic() + 5
-    while engine.message != "no such thing" and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(engine, EngineState.FAILED)
     assert engine.message == "no such thing"
+    assert engine.error is None  # the next source may do better
     engine.open(lambda: Numbers(None, live=True))
     assert engine.take(5.0) is not None
     engine.stop()
 
 
-def test_video_file_gives_every_frame_in_its_time(tmp_path: Path):
-    video = VideoFile(write_video(tmp_path / "numbers.avi", 25, fps=25.0))
-    assert video.fps == 25.0
-    frames = []
-    while (frame := video.read()) is not None:
-        frames.append(frame)
-    video.close()
-    assert [decode_number(frame.image) for frame in frames] == list(range(25))
-    np.testing.assert_allclose([frame.time for frame in frames], np.arange(25) / 25, atol=0.002)
+def wait_for(engine: Engine, state: EngineState) -> None:
+    deadline = time.monotonic() + 20
+    while engine.state is not state:
+        assert time.monotonic() < deadline, f"{engine.state} instead of {state}"
+        time.sleep(0.01)
+
+
+def test_the_state_says_what_the_engine_does():
+    engine, opened = Engine(FakeEstimator(), realtime=True), threading.Event()
+
+    def opener() -> Source:
+        opened.wait(20)
+        return Numbers(20, fps=60.0)
+
+    assert engine.state is EngineState.IDLE
+    engine.open(opener)
+    assert (engine.state, engine.message) == (EngineState.OPENING, "opening…")
+    opened.set()
+    wait_for(engine, EngineState.RUNNING)
+    engine.paused = True
+    assert engine.state is EngineState.PAUSED
+    engine.paused = False
+    wait_for(engine, EngineState.ENDED)
+    assert engine.message == ""
+    engine.stop()
+    assert engine.state is EngineState.STOPPED
+
+
+def test_a_failed_estimator_is_a_state_that_no_other_source_mends():
+    engine = Engine(FakeEstimator(fail_at=2), realtime=True)
+    engine.open(lambda: Numbers(None))
+    wait_for(engine, EngineState.FAILED)
+    assert "the net fell over" in engine.message
+    engine.open(lambda: Numbers(None))
+    assert engine.state is EngineState.FAILED
+    assert "the net fell over" in engine.message
+    engine.stop()
 
 
 def test_rate_and_table():

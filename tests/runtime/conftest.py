@@ -1,4 +1,4 @@
-"""Nets whose answers are known: one that always says the same, one that finds coloured dots."""
+"""Nets whose answers are known: one that always says the same, one that finds colored dots."""
 
 from __future__ import annotations
 
@@ -100,9 +100,9 @@ def peaks() -> Callable[..., np.ndarray]:
 
 @pytest.fixture(scope="session")
 def dot_net(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A net that really looks: it finds the dot of each colour, at 48 × 64, and knows when there is none."""
+    """A net that really looks: it finds the dot of each color, at 48 × 64, and knows when there is none."""
     width, height = 48, 64
-    colours = np.array(list(DOTS.values()), np.float32).reshape(1, -1, 3, 1, 1) / 255
+    colors = np.array(list(DOTS.values()), np.float32).reshape(1, -1, 3, 1, 1) / 255
     card = ModelCard("dots", input_size=(width, height), mean=(0, 0, 0), std=(255, 255, 255), sigma=(2.0, 2.3),
                      skeleton=dots_skeleton())  # fmt: skip
     ring = np.arange(-4, 5, dtype=np.float32)
@@ -110,7 +110,7 @@ def dot_net(tmp_path_factory: pytest.TempPathFactory) -> Path:
     node = helper.make_node
     nodes = [
         node("Unsqueeze", ["input", "one"], ["pixels"]),
-        node("Sub", ["pixels", "colours"], ["apart"]),
+        node("Sub", ["pixels", "colors"], ["apart"]),
         node("Mul", ["apart", "apart"], ["squares"]),
         node("ReduceSum", ["squares", "two"], ["distance"], keepdims=0),  # [N, K, H, W]
         node("Mul", ["distance", "sharpness"], ["cold"]),
@@ -128,7 +128,7 @@ def dot_net(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "one": np.array([1]),
         "two": np.array([2]),
         "bell": np.tile(3 * bell / bell.sum(), (5, 1, 1, 1)),
-        "colours": colours,
+        "colors": colors,
         "sharpness": np.array(-6.0, np.float32),
         "scale_x": np.array([1, 1, 1, 2], np.float32),
         "scale_y": np.array([1, 1, 2, 1], np.float32),

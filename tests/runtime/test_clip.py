@@ -14,7 +14,7 @@ from edgepose.appearance import appearance, similarity
 from edgepose.boxes import containment_matrix
 
 WIDTH, HEIGHT = 480, 240
-SHIRTS = [(40, 60, 160), (120, 110, 20), (90, 90, 90)]  # BGR, none of the colours that the dot net looks for
+SHIRTS = [(40, 60, 160), (120, 110, 20), (90, 90, 90)]  # BGR, none of the colors that the dot net looks for
 Place = tuple[float, float]  # left, top
 Boxes = np.ndarray
 
@@ -38,7 +38,7 @@ def paint(boxes: Boxes) -> np.ndarray:
 
 
 class SeesThroughPaths(Detector):
-    """A detector that knows where everybody is, but sees nobody who is mostly hidden or out of the picture."""
+    """A detector that knows where everybody is, but sees nobody who is mostly hidden or out of the image."""
 
     def __init__(self) -> None:
         self.boxes: Boxes = np.zeros((0, 4), np.float32)
@@ -135,7 +135,7 @@ def test_an_empty_room_is_looked_at_now_and_then(dot_net) -> None:
     assert 8 <= detector.calls <= 11
 
 
-def test_colours_tell_people_apart() -> None:
+def test_colors_tell_people_apart() -> None:
     boxes = boxes_of([(20, 50), (300, 60), (-400, 0)])
     looks = appearance(paint(boxes), boxes)
     np.testing.assert_allclose(looks.sum(axis=1), [1, 1, 0], rtol=1e-5)

@@ -22,14 +22,14 @@ def test_labels_by_literals() -> None:
     x, y, weight = CODEC.encode([[[10.0, 20.25]]], [[1.0]])
     assert (x.shape, y.shape) == ((1, 1, 384), (1, 1, 512))
     assert (x[0, 0].argmax(), y[0, 0].argmax()) == (20, 40)  # 40.5 rounds to the even bin
-    assert x[0, 0, 20] == 1  # peak 1, not normalised
+    assert x[0, 0, 20] == 1  # peak 1, not normalized
     np.testing.assert_allclose(x[0, 0, 24], np.exp(-16 / (2 * 4.9**2)), rtol=1e-5)
     assert weight.tolist() == [[1]]
 
 
 # Visible weight, x in pixels → kept weight, whether a label is drawn. σ = 4.9, so 3σ = 14.7 bins.
 EDGES = [
-    (0.49, 50, 0.49, False),  # unlabelled: no label, the weight stays as it is
+    (0.49, 50, 0.49, False),  # unlabeled: no label, the weight stays as it is
     (0.5, 50, 0.5, True),
     (2.0, 50, 2.0, True),
     (1.0, -7.5, 1.0, True),  # μ = −15: −15 + 14.7 + 1 ≥ 0

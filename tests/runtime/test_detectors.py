@@ -30,7 +30,7 @@ def test_overlapping_boxes_are_one_person(constant_net) -> None:
     assert Detector(net, "cpu")(FRAME)[1].tolist() == pytest.approx([0.9, 0.8])
 
 
-def test_boxes_end_at_the_border_of_the_picture(constant_net) -> None:
+def test_boxes_end_at_the_border_of_the_image(constant_net) -> None:
     dets = np.array([[[-20, -10, 320, 200, 0.9]]])
     net = constant_net({"dets": dets, "labels": np.zeros((1, 1))}, ("N", 3, 320, 320))
     np.testing.assert_allclose(Detector(net, "cpu")(FRAME)[0], [[0, 0, 480, 240]])
@@ -57,7 +57,7 @@ def test_rtmdet_maps(constant_net) -> None:
 
 
 def person_cells(canvas: tuple[int, int]) -> np.ndarray:  # (H, W) -> [1, 5, A]
-    """Nobody, but for the cell (x 2, y 1) of stride 16, centre (40, 24): a person of logit 2."""
+    """Nobody, but for the cell (x 2, y 1) of stride 16, center (40, 24): a person of logit 2."""
     rows, columns = canvas
     fine, middle = rows * columns // 64, rows * columns // 256
     cells = np.full((1, 5, fine + middle + rows * columns // 1024), -9.0, np.float32)
@@ -86,7 +86,7 @@ def test_frames_of_several_sizes_in_one_call(constant_net, monkeypatch) -> None:
     assert calls == [3]
     np.testing.assert_allclose(boxes[0], [[24, 0, 60, 64]], atol=1e-4)
     np.testing.assert_allclose(boxes[1], [[48, 0, 120, 128]], atol=1e-4)
-    np.testing.assert_allclose(boxes[2], [[48, 0, 64, 128]], atol=1e-4)  # ends at the border of the picture
+    np.testing.assert_allclose(boxes[2], [[48, 0, 64, 128]], atol=1e-4)  # ends at the border of the image
     assert detector.detect([]) == []
 
 
@@ -115,7 +115,7 @@ def test_other_nets_are_refused_by_name(constant_net) -> None:
 
 
 @pytest.mark.skipif(not RTMDET.is_file(), reason="no detector beside the checkout")
-def test_a_real_detector_on_real_pictures() -> None:
+def test_a_real_detector_on_real_images() -> None:
     import cv2
 
     data = json.loads((SHARED / "data" / "annotations" / "val.json").read_text())

@@ -1,4 +1,4 @@
-"""Drawing: what is shown and what is not, and that it grows with the picture."""
+"""Drawing: what is shown and what is not, and that it grows with the image."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def stick(points: list[tuple[float, float]], scores: list[float]) -> Poses:
     return Poses([points], [scores], [[0, 0, 100, 100]], [4], [1.0])
 
 
-def touched(picture: np.ndarray) -> np.ndarray:  # [H, W] whether a pixel is no longer black
-    return picture.any(axis=2)
+def touched(image: np.ndarray) -> np.ndarray:  # [H, W] whether a pixel is no longer black
+    return image.any(axis=2)
 
 
 def test_a_copy_unless_told_otherwise() -> None:
@@ -31,12 +31,12 @@ def test_a_copy_unless_told_otherwise() -> None:
     np.testing.assert_array_equal(frame, drawn)
 
 
-def test_limbs_have_the_colour_of_their_side() -> None:
+def test_limbs_have_the_color_of_their_side() -> None:
     frame = np.zeros((1000, 1000, 3), np.uint8)
     drawn = draw_poses(frame, stick([(200, 200), (800, 200), (800, 800)], [1, 1, 1]), STICK)
-    left, right, centre = (STICK.colour(key)[::-1] for key in ("left", "right", "centre"))
+    left, right, center = (STICK.color(key)[::-1] for key in ("left", "right", "center"))
     assert tuple(drawn[200, 500]) == left
-    assert tuple(drawn[500, 800]) == centre  # it joins the sides
+    assert tuple(drawn[500, 800]) == center  # it joins the sides
     assert tuple(drawn[800, 800]) == right
 
 
@@ -47,7 +47,7 @@ def test_limbs_have_the_colour_of_their_side() -> None:
         ([(20, 20), (80, 20), (80, 180)], [1, 1, 1]),
         ([(20, 20), (80, 20), (-40, 20)], [1, 1, 1]),
     ],
-    ids=["unsure", "below the picture", "left of the picture"],
+    ids=["unsure", "below the image", "left of the image"],
 )
 def test_what_is_not_drawn(points, scores) -> None:
     drawn = draw_poses(np.zeros((100, 100, 3), np.uint8), stick(points, scores), STICK)
@@ -80,7 +80,7 @@ def test_score_zero_is_never_shown() -> None:
     assert not draw_poses(np.zeros((100, 100, 3), np.uint8), poses, STICK, threshold=0).any()
 
 
-def test_lines_grow_with_the_picture() -> None:
+def test_lines_grow_with_the_image() -> None:
     widths = []
     for size in (100, 400, 1600):
         frame = np.zeros((size, size, 3), np.uint8)
@@ -98,6 +98,6 @@ def test_nobody_and_boxes() -> None:
     assert touched(boxed)[5:40, 1:30].any()  # the id
 
 
-def test_the_picture_can_be_dimmed() -> None:
+def test_the_image_can_be_dimmed() -> None:
     frame = np.full((10, 10, 3), 200, np.uint8)
     assert (draw_poses(frame, Poses.empty(133), WHOLE, background=0.25) == 50).all()

@@ -20,8 +20,8 @@ def body_net(constant_net, peaks):
     return constant_net({"simcc_x": peaks(384, AT_X), "simcc_y": peaks(512, AT_Y)})
 
 
-# Box (100, 50, 300, 350): centre (200, 200), padded 250 × 375, brought to 3:4 as 281.25 × 375. A crop pixel is
-# 375 / 256 = 1.46484375 pixels of the frame, a bin half of it; the centre is at bins (192, 256).
+# Box (100, 50, 300, 350): center (200, 200), padded 250 × 375, brought to 3:4 as 281.25 × 375. A crop pixel is
+# 375 / 256 = 1.46484375 pixels of the frame, a bin half of it; the center is at bins (192, 256).
 EXPECTED = [
     (0, (59.375, 12.5)),
     (1, (200 + 95.5 * 1.46484375, 200 + 127.5 * 1.46484375)),
@@ -129,7 +129,7 @@ def test_the_cards_calibration_is_applied_to_the_cards_score(constant_net, ideal
 
 
 @pytest.mark.parametrize(("order", "expected"), [("rgb", (0.0, 0.5, 1.0)), ("bgr", (1.0, 0.5, 0.0))])
-def test_the_net_sees_the_cards_colours(constant_net, ideal_answers, order: str, expected: tuple[float, ...]) -> None:
+def test_the_net_sees_the_cards_colors(constant_net, ideal_answers, order: str, expected: tuple[float, ...]) -> None:
     """A blue frame: BGR 255, 127.5, 0."""
     card = _carded(channel_order=order, mean=(0, 0, 0), std=(254, 254, 254))
     net = PoseNet(Session(constant_net(ideal_answers, card=card), "cpu", 1), None)

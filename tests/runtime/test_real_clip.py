@@ -1,4 +1,4 @@
-"""The shipped models on a made clip of real people, cut out of pictures that lie beside the checkout."""
+"""The shipped models on a made clip of real people, cut out of images that lie beside the checkout."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SOURCE = "ccp"  # whole bodies, mostly alone on the street
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not (DATA / "annotations" / "val.json").is_file(), reason="no pictures beside the checkout"),
+    pytest.mark.skipif(not (DATA / "annotations" / "val.json").is_file(), reason="no images beside the checkout"),
     pytest.mark.skipif(
         not (models.has_default("pose") and models.has_default("detector")), reason="no shipped pose net and detector"
     ),
@@ -32,16 +32,16 @@ def cut_outs(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
         boxes = np.array(image["person_boxes"], float)
         if image["source"] != SOURCE or len(boxes) != 1 or boxes[0, 3] < 0.7 * image["height"]:
             continue
-        picture = cv2.imread(str(DATA / "images" / image["file_name"]))
+        photo = cv2.imread(str(DATA / "images" / image["file_name"]))
         x, y, w, h = boxes[0].astype(int).tolist()
-        mask = np.zeros(picture.shape[:2], np.uint8)
+        mask = np.zeros(photo.shape[:2], np.uint8)
         cv2.setRNGSeed(1)
-        cv2.grabCut(picture, mask, (x, y, w, h), np.zeros((1, 65)), np.zeros((1, 65)), 4, cv2.GC_INIT_WITH_RECT)
+        cv2.grabCut(photo, mask, (x, y, w, h), np.zeros((1, 65)), np.zeros((1, 65)), 4, cv2.GC_INIT_WITH_RECT)
         chosen = np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD))[y : y + h, x : x + w].astype(np.uint8)
         if not 0.3 < chosen.mean() < 0.8:
             continue  # the street was taken along, or the person left out
         size = (round(w * TALL / h), TALL)
-        patch = picture[y : y + h, x : x + w]
+        patch = photo[y : y + h, x : x + w]
         people.append((cv2.resize(patch, size), cv2.resize(chosen, size, interpolation=cv2.INTER_NEAREST)))
         if len(people) == count:
             break

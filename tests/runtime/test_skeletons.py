@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgepose import EdgeposeError, Skeleton
+from edgepose import EdgeposeError, Skeleton, models
 from edgepose.skeletons import available
 
 FACTS = Path(__file__).parents[3] / "shared" / "spec"
@@ -83,6 +83,24 @@ def test_the_skeleton_of_a_number_of_points(count: int, name: str) -> None:
     assert (skeleton.name, skeleton.num_keypoints) == (name, count)
 
 
+def test_files_written_before_are_understood() -> None:
+    """By the words that they used for colors."""
+    new = {"name": "x", "keypoints": ["a"], "colors": {"body": "#010203", "center": "#040506"}}
+    old = {"name": "x", "keypoints": ["a"], "colours": {"body": "#010203", "centre": "#040506"}}
+    assert Skeleton.from_dict(old) == Skeleton.from_dict(new)
+    assert Skeleton.from_dict(old).color("center") == (4, 5, 6)
+
+
+@pytest.mark.parametrize("name", [name for name in models.available() if "det" not in name])
+def test_the_skeletons_of_the_shipped_models(name: str) -> None:
+    pytest.importorskip("onnxruntime")
+    from edgepose.runtime import Session
+
+    card = Session(name, "cpu").card
+    assert card is not None
+    assert card.skeleton == Skeleton.load("coco_wholebody")
+
+
 BAD = {
     "no points": ({"keypoints": []}, "keypoints"),
     "a name twice": ({"keypoints": ["a", "a"]}, "keypoints"),
@@ -93,7 +111,7 @@ BAD = {
     "too few sigmas": ({"sigmas": [0.1]}, "sigmas"),
     "a sigma of zero": ({"sigmas": [0.1, 0, 0.1]}, "sigmas"),
     "a gap between parts": ({"parts": {"body": [0, 1], "foot": [2, 3]}}, "parts"),
-    "no colour": ({"colours": {"left": "blue"}}, "colours"),
+    "no color": ({"colors": {"left": "blue"}}, "colors"),
 }
 
 

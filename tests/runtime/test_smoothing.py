@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edgepose import OneEuro, Poses
+from edgepose.smoothing import SmoothingConfig
 
 
 def person(points: np.ndarray, score: float = 0.9, track: int = 1, size: float = 100) -> Poses:
@@ -61,3 +62,10 @@ def test_time_that_stands_still_starts_anew() -> None:
     smooth = OneEuro()
     smooth(person([[0, 0]]), 1.0)
     assert smooth(person([[80, 0]]), 1.0).keypoints[0, 0, 0] == 80
+
+
+def test_twice_as_calm_is_half_the_cut_off_at_every_speed() -> None:
+    usual = SmoothingConfig()
+    assert usual.scaled(1) == usual
+    calm = usual.scaled(2)
+    assert calm == SmoothingConfig(min_cutoff=usual.min_cutoff / 2, beta=usual.beta / 2)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
-from edgepose import EdgeposeError, TopdownEstimator
+from edgepose import EdgeposeError, TopdownConfig, TopdownEstimator
 from edgepose.detectors import Detector
+from edgepose.smoothing import SmoothingConfig
+from edgepose.tracks import TrackerConfig
 
 
 def _error(poses, points) -> float:
@@ -45,12 +45,12 @@ def test_a_person_is_found_without_box_or_detector(dot_net, draw_figures, size) 
     assert _error(poses, points) < 4
 
 
-def test_an_empty_picture_holds_nobody(dot_net) -> None:
+def test_an_empty_image_holds_nobody(dot_net) -> None:
     estimator = TopdownEstimator(dot_net, "cpu", detector="none")
     assert [len(estimator(np.zeros((240, 320, 3), np.uint8))) for _ in range(8)] == [0] * 8
 
 
-def test_a_person_is_followed_across_the_picture(dot_net, draw_figures) -> None:
+def test_a_person_is_followed_across_the_image(dot_net, draw_figures) -> None:
     estimator = TopdownEstimator(dot_net, "cpu", detector="none")
     for step in range(40):
         frame, points = draw_figures((480, 240), [(20 + 8 * step, 40, 110 + 8 * step, 180)])
@@ -103,7 +103,7 @@ def test_a_lost_person_is_searched_for_at_once_and_then_patiently(dot_net, draw_
     assert 6 <= calls[0] <= 9
 
 
-def test_unrelated_pictures_have_no_past(dot_net, draw_figures) -> None:
+def test_unrelated_images_have_no_past(dot_net, draw_figures) -> None:
     estimator = TopdownEstimator(dot_net, "cpu", detector="none", sequence=False)
     for box in ((40, 40, 130, 180), (210, 60, 280, 160), (100, 20, 200, 200)):
         frame, points = draw_figures((320, 240), [box])
@@ -120,7 +120,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("convert", KINDS.values(), ids=KINDS)
-def test_pictures_of_other_kinds(dot_net, draw_figures, convert) -> None:
+def test_images_of_other_kinds(dot_net, draw_figures, convert) -> None:
     frame, points = draw_figures((320, 240), [(100, 40, 190, 180)])
     assert _error(TopdownEstimator(dot_net, "cpu", detector="none")(convert(frame), [[100, 40, 190, 180]]), points) < 3
 
@@ -147,24 +147,79 @@ def test_with_a_detector(dot_net, constant_net, draw_figures) -> None:
     assert len(TopdownEstimator(dot_net, "cpu", detector=detector, max_people=1)(frame)) == 1
 
 
+class Counting(Detector):
+    """Finds one person, and counts how often it is asked."""
+
+    def __init__(self, box: tuple[float, ...]) -> None:
+        self.box, self.calls = box, 0
+
+    def __call__(self, _):
+        self.calls += 1
+        return np.float32([self.box]), np.float32([0.9])
+
+
+@pytest.mark.parametrize(
+    ("config", "fps", "looks"),
+    [
+        (TopdownConfig(), 30, 6),  # every tenth frame
+        (TopdownConfig(), 10, 6),  # whatever their rate
+        (TopdownConfig(detect_every=20), 30, 3),
+        (TopdownConfig(detect_every_ms=1000 / 3), 30, 6),
+        (TopdownConfig(detect_every_ms=1000), 30, 2),
+        (TopdownConfig(detect_every_ms=1000), 10, 6),
+        (TopdownConfig(detect_every_ms=1), 30, 60),
+    ],
+)
+def test_the_detector_runs_as_often_as_the_config_says(dot_net, draw_figures, config, fps, looks) -> None:
+    box = (30.0, 40, 120, 180)
+    detector = Counting(box)
+    estimator = TopdownEstimator(dot_net, "cpu", detector=detector, config=config)
+    frame, _ = draw_figures((320, 240), [box])
+    for n in range(60):
+        assert estimator(frame, timestamp=round(n / fps, 3)).track_ids.tolist() == [1]
+    assert detector.calls == looks
+
+
+def test_a_clock_that_starts_anew_does_not_stop_the_search(dot_net, draw_figures) -> None:
+    box = (30.0, 40, 120, 180)
+    detector = Counting(box)
+    estimator = TopdownEstimator(dot_net, "cpu", detector=detector, config=TopdownConfig(detect_every_ms=500))
+    frame, _ = draw_figures((320, 240), [box])
+    for timestamp in (1000.0, 1000.1, 0.0, 0.1, 0.6):
+        estimator(frame, timestamp=timestamp)
+    assert detector.calls == 3
+
+
+def test_settings_reach_tracker_smoother_and_detector(dot_net, constant_net) -> None:
+    net = constant_net({"dets": np.zeros((1, 3, 5), np.float32), "labels": np.zeros((1, 3), np.float32)})
+    config = TopdownConfig(
+        tracker=TrackerConfig(keep=0.5), smoothing=SmoothingConfig(min_cutoff=2.0), person_threshold=0.7
+    )
+    estimator = TopdownEstimator(dot_net, "cpu", detector=net, smooth=True, config=config)
+    assert estimator._tracker.config.keep == 0.5
+    assert estimator._smoother is not None
+    assert estimator._smoother.min_cutoff == 2.0
+    assert estimator.detector is not None
+    assert estimator.detector.threshold == 0.7
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"detect_every_ms": 0}, {"detect_every": -1}, {"search_every": float("nan")}, {"person_threshold": 2}]
+)
+def test_settings_that_make_no_sense(wrong: dict[str, float]) -> None:
+    with pytest.raises(EdgeposeError, match=next(iter(wrong))):
+        TopdownConfig(**wrong)
+
+
 @pytest.mark.parametrize(("clear", "looks"), [(0.5, 1), (1.1, 4)])
 def test_a_full_house_is_looked_at_only_while_somebody_is_in_doubt(dot_net, draw_figures, clear, looks) -> None:
     box = (30.0, 40, 120, 180)
-    calls: list[int] = []
-
-    class One(Detector):
-        def __init__(self) -> None:
-            pass
-
-        def __call__(self, _):
-            calls.append(1)
-            return np.float32([box]), np.float32([0.9])
-
-    estimator = TopdownEstimator(dot_net, "cpu", detector=One(), max_people=1)
-    estimator._tracker.config = replace(estimator._tracker.config, clear=clear)
+    detector = Counting(box)
+    config = TopdownConfig(tracker=TrackerConfig(clear=clear))
+    estimator = TopdownEstimator(dot_net, "cpu", detector=detector, max_people=1, config=config)
     frame, _ = draw_figures((320, 240), [box])
     assert [estimator(frame).track_ids.tolist() for _ in range(31)] == [[1]] * 31
-    assert len(calls) == looks
+    assert detector.calls == looks
 
 
 def test_a_detector_is_no_pose_model(constant_net) -> None:

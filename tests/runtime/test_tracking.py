@@ -89,7 +89,7 @@ def test_a_strip_of_pixels_is_no_reason_for_thousands_of_crops(size: tuple[int, 
 
 
 @pytest.mark.parametrize("size", [(640, 480), (1920, 1080), (480, 640), (300, 400), (2000, 300)])
-def test_search_windows_cover_the_picture(size: tuple[int, int]) -> None:
+def test_search_windows_cover_the_image(size: tuple[int, int]) -> None:
     windows = search_windows(size, 0.75)
     width, height = size
     np.testing.assert_array_equal(windows[0], [0, 0, width, height])
@@ -132,7 +132,7 @@ def test_unsure_people_are_nobody_but_their_place_is_kept() -> None:
     box = (50.0, 100, 150, 300)
     assert len(tracker.update(people([box], score=0.2), SIZE)) == 0
     tracker.update(people([box]), SIZE)
-    for _ in range(tracker.config.max_missing):
+    for _ in range(tracker.config.max_age):
         assert len(tracker.update(people([box], [1], score=0.1), SIZE)) == 0
         assert tracker.ids.tolist() == [1]
         assert not tracker.complete
@@ -155,10 +155,10 @@ def test_a_detection_mends_a_track_that_has_lost_its_shape_and_no_other() -> Non
     start = tracker.bboxes[0]
     width, height = start[2:] - start[:2]
     near = start + np.float32([0, 0, 0.05 * width, 0.05 * height])  # IoU .9: the track knows better
-    assert tracker.fresh(near[None]).tolist() == []
+    assert tracker.unmatched(near[None]).tolist() == []
     np.testing.assert_array_equal(tracker.bboxes[0], start)
     half = start + np.float32([0, 0, 0, height])  # IoU .5
-    assert tracker.fresh(half[None]).tolist() == []
+    assert tracker.unmatched(half[None]).tolist() == []
     np.testing.assert_array_equal(tracker.bboxes[0], half)
 
 
@@ -175,8 +175,8 @@ def test_detections_of_known_people_are_not_fresh() -> None:
     tracker = Tracker(SKELETON)
     tracker.update(people([(50.0, 100, 150, 300)]), SIZE)
     detections = np.float32([[55, 95, 160, 310], [400, 100, 500, 300], [80, 120, 120, 180]])
-    assert tracker.fresh(detections).tolist() == [1]  # not the known person, nor a piece of them
-    assert Tracker(SKELETON).fresh(detections).tolist() == [0, 1, 2]
+    assert tracker.unmatched(detections).tolist() == [1]  # not the known person, nor a piece of them
+    assert Tracker(SKELETON).unmatched(detections).tolist() == [0, 1, 2]
 
 
 def test_the_box_of_a_person_at_rest_stands_still() -> None:
@@ -237,7 +237,7 @@ def test_who_is_half_hidden_lives_while_every_look_finds_them() -> None:
     box, front = (166.0, 100, 266, 300), (230.0, 100, 330, 300)
     tracker.update(people([box, front], [1, 2]), SIZE)
     for _ in range(10):
-        assert tracker.fresh(np.float32([box, front])).tolist() == []
+        assert tracker.unmatched(np.float32([box, front])).tolist() == []
         found = tracker.update(together(people([box], [1], score=WEAK), people([front], [2])), SIZE)
         assert found.track_ids.tolist() == [1, 2]
         assert not tracker.complete  # reason to look again
@@ -274,10 +274,10 @@ def test_what_no_look_finds_and_no_clear_pose_shows_is_nobody() -> None:
     tracker.update(people([box]), SIZE)
     weak, clear = people([box], [1], score=WEAK), people([box], [1])
     assert tracker.update(weak, SIZE).track_ids.tolist() == [1]
-    for look in range(1, tracker.config.doubts + 3):
-        tracker.fresh(nothing)
+    for look in range(1, tracker.config.max_missed_detections + 3):
+        tracker.unmatched(nothing)
         assert not tracker.complete
-        assert len(tracker.update(weak, SIZE)) == (look < tracker.config.doubts)
+        assert len(tracker.update(weak, SIZE)) == (look < tracker.config.max_missed_detections)
     assert len(tracker.update(weak, SIZE)) == 0  # nor between looks
     assert tracker.update(clear, SIZE).track_ids.tolist() == [1]
 
@@ -287,11 +287,11 @@ def test_a_clear_pose_needs_no_detection_and_a_weak_one_only_now_and_then() -> N
     tracker = Tracker(SKELETON)
     tracker.update(people([box]), SIZE)
     for _ in range(20):
-        tracker.fresh(nothing)
+        tracker.unmatched(nothing)
         assert tracker.update(people([box], [1]), SIZE).track_ids.tolist() == [1]
     assert tracker.complete
     assert tracker.clear
     for look in range(20):
-        tracker.fresh(nothing if look % 3 else np.float32([box]))
+        tracker.unmatched(nothing if look % 3 else np.float32([box]))
         assert tracker.update(people([box], [1], score=WEAK), SIZE).track_ids.tolist() == [1]
     assert not tracker.clear

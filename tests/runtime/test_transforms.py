@@ -1,4 +1,4 @@
-"""Boxes to crops and back; pictures of every kind."""
+"""Boxes to crops and back; images of every kind."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def test_center_and_scale(bbox, center, scale) -> None:
     np.testing.assert_allclose(found[1], [scale], rtol=1e-6)
 
 
-def test_the_centre_falls_on_the_middle_and_corners_on_corners() -> None:
+def test_the_center_falls_on_the_middle_and_corners_on_corners() -> None:
     affine = crop_affine([[200, 200]], [[281.25, 375]], SIZE)
     corners = [[[200, 200], [200 - 140.625, 200 - 187.5], [200 + 140.625, 200 + 187.5]]]
     np.testing.assert_allclose(apply_affine(affine, corners), [[[96, 128], [0, 0], [192, 256]]], atol=1e-3)
 
 
-def test_rotation_turns_about_the_centre() -> None:
-    """R(−θ): what lies to the right of the centre at 90° comes to lie above it."""
+def test_rotation_turns_about_the_center() -> None:
+    """R(−θ): what lies to the right of the center at 90° comes to lie above it."""
     affine = crop_affine([[50, 50]], [[192, 256]], SIZE, rotation_deg=90)
     np.testing.assert_allclose(apply_affine(affine, [[[60, 50]]]), [[[96, 118]]], atol=1e-4)
 
@@ -66,7 +66,7 @@ def test_shapes_are_named() -> None:
         apply_affine([[[1, 0, 0], [0, 1, 0]]], np.zeros((2, 5, 2)))
 
 
-PICTURES = [
+IMAGES = [
     (np.full((4, 5), 7, np.uint8), (7, 7, 7)),
     (np.full((4, 5, 1), 7, np.uint8), (7, 7, 7)),
     (np.full((4, 5, 3), (1, 2, 3), np.uint8), (1, 2, 3)),
@@ -77,18 +77,18 @@ PICTURES = [
 ]
 
 
-@pytest.mark.parametrize(("picture", "expected"), PICTURES)
-def test_any_picture(picture: np.ndarray, expected: tuple[int, ...]) -> None:
-    image = to_bgr8(picture)
+@pytest.mark.parametrize(("image", "expected"), IMAGES)
+def test_any_image(image: np.ndarray, expected: tuple[int, ...]) -> None:
+    image = to_bgr8(image)
     assert (image.dtype, image.shape, image.flags.c_contiguous) == (np.uint8, (4, 5, 3), True)
     assert image[2, 3].tolist() == list(expected)
 
 
-NO_PICTURES = [np.zeros(5), np.zeros((0, 5, 3)), np.zeros((4, 5, 2)), np.zeros((4, 5), np.int32),
+NO_IMAGES = [np.zeros(5), np.zeros((0, 5, 3)), np.zeros((4, 5, 2)), np.zeros((4, 5), np.int32),
                np.full((4, 5), 200.0), np.full((4, 5), np.nan)]  # fmt: skip
 
 
-@pytest.mark.parametrize("picture", NO_PICTURES)
-def test_no_picture(picture: np.ndarray) -> None:
+@pytest.mark.parametrize("image", NO_IMAGES)
+def test_no_image(image: np.ndarray) -> None:
     with pytest.raises(ValueError, match="to_bgr8: image"):
-        to_bgr8(picture)
+        to_bgr8(image)

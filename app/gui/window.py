@@ -1,0 +1,305 @@
+"""The window: puts view, controls and engine together."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+from PyQt6.QtCore import QSize, Qt, QTimer
+from PyQt6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent, QKeySequence, QShortcut
+from PyQt6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+from ..context import AppContext
+from ..engine import Engine, EngineState
+from ..media_saver import MediaSaver
+from ..outputs import Output, Recorder
+from ..overlay import OverlayOptions
+from ..sources import Source, open_source
+from ..status import facts, trouble
+from ..timing import Rate
+from .bridge import Bridge
+from .controls import Controls, ask
+from .style import SHEET
+from .view import VideoView
+
+log = logging.getLogger(__name__)
+
+SCREENSHOT_AFTER = 2.5  # s of shown images before --screenshot
+GIVE_UP_AFTER = 20.0  # s without any before --screenshot
+
+
+class Window(QWidget):
+    """Everything that the user sees. All methods run in Qt's thread."""
+
+    def __init__(self, context: AppContext, outputs: list[Output]) -> None:
+        super().__init__()
+        options = context.options
+        self.exit_code = 0
+        self.context = context
+        self._mirror_is_chosen = options.mirror is not None
+        overlay = OverlayOptions(threshold=options.threshold, mirror=bool(options.mirror))
+        self.view = VideoView(context.style, overlay)
+        self.controls = Controls(overlay)
+        self.bridge = Bridge(self)
+        self.engine = Engine(context.estimator, realtime=True, on_result=self.bridge.notify)
+        self.media_saver = MediaSaver(self.engine, context.style)
+        self._shown_rate = Rate()
+        self._shown = 0
+        self._first_shown = 0.0
+        self._opened = self._last_result = time.perf_counter()
+        self._toast, self._toast_until = "", 0.0
+        self._spec: int | str = context.spec
+        self._screenshot = options.screenshot  # where to, until it is taken
+        self._recorder = Recorder(outputs) if outputs else None  # --save and --json
+        self._recorder_failed = False
+        self.pipe_closed = False  # the reader of --json - has gone away: a reason to close, and no mistake
+        if self._recorder:
+            self.engine.listeners.append(self._recorder)
+        self._build()
+        self._open(context.spec, context.source)
+
+    # Building ---------------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self.setWindowTitle("edgepose")
+        self.setAcceptDrops(True)
+        self.setStyleSheet(SHEET)
+        self.status, self.facts = QLabel(), QLabel()
+        self.status.setObjectName("status")
+        self.facts.setObjectName("facts")
+        self.facts.setAlignment(Qt.AlignmentFlag.AlignRight)
+        self.status.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # the facts go first
+        self._status_row = QWidget()
+        row = QHBoxLayout(self._status_row)
+        row.setContentsMargins(14, 0, 14, 8)
+        row.addWidget(self.status, 1)
+        row.addWidget(self.facts)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.view, 1)
+        column.addWidget(self.controls)
+        column.addWidget(self._status_row)
+        self.bridge.notified.connect(self._on_notified)  # across threads, so Qt queues it
+        self.view.painted.connect(self._on_painted)
+        self.view.double_clicked.connect(self.toggle_fullscreen)
+        self.controls.source_chosen.connect(self._on_source_chosen)
+        self.controls.overlay_changed.connect(self._on_overlay)
+        self.controls.mirror_chosen.connect(self._on_mirror_chosen)
+        self.controls.paused.connect(self._on_pause)
+        self.controls.recording.connect(self._on_recording)
+        self.controls.screenshot.connect(self._save_image)
+        self.controls.fullscreen.connect(self.toggle_fullscreen)
+        self._shortcuts()
+        self.view.setFocus()
+        self._timer = QTimer(self)
+        self._timer.timeout.connect(self._refresh)
+        self._timer.start(250)
+
+    def _shortcuts(self) -> None:
+        controls = self.controls
+        actions = {
+            "Space": self._space,
+            "M": controls.mirror_button.toggle,
+            "B": controls.boxes_button.toggle,
+            "S": self._save_image,
+            "R": controls.record_button.toggle,
+            "F": self.toggle_fullscreen,
+            "F11": self.toggle_fullscreen,
+            "Q": self.close,
+            "Ctrl+Q": self.close,
+            "+": lambda: controls.nudge_threshold(5),
+            "=": lambda: controls.nudge_threshold(5),
+            "-": lambda: controls.nudge_threshold(-5),
+            **{str(n): button.toggle for n, button in enumerate(controls.group_buttons.values(), start=1)},
+        }
+        for key, action in actions.items():
+            QShortcut(QKeySequence(key), self).activated.connect(action)
+
+    def first_size(self) -> QSize:
+        """Room for the view as it would like to be, as far as the screen allows."""
+        screen = self.screen()
+        limit = screen.availableSize() * 0.9 if screen else QSize(1280, 800)
+        return self.sizeHint().boundedTo(limit)
+
+    # The source -------------------------------------------------------------------------------------------
+
+    def _open(self, spec: int | str, source: Source | None = None) -> None:
+        """Switch to a source; `source` where it is open already."""
+        self._spec = spec
+        self.engine.open(lambda: source if source else open_source(spec, sequence=self.context.options.sequence))
+        self._last_result = time.perf_counter()
+        self.controls.set_source(spec, f"Camera {spec}" if isinstance(spec, int) else Path(spec).name or spec)
+        self.controls.pause_button.setChecked(False)
+        if not self._mirror_is_chosen:
+            self.controls.set_mirror(isinstance(spec, int))  # a person in front of a camera expects a mirror
+        self._refresh()
+
+    def _on_source_chosen(self, choice: object) -> None:
+        spec = ask(self, choice)
+        if spec is None:
+            self.controls.set_source(self._spec, Path(str(self._spec)).name)
+        else:
+            self._open(spec)
+
+    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
+        data = event.mimeData() if event else None
+        if event and data and data.hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent | None) -> None:
+        data = event.mimeData() if event else None
+        if data and data.urls():
+            self._open(data.urls()[0].toLocalFile() or data.urls()[0].toString())
+
+    # Results ----------------------------------------------------------------------------------------------
+
+    def _on_notified(self) -> None:
+        self.bridge.acknowledge()
+        result = self.engine.take()
+        if result is not None:
+            self._last_result = time.perf_counter()
+            self.view.show_result(result)
+            options = self.context.options
+            over = options.duration is not None and result.frame.time >= options.duration
+            if over or self._shown + 1 == options.frames:
+                self.close()
+        if self.engine.state is not EngineState.RUNNING:
+            self._refresh()  # at once: the timer would say so a quarter of a second later
+
+    def _on_painted(self) -> None:
+        now = time.perf_counter()
+        self._shown += 1
+        self._first_shown = self._first_shown or now
+        self._shown_rate.tick(now)
+        self.view.show_message(self._message())
+
+    def _refresh(self) -> None:
+        """The status line and the message, four times a second."""
+        self.view.show_message(self._message())
+        source = self.engine.source
+        if self.media_saver.failed:
+            self.controls.record_button.setChecked(False)  # says why; better now than after the show
+        recording = "● recording   " if self.media_saver.recording else ""
+        self.status.setText(recording + (self._toast_text() or (source.description if source else "")))
+        result, estimator = self.view.result, self.context.estimator
+        self.facts.setText(
+            facts(
+                fps=self._shown_rate.per_second(),
+                age_ms=self.view.age_ms,
+                people=len(result.poses) if result else None,
+                model=estimator.card.name,
+                device=estimator.device,
+            )
+        )
+        if self.engine.error is not None and not self.exit_code:
+            self.exit_code = 1
+            log.error("%s", self.engine.message)
+        if self._recorder and self._recorder.error is not None and not self._recorder_failed:
+            self._recorder_failed = True
+            self._on_recorder_failure(self._recorder.error)
+        if self._screenshot and self._screenshot_is_due():
+            self._window_screenshot(self._screenshot)
+
+    def _on_recorder_failure(self, error: Exception) -> None:
+        if isinstance(error, BrokenPipeError):
+            self.close()
+        else:
+            self._say(f"recording stopped: {error}", seconds=3600)  # better now than after the show
+
+    def _message(self) -> str:
+        return trouble(self.engine, time.perf_counter() - self._last_result)
+
+    # Controls ---------------------------------------------------------------------------------------------
+
+    def _space(self) -> None:
+        if self.engine.state is EngineState.ENDED:
+            self._open(self._spec)
+        else:
+            self.controls.pause_button.toggle()
+
+    def _on_pause(self, paused: bool) -> None:
+        self.engine.paused = paused
+        self._last_result = time.perf_counter()
+
+    def _on_overlay(self, overlay: OverlayOptions) -> None:
+        self.view.overlay = overlay
+
+    def _on_mirror_chosen(self) -> None:
+        self._mirror_is_chosen = True
+
+    def _on_recording(self, on: bool) -> None:
+        if on:
+            self.media_saver.start(self.view.overlay)
+        elif self.media_saver.recording:
+            self._say(self.media_saver.stop())
+        self._refresh()
+
+    def _save_image(self) -> None:
+        if self.view.result is not None:
+            self._say(self.media_saver.save_image(self.view.result, self.view.overlay))
+
+    def toggle_fullscreen(self) -> None:
+        full = not self.isFullScreen()
+        self.controls.setVisible(not full)
+        self._status_row.setVisible(not full)
+        if full:
+            self.showFullScreen()
+        else:
+            self.showNormal()
+
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:
+        if event and event.key() == Qt.Key.Key_Escape and self.isFullScreen():
+            self.toggle_fullscreen()
+        else:
+            super().keyPressEvent(event)
+
+    # Ends -------------------------------------------------------------------------------------------------
+
+    def _screenshot_is_due(self) -> bool:
+        """After a while of images; of a source that shows nothing, what the window says about it."""
+        now = time.perf_counter()
+        return bool(self._shown and now - self._first_shown > SCREENSHOT_AFTER) or now - self._opened > GIVE_UP_AFTER
+
+    def _window_screenshot(self, path: str) -> None:
+        self._screenshot = None  # once
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        lossy = Path(path).suffix.lower() in (".jpg", ".jpeg", ".webp")  # of a PNG, "quality" means little packing
+        if not self.grab().save(path, quality=90 if lossy else -1):
+            log.error("%s: cannot be written; choose a writable place that ends in .png", path)
+            self.exit_code = 2
+        self.close()
+
+    def fail(self, error: BaseException) -> None:
+        """Show an error that nobody expected; the app stays."""
+        self.exit_code = 1
+        self._say(f"{type(error).__name__}: {error}")
+
+    def closeEvent(self, event: QCloseEvent | None) -> None:
+        self._timer.stop()
+        self.hide()  # at once: a device that blocks must not leave a dead window on the screen
+        self.media_saver.stop()
+        self.engine.stop()
+        if self._recorder:
+            self._close_recorder(self._recorder)
+            self._recorder = None
+        super().closeEvent(event)
+
+    def _close_recorder(self, recorder: Recorder) -> None:
+        said = recorder.close()
+        self.pipe_closed = isinstance(recorder.error, BrokenPipeError)
+        if self.pipe_closed:
+            return
+        for sentence in said:
+            log.warning("%s", sentence)
+        if recorder.error is not None:
+            self.exit_code = 2
+
+    def _say(self, text: str, seconds: float = 5.0) -> None:
+        """A passing remark in the status line."""
+        self._toast, self._toast_until = text, time.perf_counter() + seconds
+        self.status.setText(text)
+
+    def _toast_text(self) -> str:
+        return self._toast if time.perf_counter() < self._toast_until else ""

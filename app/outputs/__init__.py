@@ -1,0 +1,10 @@
+"""Where results go: one file an output. A new kind has its file, and its line in `open`."""
+
+from .base import Output
+from .images import ImagesOutput
+from .jsonl import JsonlOutput
+from .open import close_all, open_output
+from .recorder import Recorder
+from .video import VideoOutput
+
+__all__ = ["ImagesOutput", "JsonlOutput", "Output", "Recorder", "VideoOutput", "close_all", "open_output"]

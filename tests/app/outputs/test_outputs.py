@@ -1,0 +1,195 @@
+"""What is written: times, rates, names and failures."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from doubles import FakeEstimator, Stream, decode_number, encode_number
+
+from edgepose import EdgeposeError, Poses
+from edgepose_app import headless
+from edgepose_app.engine import Result
+from edgepose_app.outputs import ImagesOutput, JsonlOutput, Recorder, VideoOutput, close_all, open_output
+from edgepose_app.overlay import OverlayOptions, SkeletonStyle, letterbox
+from edgepose_app.sources import Frame
+from edgepose_app.sources.camera import LiveCapture
+
+STYLE = SkeletonStyle.of(FakeEstimator.card, FakeEstimator.skeleton)
+
+
+def result(number: int, time: float, file: str | None = None) -> Result:
+    """A numbered image without people."""
+    return Result(Frame(encode_number(number), number, time, file), Poses.empty(133), {"pose": 1.0})
+
+
+def numbers_in(video: Path) -> list[int]:
+    capture, numbers = cv2.VideoCapture(str(video)), []
+    while (read := capture.read())[0]:
+        numbers.append(decode_number(np.asarray(read[1])))
+    capture.release()
+    return numbers
+
+
+def test_a_video_keeps_the_time_of_capture(tmp_path: Path):
+    output = VideoOutput(str(tmp_path / "deep" / "a.mp4"), 10.0, STYLE, OverlayOptions())
+    for number, at in enumerate((5.0, 5.1, 5.4, 5.42, 5.5)):  # one late, one too early
+        output.write(result(number, at))
+    assert "a.mp4: 0.6 s" in output.close()
+    assert numbers_in(tmp_path / "deep" / "a.mp4") == [0, 1, 1, 1, 2, 4]
+
+
+def test_neither_a_long_pause_nor_another_source_disturbs_a_recording(tmp_path: Path):
+    output = VideoOutput(str(tmp_path / "a.mp4"), 10.0, STYLE, OverlayOptions())
+    for number, at in enumerate((0.0, 0.1, 600.0, 600.1, 0.0, 0.1)):
+        output.write(result(number, at))
+    output.close()
+    assert numbers_in(tmp_path / "a.mp4") == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_video_of_images_of_several_sizes(tmp_path: Path):
+    output = VideoOutput(str(tmp_path / "a.mp4"), 1.0, STYLE, OverlayOptions())
+    output.write(result(1, 0.0))
+    tall = Frame(np.full((300, 100, 3), 255, np.uint8), 1, 1.0)
+    output.write(Result(tall, Poses.empty(133), {}))
+    output.close()
+    capture = cv2.VideoCapture(str(tmp_path / "a.mp4"))
+    shapes = [capture.read()[1].shape for _ in range(2)]
+    capture.release()
+    assert shapes == [(120, 480, 3)] * 2
+
+
+def test_letterbox():
+    boxed = letterbox(np.full((100, 100, 3), 255, np.uint8), (200, 100))
+    assert boxed.shape == (100, 200, 3)
+    assert boxed[:, 50:150].all()
+    assert not boxed[:, :50].any()
+    assert not boxed[:, 150:].any()
+
+
+def test_endings_choose_the_output(tmp_path: Path):
+    assert isinstance(open_output(str(tmp_path / "a.avi"), 30, STYLE, OverlayOptions()), VideoOutput)
+    assert isinstance(open_output(str(tmp_path / "a.png"), 30, STYLE, OverlayOptions()), ImagesOutput)
+    assert isinstance(open_output(str(tmp_path / "folder"), 30, STYLE, OverlayOptions()), ImagesOutput)
+    with pytest.raises(EdgeposeError, match=r"unknown ending \.doc"):
+        open_output("a.doc", 30, STYLE, OverlayOptions())
+
+
+def test_images_keep_their_names(tmp_path: Path):
+    output = ImagesOutput(str(tmp_path / "out"), STYLE, OverlayOptions())
+    output.write(result(7, 0.0, file="deeper/a.png"))
+    output.write(result(8, 1.0))
+    assert "2 annotated images" in output.close()
+    assert decode_number(cv2.imread(str(tmp_path / "out" / "deeper" / "a.png"))) == 7
+    assert decode_number(cv2.imread(str(tmp_path / "out" / "frame000008.jpg"))) == 8
+
+
+def test_places_that_cannot_be_written(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(EdgeposeError, match="choose another place"):
+        JsonlOutput(str(tmp_path / "file" / "a.jsonl"))
+    with pytest.raises(EdgeposeError, match="choose another place"):
+        ImagesOutput(str(tmp_path / "file" / "out"), STYLE, OverlayOptions()).write(result(0, 0.0))
+    (tmp_path / "a.mp4").mkdir()
+    with pytest.raises(EdgeposeError, match="cannot be written as a video"):
+        VideoOutput(str(tmp_path / "a.mp4"), 30, STYLE, OverlayOptions()).write(result(0, 0.0))
+
+
+def test_lines_can_be_followed_while_they_are_written(tmp_path: Path):
+    output = JsonlOutput(str(tmp_path / "a.jsonl"))
+    output.write(result(3, 0.25, file="x.png"))
+    record = json.loads((tmp_path / "a.jsonl").read_text())  # before close
+    assert record == {
+        "frame": 3, "time": 0.25, "file": "x.png", "size": [480, 120], "people": [], "timings_ms": {"pose": 1.0},
+    }  # fmt: skip
+    assert output.close() == f"{tmp_path / 'a.jsonl'}: 1 line"
+
+
+def test_an_image_of_one_pixel_makes_a_video(tmp_path: Path):
+    output = VideoOutput(str(tmp_path / "a.mp4"), 1.0, STYLE, OverlayOptions())
+    output.write(Result(Frame(np.full((1, 1, 3), 255, np.uint8), 0, 0.0), Poses.empty(133), {}))
+    assert "1.0 s" in output.close()
+
+
+def test_names_of_formats_without_color_get_another_ending(tmp_path: Path):
+    output = ImagesOutput(str(tmp_path), STYLE, OverlayOptions())
+    output.write(result(7, 0.0, file="a.pgm"))
+    assert decode_number(cv2.imread(str(tmp_path / "a.pgm.png"))) == 7
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path):
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this system")
+    (tmp_path / "a.jsonl").symlink_to("/dev/full")
+    output = JsonlOutput(str(tmp_path / "a.jsonl"))
+    with pytest.raises(EdgeposeError, match="cut short after 0 lines"):
+        output.write(result(0, 0.0))
+    with pytest.raises(EdgeposeError, match="cut short"):
+        output.close()
+
+
+def test_a_video_that_could_not_be_finished_is_no_success(tmp_path: Path):
+    output = VideoOutput(str(tmp_path / "a.mp4"), 10.0, STYLE, OverlayOptions())
+    output.write(result(0, 0.0))
+    os.truncate(tmp_path / "a.mp4", 0)
+    moved = (tmp_path / "a.mp4").rename(tmp_path / "b.mp4")
+    moved.with_name("a.mp4").write_bytes(b"what a full disk leaves")
+    with pytest.raises(EdgeposeError, match="could not be finished"):
+        output.close()
+
+
+def test_one_file_that_fails_does_not_keep_the_others_open(tmp_path: Path):
+    class Failing:
+        def write(self, _result: Result) -> None: ...
+
+        def close(self) -> str:
+            raise EdgeposeError("a: cannot be finished")
+
+    lines = JsonlOutput(str(tmp_path / "b.jsonl"))
+    with pytest.raises(EdgeposeError, match="a: cannot be finished"):
+        close_all([Failing(), lines])
+    with pytest.raises(ValueError, match="closed file"):
+        lines.write(result(0, 0.0))
+
+
+class SlowOutput:
+    """Takes its time, then fails."""
+
+    def __init__(self) -> None:
+        self.written = 0
+
+    def write(self, _result: Result) -> None:
+        time.sleep(0.02)
+        self.written += 1
+        if self.written == 5:
+            raise OSError("the disk is full")
+
+    def close(self) -> str:
+        return f"{self.written} written"
+
+
+def test_a_slow_disk_never_delays_the_next_pose():
+    output = SlowOutput()
+    recorder = Recorder([output])
+    for number in range(200):
+        recorder(result(number, number / 30))
+    assert recorder.dropped > 150
+    said = recorder.close()
+    left_out = f"{recorder.dropped} frames were left out: the disk is too slow"
+    assert said == ["5 written", left_out, "recording: the disk is full"]
+
+
+def test_a_dead_stream_does_not_make_a_limited_run_endless(stream: Stream):
+    source = LiveCapture(stream.url)
+    stream.dead = True
+    said: list[str] = []
+    start = time.monotonic()
+    report = headless.run(source, FakeEstimator(), [], duration=4.0, progress=said.append)
+    assert time.monotonic() - start < 30
+    assert report.frames < 100
+    assert any("opening it again" in line for line in said)

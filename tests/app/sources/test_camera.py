@@ -1,0 +1,121 @@
+"""The camera code against a live stream on loopback, which dies, freezes and comes back."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from doubles import FakeEstimator, Stream, decode_number
+
+from edgepose import EdgeposeError
+from edgepose_app.engine import Engine
+from edgepose_app.sources import camera, open_source
+from edgepose_app.sources.camera import FreezeWatch, LiveCapture, list_cameras
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def test_a_slow_net_does_not_make_the_stream_old(stream: Stream):
+    engine = Engine(FakeEstimator(delay=0.15), realtime=False)
+    engine.open(lambda: LiveCapture(stream.url))
+    behind = []
+    for result in engine.results():
+        if result is not None:
+            behind.append(stream.sent - decode_number(result.frame.image))
+        if len(behind) == 15:
+            break
+    engine.stop()
+    # The net sees every sixth image. Plain read() in the same thread would be 70 images behind by now.
+    assert max(behind[3:]) <= 25
+
+
+def test_a_dead_stream_is_opened_again(stream: Stream, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(camera, "RETRY_DELAYS", (0.05,))
+    source = open_source(stream.url)
+    assert source.live
+    assert "480×120" in source.description
+    first = source.read()
+    assert first is not None
+    frames = [first]
+    reader = threading.Thread(target=lambda: [frames.append(frame) for _ in range(400) if (frame := source.read())])
+    reader.start()
+    wait_until(lambda: len(frames) > 5)
+    stream.dead = True
+    wait_until(lambda: "opening it again" in source.message)
+    stopped_at = len(frames)
+    stream.dead = False
+    wait_until(lambda: len(frames) > stopped_at + 5)
+    source.stop()
+    reader.join(10)
+    assert not reader.is_alive()
+    assert source.message == ""
+    assert stream.connections >= 2
+    times = [frame.time for frame in frames]
+    assert times == sorted(times)  # the clock goes on, it does not restart
+    source.close()
+
+
+def test_a_frozen_stream_is_opened_again(stream: Stream, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(camera, "RETRY_DELAYS", (0.05,))
+    monkeypatch.setattr(camera, "FROZEN_AFTER", 0.5)
+    stream.frozen = True
+    source = LiveCapture(stream.url)
+    assert source.read() is not None
+    reader = threading.Thread(target=lambda: [source.read() for _ in range(200)])
+    reader.start()
+    wait_until(lambda: stream.connections >= 2)
+    source.stop()
+    reader.join(10)
+    assert not reader.is_alive()
+    source.close()
+
+
+def test_stop_ends_the_waiting_for_a_dead_stream(stream: Stream):
+    source = LiveCapture(stream.url)
+    stream.dead = True
+    got: list[object] = []
+
+    def read_to_the_end() -> None:
+        while source.read() is not None:
+            pass
+        got.append(None)
+
+    reader = threading.Thread(target=read_to_the_end)
+    reader.start()
+    wait_until(lambda: "opening it again" in source.message)
+    source.stop()
+    reader.join(10)
+    assert got == [None]
+    source.close()
+
+
+def test_freeze_watch():
+    watch = FreezeWatch(after=5.0)
+    still, other = np.zeros((16, 16, 3), np.uint8), np.ones((16, 16, 3), np.uint8)
+    assert not watch.frozen(still, 0.0)
+    assert not watch.frozen(still, 4.9)
+    assert not watch.frozen(other, 5.1)  # something moved
+    assert not watch.frozen(other, 10.0)
+    assert watch.frozen(other, 10.2)
+    assert not watch.frozen(other, 15.3)  # the next alarm needs twice as long
+    assert watch.frozen(other, 20.3)
+
+
+def test_nobody_at_the_address(stream: Stream):
+    stream.dead = True
+    with pytest.raises(EdgeposeError, match="no video stream there"):
+        LiveCapture(stream.url)
+
+
+def test_no_such_camera():
+    number = max(list_cameras(), default=0) + 77
+    with pytest.raises(EdgeposeError, match=f"camera {number}: there is no such camera"):
+        open_source(number)

@@ -1,0 +1,257 @@
+"""The command: its files, its mistakes in one sentence, its demo. As a user runs it, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from doubles import NUM_KEYPOINTS, write_video
+
+from edgepose_app import cli
+from edgepose_app.options import AppOptions
+
+
+def app(*args: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")}
+    return subprocess.run(
+        [sys.executable, "-m", "edgepose_app", *map(str, args)],
+        cwd=cwd,
+        env={**clean, "OMP_NUM_THREADS": "1", **env},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def checked_record(line: str, size: tuple[int, int]) -> dict[str, Any]:
+    """A line of JSONL, after everything that issue and documentation promise of it."""
+    record: dict[str, Any] = json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert isinstance(record["frame"], int)
+    assert record["time"] >= 0
+    assert record["size"] == list(size)
+    assert {"detect", "crop", "network", "decode", "track", "pose"} <= set(record["timings_ms"])
+    for person in record["people"]:
+        assert set(person) == {"id", "bbox", "score", "keypoints"}
+        assert len(person["bbox"]) == 4
+        assert 0 <= person["score"] <= 1
+        assert np.shape(person["keypoints"]) == (NUM_KEYPOINTS, 3)
+    return record
+
+
+def test_a_video_headless(tmp_path: Path, constant_model: Path):
+    video = write_video(tmp_path / "numbers.avi", 12)
+    run = app(
+        "--source",
+        video,
+        "--model",
+        constant_model,
+        "--detector",
+        "none",  # a real one sees nobody there
+        "--headless",
+        "--json",
+        "out.jsonl",
+        "--save",
+        "seen.mp4",
+        cwd=tmp_path,
+    )
+    assert run.returncode == 0, run.stderr
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    records = [checked_record(line, (480, 120)) for line in lines]
+    assert [record["frame"] for record in records] == list(range(12))
+    assert all("file" not in record for record in records)
+    assert [record["people"][0]["id"] for record in records] == [records[0]["people"][0]["id"]] * 12
+    saved = cv2.VideoCapture(str(tmp_path / "seen.mp4"))
+    assert saved.get(cv2.CAP_PROP_FRAME_COUNT) == 12
+    saved.release()
+    assert "12 frames" in run.stdout
+    assert "p95" in run.stdout
+    assert "edgepose-app:" not in run.stderr  # progress, on a slow machine, but no complaint
+
+
+def test_a_folder_headless(tmp_path: Path, constant_model: Path):
+    (tmp_path / "in").mkdir()
+    noise = np.random.default_rng(0).integers(0, 255, (60, 90, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "in" / "a.png"), noise)
+    cv2.imwrite(str(tmp_path / "in" / "c.png"), noise[..., 0].astype(np.uint16) * 257)
+    (tmp_path / "in" / "b.png").write_text("broken")
+    run = app("--source", "in", "--model", constant_model, "--headless", "--json", "-", "--save", "seen", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    records = [checked_record(line, (90, 60)) for line in run.stdout.splitlines()]
+    assert [record["file"] for record in records] == ["a.png", "c.png"]
+    assert all(person["id"] == -1 for record in records for person in record["people"])
+    assert "b.png: skipped" in run.stderr
+    assert "skipped 1 file " in run.stderr
+    assert sorted(path.name for path in (tmp_path / "seen").iterdir()) == ["a.png", "c.png"]
+
+
+def test_the_pixels_of_the_decoder_arrive_in_the_file(tmp_path: Path, constant_model: Path):
+    # 192 × 256 with one person who fills it. The box that the tracker makes of the first look is not ours to
+    # predict, but the net answers points on a line at 45° in the crop, whatever the crop: so does the file.
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((256, 192, 3), np.uint8))
+    args = ("--source", "a.png", "--model", constant_model, "--detector", "none", "--headless", "--json", "-")
+    run = app(*args, cwd=tmp_path)
+    (record,) = [checked_record(line, (192, 256)) for line in run.stdout.splitlines()]
+    (person,) = record["people"]
+    x, y, score = np.array(person["keypoints"]).T
+    np.testing.assert_allclose(np.diff(x), np.diff(y), atol=0.02)
+    assert np.all(np.diff(x) > 0)
+    np.testing.assert_allclose(score, 0.9, atol=1e-4)
+
+
+def test_the_demo_headless(tmp_path: Path, constant_model: Path):
+    pytest.importorskip("matplotlib", reason="the demo's photograph comes with matplotlib")
+    run = app("--source", "demo", "--model", constant_model, "--detector", "none", "--duration", "2", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert "no display here" in run.stderr
+    assert "60 frames" in run.stdout
+    assert "jitter in the photograph" in run.stdout
+    video = cv2.VideoCapture(str(tmp_path / "output" / "demo.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 60
+    video.release()
+    table = (tmp_path / "output" / "demo_timings.txt").read_text()
+    for word in ("network", "decode", "p99", "jitter"):
+        assert word in table
+    assert "output/demo.mp4" in run.stdout
+    assert "output/demo_timings.txt" in run.stdout
+
+
+def test_frames_limits_a_run(tmp_path: Path, constant_model: Path):
+    video = write_video(tmp_path / "numbers.avi", 12)
+    args = ("--source", video, "--model", constant_model, "--headless", "--json", "-")
+    assert len(app(*args, "--frames", 5, cwd=tmp_path).stdout.splitlines()) == 5
+    assert len(app(*args, "--duration", 0.2, cwd=tmp_path).stdout.splitlines()) == 5  # 25 fps
+
+
+@pytest.fixture
+def mistakes(tmp_path: Path, constant_model: Path) -> dict[str, tuple[list[object], str]]:
+    """What is typed, and what must be said about it."""
+    onnx = pytest.importorskip("onnx")
+    from onnx import helper
+
+    (tmp_path / "text.onnx").write_text("I am no model")
+    (tmp_path / "text.mp4").write_text("I am no video")
+    (tmp_path / "text.png").write_text("I am no image")
+    (tmp_path / "empty").mkdir()
+    cv2.imwrite(str(tmp_path / "small.png"), np.zeros((8, 8, 3), np.uint8))
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["input"], ["output"])],
+        "other",
+        [value("input", onnx.TensorProto.FLOAT, ["N", 3, 256, 192])],
+        [value("output", onnx.TensorProto.FLOAT, ["N", 3, 256, 192])],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), tmp_path / "other.onnx")
+    good = ["--model", constant_model]
+    return {
+        "path": (["--source", "nowhere.mp4", *good], "nowhere.mp4: there is no such file"),
+        "number as source": (["--source", "0", *good], "did you mean --camera 0?"),
+        "camera": (["--camera", "77", *good], "camera 77: there is no such camera"),
+        "stream": (["--source", "http://127.0.0.1:9/x", *good], "no video stream there"),
+        "no video": (["--source", "text.mp4", *good], "no video that OpenCV can read"),
+        "no images": (["--source", "empty", *good], "no images in this folder"),
+        "no image": (["--source", "text.png", *good], "text.png: no image that can be read"),
+        "no such model": (["--source", "demo", "--model", "nowhere.onnx"], "nowhere.onnx"),
+        "no onnx": (["--source", "demo", "--model", "text.onnx"], "text.onnx"),
+        "no simcc": (["--source", "demo", "--model", "other.onnx"], "other.onnx"),
+        "no detector": (["--source", "demo", *good, "--detector", "text.onnx"], "text.onnx"),
+        "screenshot": (["--source", "demo", *good, "--screenshot", "a.png"], "--screenshot shows the window"),
+        "ending": (["--source", "demo", *good, "--save", "a.xyz"], "unknown ending .xyz"),
+        "source over itself": (["--source", "small.png", *good, "--save", "small.png"], "overwrite the source"),
+        "images over themselves": (["--source", ".", *good, "--save", "."], "overwrite the source"),
+        "image into its folder": (["--source", "small.png", *good, "--save", "./"], "overwrite the source"),
+        "one file for two": (["--source", "demo", *good, "--save", "a.png", "--json", "a.png"], "another output"),
+        "nothing": (["--source", "", *good], "the source is empty"),
+        "place": (["--source", "demo", *good, "--json", "text.png/a.jsonl"], "text.png"),
+    }
+
+
+def test_mistakes_get_one_sentence(tmp_path: Path, mistakes: dict[str, tuple[list[object], str]]):
+    for what, (args, sentence) in mistakes.items():
+        run = app(*args, "--headless", cwd=tmp_path)
+        assert run.returncode == 2, (what, run.stderr)
+        assert sentence in run.stderr, (what, run.stderr)
+        assert "Traceback" not in run.stderr, (what, run.stderr)
+        others = [line for line in run.stderr.splitlines() if "skipped" not in line]
+        assert len(others) == 1, (what, run.stderr)
+
+
+def test_cuda_without_a_gpu(tmp_path: Path, constant_model: Path):
+    if Path("/dev/nvidiactl").exists():
+        pytest.skip("there is a GPU here")
+    run = app("--source", "demo", "--model", constant_model, "--device", "cuda", "--headless", cwd=tmp_path)
+    assert run.returncode == 2
+    assert "CUDA" in run.stderr
+    assert len(run.stderr.splitlines()) == 1
+
+
+def test_nonsense_options_are_refused(tmp_path: Path):
+    run = app("--max-people", "0", cwd=tmp_path)
+    assert run.returncode == 2
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--flip-test"]])
+def test_the_flip_test_reaches_the_net(constant_model: Path, options: list[str]):
+    pytest.importorskip("matplotlib", reason="the demo's photograph comes with matplotlib")
+    args = ["--source", "demo", "--detector", "none", "--model", str(constant_model), *options]
+    context = cli.make_context(AppOptions.parse(args))
+    context.source.close()
+    assert context.estimator._net.flip_test == bool(options)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_a_polite_kill_finish_the_files(tmp_path: Path, constant_model: Path, number: signal.Signals):
+    pytest.importorskip("matplotlib", reason="the demo's photograph comes with matplotlib")
+    args = ["--source", "demo", "--model", constant_model, "--headless", "--duration", "3600", "--json", "out.jsonl"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edgepose_app", *map(str, args)],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    out = tmp_path / "out.jsonl"
+    deadline = time.monotonic() + 60
+    while (not out.exists() or out.stat().st_size == 0) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
+    assert "wrote output/demo.mp4" in stdout
+    video = cv2.VideoCapture(str(tmp_path / "output" / "demo.mp4"))
+    assert video.read()[0]
+    video.release()
+    for line in out.read_text().splitlines():
+        checked_record(line, (960, 720))
+
+
+def test_a_failing_decoder_fails_the_app(
+    tmp_path: Path, constant_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """There is one decoder: without it nothing comes out, and the app says so instead of showing nothing."""
+    import edgepose.ops
+
+    def broken(*_args: object, **_kwargs: object) -> None:
+        raise RuntimeError("simcc_decode was taken away")
+
+    monkeypatch.setattr(edgepose.ops, "simcc_decode", broken)
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("a.png", np.zeros((256, 192, 3), np.uint8))
+    model = ["--model", str(constant_model), "--detector", "none"]
+    status = cli.main(["--source", "a.png", *model, "--headless", "--json", "out.jsonl"])
+    assert status == 1
+    assert "simcc_decode was taken away" in capsys.readouterr().err
+    assert (tmp_path / "out.jsonl").read_text() == ""

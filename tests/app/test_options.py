@@ -1,0 +1,61 @@
+"""The command line as one frozen value."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, fields
+
+import pytest
+
+from edgepose import TopdownConfig
+from edgepose_app import cli
+from edgepose_app.options import AppOptions, parser
+
+
+def test_every_flag_has_its_field_and_the_field_its_default():
+    assert AppOptions.parse([]) == AppOptions()
+    assert sorted(vars(parser().parse_args([]))) == sorted(field.name for field in fields(AppOptions))
+
+
+def test_what_is_typed_arrives():
+    options = AppOptions.parse(
+        ["--camera", "1", "--no-mirror", "--duration", "2.5", "--json", "-", "--max-people", "3"]
+    )
+    assert options == AppOptions(camera=1, mirror=False, duration=2.5, json="-", max_people=3)
+
+
+def test_nobody_changes_the_options():
+    with pytest.raises(FrozenInstanceError):
+        AppOptions().screenshot = None  # type: ignore[misc]
+
+
+def test_flags_reach_the_estimators_settings():
+    assert cli.topdown_config(AppOptions()) == TopdownConfig()
+    options = AppOptions.parse(["--detect-every", "500", "--person-threshold", "0.6", "--smoothing", "2"])
+    smoothing = TopdownConfig().smoothing.scaled(2)
+    expected = TopdownConfig(detect_every_ms=500, person_threshold=0.6, smoothing=smoothing)
+    assert cli.topdown_config(options) == expected
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (["--max-people", "0"], "expected a whole number from 1, got '0'"),
+        (["--threshold", "3"], "expected a number from 0 to 1, got '3'"),
+        (["--threshold", "high"], "expected a number from 0 to 1, got 'high'"),
+        (["--camera", "-1"], "--camera"),
+        (["--camera", "99999999999"], "expected a camera's number"),
+        (["--duration", "-3"], "expected"),
+        (["--duration", "nan"], "expected seconds, more than 0, got 'nan'"),
+        (["--duration", "inf"], "expected seconds, more than 0, got 'inf'"),
+        (["--camera", "0", "--source", "demo"], "not allowed with"),
+        (["--device", "abacus"], "invalid choice"),
+        (["--detect-every", "0"], "expected milliseconds, more than 0, got '0'"),
+        (["--smoothing", "-1"], "expected a number from 0 to 100"),
+        (["--person-threshold", "1.5"], "expected a number from 0 to 1"),
+    ],
+)
+def test_nonsense_is_refused(args: list[str], sentence: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as error:
+        AppOptions.parse(args)
+    assert error.value.code == 2
+    assert sentence in capsys.readouterr().err
