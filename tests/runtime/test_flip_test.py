@@ -31,16 +31,20 @@ def test_left_and_right_change_places_and_the_rows_are_reversed(constant_net, pe
     np.testing.assert_allclose(scores[0], [0.9, 0.45, 0.45])  # both answers agree on the nose's row
 
 
-def test_a_mirrored_crop_gives_the_mirrored_answer() -> None:
-    """What no net does by itself, and every net does under the flip test: here the shipped one, on noise."""
-    net = PoseNet(Session("edgepose-t", "cpu", 1), flip_test=True)
+def mirrored_share(*, flip_test: bool) -> float:
+    """Of the shipped net's points on noise: those that the mirrored crop gives at the mirrored place."""
+    net = PoseNet(Session("edgepose-t", "cpu", 1), flip_test=flip_test)
     crops = np.random.default_rng(1).normal(size=(2, 3, 256, 192)).astype(np.float32)
-    (here, _), (there, _) = (
-        net.decode(net.run(images), np.repeat(AFFINE, 2, axis=0)) for images in (crops, crops[..., ::-1])
-    )
-    swap = net.skeleton.swap
-    np.testing.assert_allclose(there[:, swap, 0], 191 - here[..., 0], atol=1e-3)
-    np.testing.assert_allclose(there[:, swap, 1], here[..., 1], atol=1e-3)
+    here, there = (net.decode(net.run(images), np.repeat(AFFINE, 2, axis=0))[0] for images in (crops, crops[..., ::-1]))
+    apart = there[:, net.skeleton.swap] - [191, 0] - here * [-1, 1]
+    return float((np.abs(apart).max(2) < 1e-3).mean())
+
+
+def test_a_mirrored_crop_gives_the_mirrored_answer() -> None:
+    """What no net does by itself, and every net does under the flip test."""
+    # Not all: on noise two bins may be equally high, and a processor's order of sums then chooses.
+    assert mirrored_share(flip_test=True) > 0.9
+    assert mirrored_share(flip_test=False) < 0.1
 
 
 def test_everybody_and_their_mirror_images_are_one_call(dot_net, monkeypatch) -> None:
