@@ -1,7 +1,7 @@
 // The first maximum of a row on the CPU: one pass finds the maximum and the first block that holds it.
 #pragma once
 
-#include "simcc.h"
+#include "decode.h"
 
 namespace edgepose {
 inline namespace EDGEPOSE_LEVEL {

@@ -59,4 +59,11 @@ EDGEPOSE_HD float sample(const ArrayView& frame, int x, int y, float u, float v,
 }
 
 }  // namespace EDGEPOSE_LEVEL
+struct CropNormalize {
+  ArrayView frame;   // [H, W, 3] uint8
+  ArrayView affine;  // [N, 2, 3] frame → crop, float32 or float64
+  ArrayView out;     // [N, 3, h, w], written
+  CropRule rule;
+};
+
 }  // namespace edgepose
