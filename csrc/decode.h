@@ -30,14 +30,6 @@ EDGEPOSE_HD void place_point(float x, float y, const float* affine /* [2,3] or n
   keypoint[1] = affine ? affine[3] * x + affine[4] * y + affine[5] : y;
 }
 
-EDGEPOSE_HD void load_affine(const ArrayView& view, int64_t n, float* affine /* [6] */) {
-  const char* row = view.at(n);
-  for (int i = 0; i < 6; ++i) {
-    const char* p = row + (i / 3) * view.strides[1] + (i % 3) * view.strides[2];
-    affine[i] = load_real(p, view.dtype);
-  }
-}
-
 }  // namespace EDGEPOSE_LEVEL
 
 }  // namespace edgepose

@@ -5,7 +5,8 @@
 #include <cmath>
 #include <vector>
 
-#include "kernels.h"
+#include "simcc_encode.h"
+#include "simcc_gaussian_kl_div.h"
 
 namespace edgepose {
 

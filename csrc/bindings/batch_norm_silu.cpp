@@ -1,8 +1,10 @@
+#include "batch_norm_silu.h"
+
 #include "launch.h"
 #include "norm.h"
-#include "ops.h"
 
 namespace edgepose {
+namespace {
 
 py::object batch_norm_silu(py::object x, py::object weight, py::object bias, py::object eps, py::object out) {
   constexpr const char* kOp = "batch_norm_silu";
@@ -19,9 +21,12 @@ py::object batch_norm_silu(py::object x, py::object weight, py::object bias, py:
   match_channels(v, values);
   const py::object partial = work_space(values, rule);
   BatchNormSilu args{values, w, b, y, m, v, Argument(kOp, "work space", partial, true), rule, 0};
-  launch_two_passes<BatchNormSilu>(values, args, args.partial.shape[0], 2 * chunk_bytes(values, rule),
-                                   EDGEPOSE_LEVELS(batch_norm_silu), EDGEPOSE_GPU(batch_norm_silu));
+  launch_two_passes(values, args, args.partial.shape[0], 2 * chunk_bytes(values, rule));
   return out;
 }
+
+}  // namespace
+
+void bind_batch_norm_silu(py::module_& module) { module.def("batch_norm_silu", &batch_norm_silu); }
 
 }  // namespace edgepose

@@ -1,8 +1,10 @@
+#include "batch_norm_silu_grad.h"
+
 #include "launch.h"
 #include "norm.h"
-#include "ops.h"
 
 namespace edgepose {
+namespace {
 
 py::object batch_norm_silu_grad(py::object x, py::object grad, py::object weight, py::object bias, py::object mean,
                                 py::object var, py::object eps, py::object out) {
@@ -21,9 +23,12 @@ py::object batch_norm_silu_grad(py::object x, py::object grad, py::object weight
   match_channels(gb, values);
   const py::object partial = work_space(values, rule);
   BatchNormSiluGrad args{values, g, w, b, m, v, gx, gw, gb, Argument(kOp, "work space", partial, true), rule, 0};
-  launch_two_passes<BatchNormSiluGrad>(values, args, args.partial.shape[0], 3 * chunk_bytes(values, rule),
-                                       EDGEPOSE_LEVELS(batch_norm_silu_grad), EDGEPOSE_GPU(batch_norm_silu_grad));
+  launch_two_passes(values, args, args.partial.shape[0], 3 * chunk_bytes(values, rule));
   return out;
 }
+
+}  // namespace
+
+void bind_batch_norm_silu_grad(py::module_& module) { module.def("batch_norm_silu_grad", &batch_norm_silu_grad); }
 
 }  // namespace edgepose

@@ -1,8 +1,9 @@
+#include "crop_normalize.h"
+
 #include <algorithm>
 #include <cmath>
 
 #include "launch.h"
-#include "ops.h"
 
 namespace edgepose {
 namespace {
@@ -28,8 +29,6 @@ int64_t whole(const char* name, double value) {
     value_error(kOp, std::string(name) + " expected a whole number of pixels, got " + text(value));
   return static_cast<int64_t>(value);
 }
-
-}  // namespace
 
 py::object crop_normalize(py::object frame, py::object affine, py::object input_size, py::object mean, py::object std,
                           py::object channel_order, py::object out) {
@@ -70,9 +69,12 @@ py::object crop_normalize(py::object frame, py::object affine, py::object input_
                crops.shape_text());
   args.out = crops;
   // Sampling is work, not traffic: a row weighs what some sixteen bytes a value would.
-  launch<CropNormalize>(image, args, N * height, static_cast<double>(48 * width), EDGEPOSE_LEVELS(crop_normalize),
-                        EDGEPOSE_GPU(crop_normalize));
+  launch(image, args, N * height, static_cast<double>(48 * width));
   return out;
 }
+
+}  // namespace
+
+void bind_crop_normalize(py::module_& module) { module.def("crop_normalize", &crop_normalize); }
 
 }  // namespace edgepose

@@ -1,11 +1,13 @@
+#include "heatmap_decode.h"
+
 #include <algorithm>
 
 #include "blur.h"
 #include "heatmap.h"
 #include "launch.h"
-#include "ops.h"
 
 namespace edgepose {
+namespace {
 
 py::object heatmap_decode(py::object heatmaps, py::object input_size, py::object refine, py::object blur,
                           py::object affine, py::object out) {
@@ -43,9 +45,12 @@ py::object heatmap_decode(py::object heatmaps, py::object input_size, py::object
   match_points(sc, maps);
   args.keypoints = kp;
   args.scores = sc;
-  launch<HeatmapDecode>(maps, args, N * K, static_cast<double>(map_bytes(maps)), EDGEPOSE_LEVELS(heatmap_decode),
-                        EDGEPOSE_GPU(heatmap_decode));
+  launch(maps, args, N * K, static_cast<double>(map_bytes(maps)));
   return py::make_tuple(std::move(keypoints), std::move(scores));
 }
+
+}  // namespace
+
+void bind_heatmap_decode(py::module_& module) { module.def("heatmap_decode", &heatmap_decode); }
 
 }  // namespace edgepose

@@ -1,10 +1,12 @@
+#include "heatmap_encode.h"
+
 #include <algorithm>
 
 #include "heatmap.h"
 #include "launch.h"
-#include "ops.h"
 
 namespace edgepose {
+namespace {
 
 py::object heatmap_encode(py::object keypoints, py::object visible, py::object input_size, py::object heatmap_size,
                           py::object sigma, py::object center, py::object out) {
@@ -45,9 +47,12 @@ py::object heatmap_encode(py::object keypoints, py::object visible, py::object i
                static_cast<int32_t>(w),
                static_cast<int32_t>(h),
                name == "exact"};
-  launch<HeatmapEncode>(points, args, N * K, static_cast<double>(map_bytes(om)), EDGEPOSE_LEVELS(heatmap_encode),
-                        EDGEPOSE_GPU(heatmap_encode));
+  launch(points, args, N * K, static_cast<double>(map_bytes(om)));
   return py::make_tuple(std::move(maps), std::move(weight));
 }
+
+}  // namespace
+
+void bind_heatmap_encode(py::module_& module) { module.def("heatmap_encode", &heatmap_encode); }
 
 }  // namespace edgepose

@@ -1,8 +1,10 @@
+#include "heatmap_mse.h"
+
 #include "heatmap.h"
 #include "launch.h"
-#include "ops.h"
 
 namespace edgepose {
+namespace {
 
 py::object heatmap_mse(py::object student, py::object target, py::object teacher, py::object alpha, py::object weight,
                        py::object teacher_weight, py::object loss, py::object grad) {
@@ -36,9 +38,12 @@ py::object heatmap_mse(py::object student, py::object target, py::object teacher
     args.grad = g;
   }
   const int streams = 2 + (args.teacher ? 1 : 0) + (args.grad ? 1 : 0);
-  launch<HeatmapMse>(s, args, s.size(0) * s.size(1), static_cast<double>(streams * map_bytes(s)),
-                     EDGEPOSE_LEVELS(heatmap_mse), EDGEPOSE_GPU(heatmap_mse));
+  launch(s, args, s.size(0) * s.size(1), static_cast<double>(streams * map_bytes(s)));
   return loss;
 }
+
+}  // namespace
+
+void bind_heatmap_mse(py::module_& module) { module.def("heatmap_mse", &heatmap_mse); }
 
 }  // namespace edgepose

@@ -1,9 +1,10 @@
+#include "simcc_decode.h"
+
 #include <algorithm>
 #include <cmath>
 
 #include "blur.h"
 #include "launch.h"
-#include "ops.h"
 
 namespace edgepose {
 namespace {
@@ -88,8 +89,6 @@ void read_flipped(py::handle flipped, std::string_view shift, double split_ratio
   }
 }
 
-}  // namespace
-
 py::object simcc_decode(py::object simcc_x, py::object simcc_y, py::object split_ratio, py::object score,
                         py::object beta, py::object sigma, py::object refine, py::object affine, py::object flipped,
                         py::object flip_shift, py::object out) {
@@ -155,8 +154,12 @@ py::object simcc_decode(py::object simcc_x, py::object simcc_y, py::object split
   args.scores = sc;
 
   const double bytes = static_cast<double>((x.size(2) + y.size(2)) * item_size(x.view().dtype));
-  launch<SimccDecode>(x, args, N * K, bytes, EDGEPOSE_LEVELS(simcc_decode), EDGEPOSE_GPU(simcc_decode));
+  launch(x, args, N * K, bytes);
   return py::make_tuple(std::move(keypoints), std::move(scores));
 }
+
+}  // namespace
+
+void bind_simcc_decode(py::module_& module) { module.def("simcc_decode", &simcc_decode); }
 
 }  // namespace edgepose

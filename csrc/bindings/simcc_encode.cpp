@@ -1,6 +1,7 @@
+#include "simcc_encode.h"
+
 #include "label_tables.h"
 #include "launch.h"
-#include "ops.h"
 
 namespace edgepose {
 namespace {
@@ -28,8 +29,6 @@ Label label_named(std::string_view kind) {
   if (kind == "smooth" || kind == "onehot") return Label::spike;
   value_error(kOp, "kind expected 'gaussian', 'smooth', 'onehot' or 'laplace', got '" + std::string(kind) + "'");
 }
-
-}  // namespace
 
 py::object simcc_encode(py::object keypoints, py::object visible, py::object input_size, py::object split_ratio,
                         py::object sigma, py::object kind, py::object center, py::object normalize,
@@ -92,8 +91,12 @@ py::object simcc_encode(py::object keypoints, py::object visible, py::object inp
   }
   const double bytes = static_cast<double>((Wx + Wy) * item_size(ox.view().dtype));
   args.around_caches = static_cast<double>(N) * static_cast<double>(K) * bytes > kBeyondCaches;
-  launch<SimccEncode>(points, args, N * K, bytes, EDGEPOSE_LEVELS(simcc_encode), EDGEPOSE_GPU(simcc_encode));
+  launch(points, args, N * K, bytes);
   return py::make_tuple(std::move(x), std::move(y), std::move(weight));
 }
+
+}  // namespace
+
+void bind_simcc_encode(py::module_& module) { module.def("simcc_encode", &simcc_encode); }
 
 }  // namespace edgepose

@@ -1,9 +1,10 @@
+#include "simcc_gaussian_kl_div.h"
+
 #include <algorithm>
 #include <cmath>
 
 #include "label_tables.h"
 #include "launch.h"
-#include "ops.h"
 
 namespace edgepose {
 namespace {
@@ -15,8 +16,6 @@ LabelAxis gaussian_axis(int64_t bins, double sigma, bool normalize) {
   const double area = sigma * 2.5066282746310002;  // σ√(2π)
   return {static_cast<int32_t>(bins), width, 3.0f * width, normalize ? static_cast<float>(1.0 / area) : 1.0f, 0.0f};
 }
-
-}  // namespace
 
 py::object simcc_gaussian_kl_div(py::object simcc_x, py::object simcc_y, py::object keypoints, py::object visible,
                                  py::object split_ratio, py::object sigma, py::object center, py::object normalize,
@@ -79,9 +78,12 @@ py::object simcc_gaussian_kl_div(py::object simcc_x, py::object simcc_y, py::obj
   }
   const double bytes =
       static_cast<double>((x.size(2) + y.size(2)) * item_size(x.view().dtype)) * (grad.is_none() ? 1 : 2);
-  launch<SimccGaussianKlDiv>(x, args, N * K, bytes, EDGEPOSE_LEVELS(simcc_gaussian_kl_div),
-                             EDGEPOSE_GPU(simcc_gaussian_kl_div));
+  launch(x, args, N * K, bytes);
   return loss;
 }
+
+}  // namespace
+
+void bind_simcc_gaussian_kl_div(py::module_& module) { module.def("simcc_gaussian_kl_div", &simcc_gaussian_kl_div); }
 
 }  // namespace edgepose

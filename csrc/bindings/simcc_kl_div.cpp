@@ -1,10 +1,10 @@
+#include "simcc_kl_div.h"
+
 #include "launch.h"
-#include "ops.h"
 
 namespace edgepose {
 namespace {
 constexpr const char* kOp = "simcc_kl_div";
-}
 
 // `grad` receives the gradient for the student, or is None. Returns the loss.
 py::object simcc_kl_div(py::object student, py::object target, py::object beta, py::object target_beta,
@@ -37,8 +37,12 @@ py::object simcc_kl_div(py::object student, py::object target, py::object beta, 
     args.grad = g;
   }
   const double bytes = static_cast<double>(B * item_size(s.view().dtype)) * (grad.is_none() ? 2 : 3);
-  launch<SimccKlDiv>(s, args, N * K, bytes, EDGEPOSE_LEVELS(simcc_kl_div), EDGEPOSE_GPU(simcc_kl_div));
+  launch(s, args, N * K, bytes);
   return loss;
 }
+
+}  // namespace
+
+void bind_simcc_kl_div(py::module_& module) { module.def("simcc_kl_div", &simcc_kl_div); }
 
 }  // namespace edgepose

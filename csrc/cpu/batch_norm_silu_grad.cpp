@@ -1,6 +1,9 @@
 // batch_norm_silu_grad on the CPU, two passes: every chunk's sums, with the gradient in z left where that in x will be;
 // then the latter.
+#include "batch_norm_silu_grad.h"
+
 #include "channel_rows.h"
+#include "kernels.h"
 
 namespace edgepose {
 inline namespace EDGEPOSE_LEVEL {

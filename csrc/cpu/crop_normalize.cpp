@@ -1,5 +1,7 @@
 // crop_normalize on the CPU: rows of a crop are sampled into three planes of float32 and normalised on their way out.
 // Crops without rotation, which is what inference makes, blend two rows of the frame first and share their columns.
+#include "crop_normalize.h"
+
 #include "kernels.h"
 #include "scratch.h"
 

@@ -1,4 +1,6 @@
 // heatmap_encode on the CPU: a label is the product of two rows of factors, one per axis.
+#include "heatmap_encode.h"
+
 #include "kernels.h"
 #include "scratch.h"
 

@@ -1,8 +1,8 @@
 // One row of a divergence on the CPU: shared by simcc_kl_div and simcc_gaussian_kl_div.
 #pragma once
 
-#include "kernels.h"
 #include "scratch.h"
+#include "simcc_gaussian_kl_div.h"
 
 namespace edgepose {
 inline namespace EDGEPOSE_LEVEL {

@@ -1,4 +1,6 @@
 // simcc_encode on the CPU. With rounded centres every label is a window of one table, so that a row is a copy.
+#include "simcc_encode.h"
+
 #include "kernels.h"
 
 namespace edgepose {

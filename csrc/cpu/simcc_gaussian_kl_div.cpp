@@ -1,4 +1,7 @@
 // simcc_gaussian_kl_div on the CPU: as simcc_kl_div, against labels that exist only as a window of a table.
+#include "simcc_gaussian_kl_div.h"
+
+#include "kernels.h"
 #include "kl_rows.h"
 
 namespace edgepose {

@@ -1,4 +1,5 @@
 // batch_norm_silu_grad on the GPU, two launches that both compute z again: every chunk's sums, then the gradient.
+#include "batch_norm_silu_grad.h"
 #include "channel_rows.cuh"
 
 namespace edgepose {

@@ -1,4 +1,5 @@
 // heatmap_encode on the GPU: one block per map, neighbouring threads write neighbouring cells.
+#include "heatmap_encode.h"
 #include "launch.cuh"
 
 namespace edgepose {

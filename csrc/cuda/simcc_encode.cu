@@ -1,5 +1,6 @@
 // simcc_encode on the GPU: one warp per keypoint writes both of its rows, sixteen bytes a lane where it can.
 #include "launch.cuh"
+#include "simcc_encode.h"
 
 namespace edgepose {
 namespace gpu {

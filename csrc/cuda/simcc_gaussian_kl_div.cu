@@ -1,6 +1,7 @@
 // simcc_gaussian_kl_div on the GPU: one warp per keypoint; labels are computed where they are needed and stored
 // nowhere.
 #include "launch.cuh"
+#include "simcc_gaussian_kl_div.h"
 
 namespace edgepose {
 namespace gpu {

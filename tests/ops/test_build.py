@@ -1,6 +1,7 @@
 """What was built, and that what cannot run here at least compiles: every CUDA source, with warnings as errors."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -50,15 +51,37 @@ def test_building_directly_reads_no_metadata(tmp_path):
     assert f"default {tmp_path}/edgepose/_C{sysconfig.get_config_var('EXT_SUFFIX')}\n" in recipe.read_text()
 
 
-def test_every_op_stands_in_the_same_named_places():
-    names = set(ops.__all__) - {"reference"}
-    assert names <= set(reference.__all__)
-    for name in names:
-        assert hasattr(_C, name)
-        assert (ROOT / "csrc" / "cpu" / f"{name}.cpp").exists()
-        assert (ROOT / "csrc" / "cuda" / f"{name}.cu").exists()
+OPS = sorted(set(ops.__all__) - {"reference"})
+SHARED = {"bindings": {"checks", "huge_pages", "interop", "module"}}  # what belongs to no single op
+
+
+def test_kernels_are_listed_once_and_all_of_them():
+    listed = re.findall(r"^EDGEPOSE_OP\((\w+), (\w+)\)$", (ROOT / "csrc" / "ops.inc").read_text("utf-8"), re.MULTILINE)
+    assert [name for name, _ in listed] == OPS
+    assert all(arguments == name.title().replace("_", "") for name, arguments in listed)
+
+
+@pytest.mark.parametrize(("folder", "suffix"), [("cpu", ".cpp"), ("cuda", ".cu"), ("bindings", ".cpp")])
+def test_each_op_has_a_source_of_its_name_in_every_folder(folder, suffix):
+    found = {path.stem for path in (ROOT / "csrc" / folder).glob(f"*{suffix}")}
+    assert found == set(OPS) | SHARED.get(folder, set())
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_an_op_stands_in_the_same_named_places(name):
+    assert hasattr(_C, name)
+    assert (ROOT / "csrc" / f"{name}.h").exists()
+    family = getattr(ops, name).__module__.rpartition(".")[2]
+    assert getattr(reference, name).__module__ == f"edgepose.ops.reference.{family}"
+    tests = {path.stem.removeprefix("test_") for path in Path(__file__).parent.glob("test_*.py")}
+    assert any(name.startswith(test) for test in tests), "its own, or one with related ops in it"
     torch_ops = pytest.importorskip("edgepose.torch")
-    assert set(torch_ops.__all__) == names
+    assert getattr(torch_ops, name).__module__ == f"edgepose.torch.{family}"
+
+
+def test_torch_has_the_same_ops():
+    torch_ops = pytest.importorskip("edgepose.torch")
+    assert sorted(torch_ops.__all__) == OPS
 
 
 def test_levels_are_chosen_by_name():
