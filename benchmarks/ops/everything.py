@@ -12,7 +12,7 @@ import simcc_decode
 import simcc_encode
 import simcc_kl_div
 from common import SIZES, K, Row, compare, logits, options, report, sizes
-from goals import Goal, held_to, table
+from targets import Goal, held_to, table
 
 from edgepose import _C, ops
 

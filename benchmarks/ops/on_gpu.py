@@ -17,7 +17,7 @@ import simcc_kl_div
 import torch
 from bandwidth import COPY
 from common import SIZES, Row, options, report
-from goals import Goal, Limit, held_to, table
+from targets import Goal, Limit, held_to, table
 
 GOALS: list[Goal | Limit] = [
     *(Goal(f"decode {size} N=2048", COPY, 0.75) for size in SIZES),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from arrays import DTYPES, every_backend, every_case, every_level
-from drawing import given, st
+from sampling import given, st
 
 from edgepose import _C
 from edgepose.ops import batch_norm_silu, batch_norm_silu_grad, reference

@@ -39,7 +39,7 @@ def test_the_gpu_table_runs_on_the_cpu():
 
 def test_limits_take_the_worst_of_their_cases(monkeypatch):
     monkeypatch.syspath_prepend(FOLDER)
-    goals = pytest.importorskip("goals")
+    goals = pytest.importorskip("targets")
     rows = [goals.Row("decode N=1", name, ms, (ms, ms), {}) for name, ms in (("ops", 0.011), ("ops", 0.0125), ("x", 9))]
     held = goals.held_to([goals.Limit("decode N=1", "ops", 12), goals.Limit("decode", "graph", 5)], rows)
     assert held == [{"case": "decode N=1", "variant": "ops", "microseconds": 12, "reached": 12.5, "met": False}]

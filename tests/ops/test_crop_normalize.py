@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 from arrays import SIXTEEN_BITS, every_backend, every_case, every_level
-from drawing import given, st
+from sampling import given, st
 
 from edgepose.ops import crop_normalize, reference
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from arrays import DTYPES, SIXTEEN_BITS, VALUES, every_backend, every_case, fill
-from drawing import given, st
+from sampling import given, st
 
 from edgepose.ops import heatmap_decode, heatmap_encode, heatmap_mse, reference
 

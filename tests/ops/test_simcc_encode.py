@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from arrays import SIXTEEN_BITS, every_backend, every_case
-from drawing import given, st
+from sampling import given, st
 
 from edgepose.ops import reference, simcc_encode
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from arrays import bins, dtypes, every_backend, every_case, fill
-from drawing import given, st
+from sampling import given, st
 
 from edgepose.ops import reference, simcc_encode, simcc_gaussian_kl_div, simcc_kl_div
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from arrays import DTYPES, LAYOUTS, bins, dtypes, every_backend, every_case, fill, lay_out
-from drawing import given, st
+from sampling import given, st
 
 from edgepose.ops import reference, simcc_kl_div
 
