@@ -7,8 +7,6 @@ namespace edgepose {
 
 constexpr double kMaxCells = 1 << 30;  // counted with 32 bits in the kernels
 
-const auto kFloating = {DType::f32, DType::f16, DType::bf16};
-
 // The checks of maps [N, K, h, w].
 inline Argument& check_maps(Argument& maps) {
   maps.dtypes(kFloating).dims(4, "[N, K, h, w]").at_least_one(2, "h").at_least_one(3, "w").contiguous_from(2);
@@ -18,13 +16,13 @@ inline Argument& check_maps(Argument& maps) {
 }
 
 inline void match_maps(Argument& maps, const Argument& other) {
-  check_maps(maps).same_device(other).size_is(0, "N", other.size(0), other).size_is(1, "K", other.size(1), other);
+  check_maps(maps).same_device(other).same_points(other);
   maps.size_is(2, "h", other.size(2), other).size_is(3, "w", other.size(3), other);
 }
 
 inline void match_points(Argument& values, const Argument& maps) {
   values.dtypes({DType::f32}).dims(2, "[N, K]").same_device(maps);
-  values.size_is(0, "N", maps.size(0), maps).size_is(1, "K", maps.size(1), maps);
+  values.same_points(maps);
 }
 
 inline int64_t map_bytes(const Argument& maps) { return maps.size(2) * maps.size(3) * item_size(maps.view().dtype); }

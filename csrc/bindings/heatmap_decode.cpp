@@ -27,12 +27,11 @@ py::object heatmap_decode(py::object heatmaps, py::object input_size, py::object
   const double taps = positive(kOp, "blur", blur);
   const auto half = static_cast<int32_t>(std::min(taps / 2, 1e6));
   if (taps != 2 * half + 1 || half > kMaxHalf)
-    value_error(kOp, "blur expected an odd number of cells below 128, got " + py::repr(blur).cast<std::string>());
+    value_error(kOp, "blur expected an odd number of cells below 128, got " + text_of(blur));
   args.blur = blur_kernel(half);
   if (!affine.is_none()) {
     Argument a(kOp, "affine", affine);
-    a.dtypes({DType::f32, DType::f64}).dims(3, "[N, 2, 3]").same_device(maps).size_is(0, "N", N, maps);
-    if (a.size(1) != 2 || a.size(2) != 3) a.fail("expected shape [N, 2, 3], got " + a.shape_text());
+    check_affine(a, maps);
     args.affine = a;
   }
   auto [keypoints, scores] = out.is_none()
@@ -40,7 +39,7 @@ py::object heatmap_decode(py::object heatmaps, py::object input_size, py::object
                                  : tuple_of<2>(kOp, "out", "(keypoints, scores)", out);
   Argument kp(kOp, "out[0]", keypoints, true), sc(kOp, "out[1]", scores, true);
   kp.dtypes({DType::f32}).dims(3, "[N, K, 2]").contiguous_from(2).same_device(maps);
-  kp.size_is(0, "N", N, maps).size_is(1, "K", K, maps);
+  kp.same_points(maps);
   if (kp.size(2) != 2) kp.fail("expected shape [N, K, 2], got " + kp.shape_text());
   match_points(sc, maps);
   args.keypoints = kp;

@@ -23,8 +23,7 @@ py::object heatmap_mse(py::object student, py::object target, py::object teacher
   optional("weight", weight, args.weight, match_points);
   optional("teacher_weight", teacher_weight, args.teacher_weight, match_points);
   const double share = number(kOp, "alpha", alpha);
-  if (!(share >= 0 && share <= 1))
-    value_error(kOp, "alpha expected a number in [0, 1], got " + py::repr(alpha).cast<std::string>());
+  if (!(share >= 0 && share <= 1)) value_error(kOp, "alpha expected a number in [0, 1], got " + text_of(alpha));
   if (args.teacher) args.rule.alpha = static_cast<float>(share);
   if (loss.is_none()) loss = s.make_float({s.size(0), s.size(1)});
   Argument l(kOp, "loss", loss, true);

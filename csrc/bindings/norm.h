@@ -10,8 +10,6 @@ namespace edgepose {
 
 constexpr int64_t kChunks = 32, kLeastRows = 256;  // chunks of a large matrix; rows below which a chunk is not worth it
 
-const auto kFloating = {DType::f32, DType::f16, DType::bf16};
-
 // A batch of one has no variance: torch refuses it, too.
 inline Argument& check_rows(Argument& x) {
   x.dtypes(kFloating).dims(2, "[M, C]").at_least_one(1, "C").contiguous_from(0);
