@@ -1,7 +1,7 @@
 """Every net in one table: python benchmarks/models.py [--latency [--write]] [--only cspnext] [--threads 1] [--quick]
 
 Without options it prints parameters and multiply-adds, as docs/models.md has them. With --latency each net, with
-random weights, is exported and timed in onnxruntime on the CPU, one picture at a time. RTMPose's protocol (paper
+random weights, is exported and timed in onnxruntime on the CPU, one image at a time. RTMPose's protocol (paper
 §4.3) is 50 runs to warm up and 200 to time; here a net has `--seconds` for both, and at least ten timed runs, so
 that all of them take some five minutes. The nets of a backbone take turns, so that a slow moment is everybody's.
 --write puts the table into docs/models.md and benchmarks/results/.
@@ -18,15 +18,15 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from measure import BUSY, RESULTS, machine, milliseconds, spread, take_turns
 from numpy.typing import NDArray
-from pipeline import RESULTS, machine
-from quiet import BUSY
 
 from edgepose_training.models import build_pose_net
 from edgepose_training.models.macs import count_macs, count_parameters
@@ -96,25 +96,20 @@ def latency(nets: tuple[Net, ...], threads: int, seconds: float) -> list[NDArray
     """Milliseconds of each timed run, for each net; the nets of a backbone share the memory and take turns."""
     times: list[NDArray[np.float64]] = []
     for _, group in groupby(nets, key=lambda net: net.backbone):
-        times += take_turns([runner(net, threads) for net in group], seconds)
+        times += timed([runner(net, threads) for net in group], seconds)
     return times
 
 
 def runner(net: Net, threads: int) -> Callable[[], float]:
     """A function that runs the net once and returns the milliseconds that it took."""
     running = session(net, threads)
-    picture = np.random.default_rng(0).standard_normal((1, 3, *net.input_size[::-1]), np.float32)
-    feed = {running.get_inputs()[0].name: picture}
+    image = np.random.default_rng(0).standard_normal((1, 3, *net.input_size[::-1]), np.float32)
+    feed = {running.get_inputs()[0].name: image}
 
-    def run() -> float:
-        before = time.perf_counter()
-        running.run(None, feed)
-        return (time.perf_counter() - before) * 1e3
-
-    return run
+    return lambda: milliseconds(lambda: running.run(None, feed))
 
 
-def take_turns(runners: list[Callable[[], float]], seconds: float) -> list[NDArray[np.float64]]:
+def timed(runners: list[Callable[[], float]], seconds: float) -> list[NDArray[np.float64]]:
     """Times [runs] of each runner; how many runs fit into its seconds is told by its warm-up."""
     turns = []
     for run in runners:
@@ -123,17 +118,12 @@ def take_turns(runners: list[Callable[[], float]], seconds: float) -> list[NDArr
             first, warm = min(first, run()), warm + 1
         runs = int(np.clip((1 - WARM) * seconds * 1e3 / first, LEAST, MOST))
         turns.append(-(-runs // ROUNDS))
-    times: list[list[float]] = [[] for _ in runners]
-    for _ in range(ROUNDS):
-        for run, row, turn in zip(runners, times, turns, strict=True):
-            row += [run() for _ in range(turn)]
-    return [np.array(row) for row in times]
+    turn = {str(i): partial(several, run, count) for i, (run, count) in enumerate(zip(runners, turns, strict=True))}
+    return [np.concatenate(rows) for rows in take_turns(turn, ROUNDS).values()]
 
 
-def spread(times: NDArray[np.float64]) -> tuple[float, float]:
-    """Median and interquartile range."""
-    low, median, high = np.percentile(times, (25, 50, 75))
-    return float(median), float(high - low)
+def several(run: Callable[[], float], count: int) -> list[float]:
+    return [run() for _ in range(count)]
 
 
 def table(nets: tuple[Net, ...]) -> str:
@@ -161,7 +151,7 @@ def latency_table(nets: tuple[Net, ...], times: list[NDArray[np.float64]], about
     versions = about["versions"]
     runtime = next((f"{k} {versions[k]}" for k in ("onnxruntime", "onnxruntime-gpu") if k in versions), "onnxruntime")
     lines = [
-        f"{about['cpu']}, {used}, {runtime}, {about['date']}; random weights, one picture at a time, float32.",
+        f"{about['cpu']}, {used}, {runtime}, {about['date']}; random weights, one image at a time, float32.",
         "",
         row(["backbone", "size", "head", "K", "input", "ms, median", "IQR", "runs"]),
         NAME_RULE + " ---: | ---: | ---: |",
