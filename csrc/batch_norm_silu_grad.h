@@ -14,7 +14,7 @@ EDGEPOSE_HD V silu_slope(V z) {
   return fma(z * s.value, s.rest, s.value);
 }
 
-// The gradient in x is scale · slope + centred · tilt + level; those in weight and bias come out of the same two sums.
+// The gradient in x is scale · slope + centered · tilt + level; those in weight and bias come out of the same two sums.
 struct ChannelSlopes {
   float tilt, level, weight, bias;
 };
@@ -22,14 +22,14 @@ struct ChannelSlopes {
 // `partial` [chunks, 2, C] holds each chunk's Σ slope and Σ slope · (x − mean), slope being the gradient in z.
 EDGEPOSE_HD ChannelSlopes join_slopes(const float* partial, int64_t chunks, int64_t M, int64_t C, int64_t c,
                                       float weight, float rstd) {
-  double plain = 0.0, centred = 0.0;
+  double plain = 0.0, centered = 0.0;
   for (int64_t k = 0; k < chunks; ++k) {
     plain += static_cast<double>(partial[2 * k * C + c]);
-    centred += static_cast<double>(partial[(2 * k + 1) * C + c]);
+    centered += static_cast<double>(partial[(2 * k + 1) * C + c]);
   }
   const double r = static_cast<double>(rstd), share = -static_cast<double>(weight) * r / static_cast<double>(M);
-  return {static_cast<float>(share * r * r * centred), static_cast<float>(share * plain),
-          static_cast<float>(r * centred), static_cast<float>(plain)};
+  return {static_cast<float>(share * r * r * centered), static_cast<float>(share * plain),
+          static_cast<float>(r * centered), static_cast<float>(plain)};
 }
 
 }  // namespace EDGEPOSE_LEVEL

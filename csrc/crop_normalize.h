@@ -45,7 +45,7 @@ EDGEPOSE_INLINE vf floor_of(vf x) {
 }
 #endif
 
-// Bilinear value of one channel, neighbours outside the frame counting as 0. (x, y): upper left neighbour; u, v: the
+// Bilinear value of one channel, neighbors outside the frame counting as 0. (x, y): upper left neighbor; u, v: the
 // rest.
 EDGEPOSE_HD float sample(const ArrayView& frame, int x, int y, float u, float v, int channel) {
   const int width = static_cast<int>(frame.shape[1]), height = static_cast<int>(frame.shape[0]);

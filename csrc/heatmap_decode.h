@@ -13,7 +13,7 @@ struct Offset {
   float x, y;
 };
 
-// A quarter of a cell towards the higher neighbour.
+// A quarter of a cell towards the higher neighbor.
 EDGEPOSE_HD float quarter_step(float before, float after) {
   return after > before ? 0.25f : after < before ? -0.25f : 0.0f;
 }

@@ -1,4 +1,4 @@
-// The arithmetic of simcc_decode, written once: the CPU kernels, vectorised or not, and the CUDA kernels call these
+// The arithmetic of simcc_decode, written once: the CPU kernels, vectorized or not, and the CUDA kernels call these
 // functions.
 #pragma once
 

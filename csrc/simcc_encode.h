@@ -10,43 +10,43 @@ enum class Label : uint8_t { gaussian, laplace, spike };  // spike: one-hot and 
 struct LabelAxis {
   int32_t bins;
   float sigma;  // width in bins; the scale b of a Laplace label
-  float reach;  // a label whose centre ± reach lies wholly outside counts as out of range
-  float peak;   // value at the centre
+  float reach;  // a label whose center ± reach lies wholly outside counts as out of range
+  float peak;   // value at the center
   float floor;  // spike: value everywhere else
 };
 
 struct LabelRule {
   Label kind;
-  bool exact;         // the centre stays where it is instead of moving to the nearest bin
+  bool exact;         // the center stays where it is instead of moving to the nearest bin
   float split_ratio;  // bins per pixel
   LabelAxis x, y;
 };
 
 inline namespace EDGEPOSE_LEVEL {
 
-EDGEPOSE_HD float label_centre(const LabelRule& rule, float coordinate) {
-  const float centre = multiply(coordinate, rule.split_ratio);
-  return rule.exact ? centre : ::rintf(centre);  // half to even
+EDGEPOSE_HD float label_center(const LabelRule& rule, float coordinate) {
+  const float center = multiply(coordinate, rule.split_ratio);
+  return rule.exact ? center : ::rintf(center);  // half to even
 }
 
 // False for NaN.
-EDGEPOSE_HD bool label_in_range(const LabelRule& rule, const LabelAxis& axis, float centre) {
+EDGEPOSE_HD bool label_in_range(const LabelRule& rule, const LabelAxis& axis, float center) {
   const float bins = static_cast<float>(axis.bins);
-  if (rule.kind == Label::spike) return centre >= 0.0f && centre < bins;
-  return centre - axis.reach < bins && centre + axis.reach + 1.0f >= 0.0f;
+  if (rule.kind == Label::spike) return center >= 0.0f && center < bins;
+  return center - axis.reach < bins && center + axis.reach + 1.0f >= 0.0f;
 }
 
 // Where the two labels of one keypoint lie, and what they weigh.
 struct LabelPoint {
-  float x, y;  // centres in bins
+  float x, y;  // centers in bins
   float weight;
-  bool drawn;  // false: both rows are zero
+  bool labeled;  // false: both rows are zero
 };
 
 EDGEPOSE_HD LabelPoint label_point(const LabelRule& rule, float x, float y, float visible) {
-  LabelPoint point{label_centre(rule, x), label_centre(rule, y), visible, visible >= 0.5f};
-  if (point.drawn && !(label_in_range(rule, rule.x, point.x) && label_in_range(rule, rule.y, point.y))) {
-    point.drawn = false;
+  LabelPoint point{label_center(rule, x), label_center(rule, y), visible, visible >= 0.5f};
+  if (point.labeled && !(label_in_range(rule, rule.x, point.x) && label_in_range(rule, rule.y, point.y))) {
+    point.labeled = false;
     point.weight = 0.0f;
   }
   return point;
@@ -59,7 +59,7 @@ EDGEPOSE_HD LabelPoint label_point(const LabelRule& rule, const ArrayView& keypo
                      load_real(visible.at(n, k), visible.dtype));
 }
 
-// The label at distance d from its centre. V is float or vf.
+// The label at distance d from its center. V is float or vf.
 template <class V>
 EDGEPOSE_HD V label_value(const LabelRule& rule, const LabelAxis& axis, V d) {
   const auto c = [d](float value) { return constant(value, d); };

@@ -8,15 +8,15 @@ namespace edgepose {
 
 inline namespace EDGEPOSE_LEVEL {
 
-// The largest value of a label's row: at its centre, or at the end that is nearest to it.
-EDGEPOSE_HD float label_peak(const LabelRule& rule, const LabelAxis& axis, float centre) {
-  const float nearest = ::rintf(centre), last = static_cast<float>(axis.bins - 1);
-  return label_value(rule, axis, (nearest < 0.0f ? 0.0f : nearest < last ? nearest : last) - centre);
+// The largest value of a label's row: at its center, or at the end that is nearest to it.
+EDGEPOSE_HD float label_peak(const LabelRule& rule, const LabelAxis& axis, float center) {
+  const float nearest = ::rintf(center), last = static_cast<float>(axis.bins - 1);
+  return label_value(rule, axis, (nearest < 0.0f ? 0.0f : nearest < last ? nearest : last) - center);
 }
 
 }  // namespace EDGEPOSE_LEVEL
 
-// The label tables of one axis, on the CPU: at the distances −origin … origin from a label's centre the target's
+// The label tables of one axis, on the CPU: at the distances −origin … origin from a label's center the target's
 // numerators p; and before each of those distances the sums of p and of the target's own share of the divergence
 // (soft: p · log2 p in units of the rule; otherwise t · ln t), so that a row's sums are differences. Null: no tables.
 struct KlTable {

@@ -1,5 +1,5 @@
 // Python objects in, ArrayViews out: numpy arrays directly, everything else through DLPack (its C exchange table where
-// the array's type has one, `__dlpack__` capsules otherwise). Together with its neighbours the only code that sees
+// the array's type has one, `__dlpack__` capsules otherwise). Together with its neighbors the only code that sees
 // Python.
 #pragma once
 

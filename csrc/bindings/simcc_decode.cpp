@@ -19,14 +19,14 @@ Score score_named(const char* op, std::string_view name) {
 }
 
 // What an ideal label scores, g a Gaussian of peak 1 on the middle bin: with t = β(g − 1) over the bins, 1 / Σ eᵗ, and
-// for the entropy e^(Σ eᵗ t / Σ eᵗ) times as much. Far from the centre g is 0 to double precision: no loop there.
+// for the entropy e^(Σ eᵗ t / Σ eᵗ) times as much. Far from the center g is 0 to double precision: no loop there.
 double ideal_score(Score score, int64_t bins, double sigma, double beta) {
-  const int64_t centre = bins / 2;
+  const int64_t center = bins / 2;
   const auto reach = static_cast<int64_t>(std::min(std::ceil(9.0 * sigma), static_cast<double>(bins)));
-  const int64_t first = std::max<int64_t>(0, centre - reach), last = std::min<int64_t>(bins - 1, centre + reach);
+  const int64_t first = std::max<int64_t>(0, center - reach), last = std::min<int64_t>(bins - 1, center + reach);
   double sum = static_cast<double>(bins - (last - first + 1)) * std::exp(-beta), cross = -beta * sum;
   for (int64_t i = first; i <= last; ++i) {
-    const double d = static_cast<double>(i - centre) / sigma;
+    const double d = static_cast<double>(i - center) / sigma;
     const double t = beta * (std::exp(-0.5 * d * d) - 1.0);
     sum += std::exp(t);
     cross += std::exp(t) * t;

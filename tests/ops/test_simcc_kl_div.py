@@ -124,8 +124,8 @@ def test_kernel_matches_reference(data):
 def test_gradient_error_on_labels_is_within_four_millionths(width, target_beta):
     """The bound that training relies on, per row, for logits of a half-trained net and Gaussian labels."""
     rng = np.random.default_rng(5)
-    centre = rng.integers(0, width, (4, 33, 1))
-    target = np.exp(-0.5 * ((np.arange(width) - centre) / 4.9) ** 2).astype(np.float32)
+    center = rng.integers(0, width, (4, 33, 1))
+    target = np.exp(-0.5 * ((np.arange(width) - center) / 4.9) ** 2).astype(np.float32)
     student = (0.7 * np.roll(target, 9, axis=-1) + 0.1 * rng.normal(size=target.shape)).astype(np.float32)
     grad, expected = np.empty_like(student), np.empty(student.shape)
     simcc_kl_div(student, target, beta=10, target_beta=target_beta, grad=grad)
