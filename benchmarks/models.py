@@ -23,9 +23,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import measure
 import numpy as np
 import torch
-from measure import BUSY, RESULTS, machine, milliseconds, spread, take_turns
+from measure import BUSY, RESULTS, machine, milliseconds, spread
 from numpy.typing import NDArray
 
 from edgepose_training.models import build_pose_net
@@ -96,7 +97,7 @@ def latency(nets: tuple[Net, ...], threads: int, seconds: float) -> list[NDArray
     """Milliseconds of each timed run, for each net; the nets of a backbone share the memory and take turns."""
     times: list[NDArray[np.float64]] = []
     for _, group in groupby(nets, key=lambda net: net.backbone):
-        times += timed([runner(net, threads) for net in group], seconds)
+        times += take_turns([runner(net, threads) for net in group], seconds)
     return times
 
 
@@ -109,7 +110,7 @@ def runner(net: Net, threads: int) -> Callable[[], float]:
     return lambda: milliseconds(lambda: running.run(None, feed))
 
 
-def timed(runners: list[Callable[[], float]], seconds: float) -> list[NDArray[np.float64]]:
+def take_turns(runners: list[Callable[[], float]], seconds: float) -> list[NDArray[np.float64]]:
     """Times [runs] of each runner; how many runs fit into its seconds is told by its warm-up."""
     turns = []
     for run in runners:
@@ -119,7 +120,7 @@ def timed(runners: list[Callable[[], float]], seconds: float) -> list[NDArray[np
         runs = int(np.clip((1 - WARM) * seconds * 1e3 / first, LEAST, MOST))
         turns.append(-(-runs // ROUNDS))
     turn = {str(i): partial(several, run, count) for i, (run, count) in enumerate(zip(runners, turns, strict=True))}
-    return [np.concatenate(rows) for rows in take_turns(turn, ROUNDS).values()]
+    return [np.concatenate(rows) for rows in measure.take_turns(turn, ROUNDS).values()]
 
 
 def several(run: Callable[[], float], count: int) -> list[float]:
