@@ -1,4 +1,4 @@
-// The arithmetic of heatmap_encode: where a label lies, and its factor on each axis.
+// The arithmetic of heatmap_encode: the place of a label and its factor on each axis.
 #pragma once
 
 #include "numeric.h"

@@ -1,4 +1,4 @@
-// The arithmetic of heatmap_mse: what each term weighs.
+// The arithmetic of heatmap_mse: the weight of each term.
 #pragma once
 
 #include "numeric.h"

@@ -83,8 +83,8 @@ EDGEPOSE_HD int mirrored_bin(const DecodeRule& rule, int i, int bins) {
   return j > 0 ? j : 0;
 }
 
-// The keypoint of the mirrored image that is keypoint k of the image. A table on a GPU cannot be checked at the door:
-// an index outside stays inside here.
+// The keypoint of the mirrored image that is keypoint k of the image. The binding cannot check a table that
+// lies on a GPU: indices are clamped here.
 EDGEPOSE_HD int64_t swapped(const ArrayView& swap, int64_t k, int64_t K) {
   const int64_t other = *reinterpret_cast<const int64_t*>(swap.at(k));
   return other < 0 ? 0 : other < K ? other : K - 1;

@@ -1,4 +1,4 @@
-// The arithmetic of simcc_encode: where a label lies, what it is worth at a bin, what its keypoint weighs.
+// The arithmetic of simcc_encode: the place of a label, its value at a bin, the weight of its keypoint.
 #pragma once
 
 #include "numeric.h"

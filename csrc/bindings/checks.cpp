@@ -1,4 +1,4 @@
-// What an op may ask of an argument, and the words in which it complains.
+// Validation of arguments, and the text of its errors.
 #include <cmath>
 
 #include "interop.h"

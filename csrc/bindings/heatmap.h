@@ -1,4 +1,4 @@
-// Checks that the ops of heat maps share.
+// Checks shared by the heat-map ops.
 #pragma once
 
 #include "interop.h"

@@ -22,7 +22,7 @@ constexpr bool kWithCuda = false;
 
 PYBIND11_MODULE(_C, m, pybind11::mod_gil_not_used()) {
   using namespace edgepose;
-  m.doc() = "Compiled kernels of edgepose; edgepose.ops is the public door.";
+  m.doc() = "Compiled kernels of edgepose; edgepose.ops is the public API.";
 #define EDGEPOSE_OP(op, Args) bind_##op(m);
 #include "ops.inc"
 #undef EDGEPOSE_OP

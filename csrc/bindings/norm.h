@@ -1,4 +1,4 @@
-// What batch_norm_silu and its gradient check and make alike.
+// Checks and work space shared by batch_norm_silu and its gradient.
 #pragma once
 
 #include <algorithm>

@@ -8,7 +8,7 @@ namespace {
 
 constexpr double kSqrtTau = 2.5066282746310002;  // √(2π)
 
-// Labels of more bytes than this are gone from a last-level cache of the usual 32 MiB before anybody reads them.
+// Labels of more bytes than this are evicted from a last-level cache of the usual 32 MiB before they are read.
 constexpr double kBeyondCaches = 24 << 20;
 
 LabelAxis label_axis(std::string_view kind, int64_t bins, double sigma, bool normalize, double smoothing) {

@@ -135,7 +135,7 @@ def simcc_gaussian_kl_div(
     `simcc_encode` of the keypoints followed by `simcc_kl_div` of both axes, in one pass over the logits.
 
     Args:
-        simcc_x, simcc_y: logits; their bins say how large the crop is.
+        simcc_x, simcc_y: logits; their numbers of bins give the size of the crop.
         keypoints, visible, sigma, split_ratio, center, normalize: as for `simcc_encode`.
         beta, target_beta: as for `simcc_kl_div`.
         bin_mean: divide the divergence of each axis by its number of bins.

@@ -57,7 +57,7 @@ class TestLiterals:
         for matrix in (np.zeros((1, 2, 3)), np.array([[[1, 2, 3], [2, 4, 5.0]]])):
             assert not crop(image(9, 9), matrix, input_size=(5, 5), **RAW).any()
 
-    def test_nobody(self, crop):
+    def test_no_person(self, crop):
         assert crop(image(9, 9), np.zeros((0, 2, 3)), input_size=(4, 6), **RAW).shape == (0, 3, 6, 4)
 
 

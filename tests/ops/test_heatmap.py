@@ -58,7 +58,7 @@ class TestEncode:
             assert maps.any() == seen
             assert weights[0, 0] == np.float32(weight)
 
-    def test_nobody(self, encode):
+    def test_no_person(self, encode):
         assert encode(np.zeros((0, 3, 2), np.float32), np.zeros((0, 3), np.float32), **SIZE)[0].shape == (0, 3, 12, 16)
 
 
@@ -124,7 +124,7 @@ class TestDecode:
         np.testing.assert_allclose(keypoints, [[[11, 45], [1, -3]]], atol=0.01)
         assert scores.tolist() == [[1.0, 0.0]]
 
-    def test_nobody(self, decode):
+    def test_no_person(self, decode):
         assert decode(np.zeros((0, 3, 4, 4), np.float32), **DECODE)[0].shape == (0, 3, 2)
 
 

@@ -98,7 +98,7 @@ class TestLiterals:
         assert decode(rows([np.inf]), rows([-np.inf]), score="mean")[1] == 0
         assert decode(x[1:2], x[1:2], score="softmax")[1] == 0.5  # two infinite peaks share the mass
 
-    def test_nobody(self, decode):
+    def test_no_person(self, decode):
         keypoints, scores = decode(np.zeros((0, 133, 384), np.float32), np.zeros((0, 133, 512), np.float32))
         assert keypoints.shape == (0, 133, 2)
         assert scores.shape == (0, 133)

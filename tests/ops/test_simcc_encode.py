@@ -84,7 +84,7 @@ class TestLiterals:
         for x, inside in ((-0.25, True), (-0.26, False), (5.74, True), (5.75, False)):  # −0.5 → bin 0; 11.5 → bin 12
             assert encode(*point(x, 2), input_size=(6, 4), kind="onehot")[2][0, 0] == inside
 
-    def test_nobody(self, encode):
+    def test_no_person(self, encode):
         x, y, weight = encode(np.zeros((0, 5, 2), np.float32), np.zeros((0, 5), np.float32), **SIZE)
         assert (x.shape, y.shape, weight.shape) == ((0, 5, 12), (0, 5, 8), (0, 5))
 

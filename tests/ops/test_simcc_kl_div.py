@@ -65,7 +65,7 @@ class TestLiterals:
             assert np.isnan(loss[0]).tolist() == [True, False]
             assert np.isfinite(grad[0, 1]).all()
 
-    def test_nobody(self, function):
+    def test_no_person(self, function):
         loss, _ = kl(function, np.zeros((0, 133, 384), np.float32), np.zeros((0, 133, 384), np.float32))
         assert loss.shape == (0, 133)
 
