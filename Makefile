@@ -1,15 +1,16 @@
-# make run    set up and start the application on its demo (a window, or headless without a display)
+# make run    set up, built for this machine, and start the application on its demo (headless without a display)
 # make test   set up and run the tests
 # make lint   ruff and mypy
 # make gpu    on a machine with an NVIDIA GPU and nvcc: build for it, test, sanitize, benchmark
 # make gpu-pack DATA=…, make gpu-train TRAIN="…"   train in pieces on a GPU that is there for minutes
-# make wheel  build a manylinux wheel into dist/; make sanitize runs the kernel tests under ASan and UBSan
+# make wheel  build a manylinux wheel for every machine into dist/; make sanitize runs the kernel tests under ASan and UBSan
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install -q -c constraints.txt
 SOURCES := pyproject.toml constraints.txt setup.py $(shell find csrc -type f 2>/dev/null)
 
 .PHONY: run test lint gpu gpu-pack gpu-train wheel sanitize clean check
@@ -35,12 +36,18 @@ check:
 $(VENV)/pyvenv.cfg: | check
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.app: $(VENV)/pyvenv.cfg $(SOURCES) | check
-	$(PIP) install -q -c constraints.txt -e '.[app]'
+# What pyproject.toml's [build-system] names. With build isolation pip would download it again, into another folder at every
+# install, and all bindings would be compiled again because pybind11 has moved.
+$(VENV)/.build: $(VENV)/pyvenv.cfg constraints.txt
+	$(INSTALL) 'setuptools>=77' 'pybind11>=3.0' 'ninja>=1.11'
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/pyvenv.cfg $(SOURCES) | check
-	$(PIP) install -q -c constraints.txt -e '.[app,train,dev]'
+$(VENV)/.app: $(VENV)/.build $(SOURCES) | check
+	$(INSTALL) --no-build-isolation -e '.[app]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.build $(SOURCES) | check
+	$(INSTALL) --no-build-isolation -e '.[app,train,dev]'
 	@touch $@ $(VENV)/.app
 
 # At home: compact shards in bundles. On the GPU's machine: build, take BUNDLES in, train a piece (docs/training.md).

@@ -3,9 +3,12 @@
 `python setup.py ninja` builds it into the source tree without reading pyproject.toml, whose SPDX licence setuptools of
 before 77 refuses: for machines on which nothing can be installed. Needs pybind11 and ninja as well.
 
+In the source tree (`setup.py build_ext --inplace`, `pip install -e`) it builds for this machine: CUDA kernels for its
+GPU, and none where there is no GPU. A wheel gets every architecture.
+
 Environment:
   EDGEPOSE_CUDA=auto|on|off      auto (default): use nvcc if it is there and can link; on: fail without it
-  EDGEPOSE_CUDA_ARCHS=75,90      compute capabilities instead of the whole list (`native`: the card at hand)
+  EDGEPOSE_CUDA_ARCHS=75,90      CUDA kernels for these compute capabilities (`native`: this GPU's; `all`: every one)
   EDGEPOSE_WERROR=1              warnings are errors (CI)
   EDGEPOSE_STATIC_CXX=1          the C++ runtime comes along (wheels): older systems have an older one
   EDGEPOSE_SANITIZE=address,undefined
@@ -47,6 +50,7 @@ SIMD_LEVELS = {
 COMMON_FLAGS = ["-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off"]
 CXX_FLAGS = ["-std=c++17", "-Wall", "-Wextra", "-fno-math-errno", "-fno-trapping-math", "-fno-semantic-interposition"]
 CUDA_ARCHS = [75, 80, 90, 100, 120]  # code for x.0 also runs on x.y: 8.0 serves 8.6, 8.7 and 8.9
+GPU_DEVICES = ("nvidiactl", "nvidia0", "nvhost-gpu", "dxg")  # of the driver, of Jetson boards, of WSL
 NEEDS_CXX = (
     "edgepose: building needs a C++17 compiler, and none was found. Install one (Debian/Ubuntu: apt-get install g++, "
     "Fedora: dnf install gcc-c++, macOS: xcode-select --install), or set CXX to the one you have."
@@ -75,13 +79,25 @@ def find_cxx() -> list[str]:
     sys.exit(NEEDS_CXX)
 
 
-def find_nvcc(cxx: list[str]) -> str | None:
-    """Path of an nvcc that can compile and link against the static runtime, as EDGEPOSE_CUDA wants it."""
+def wanted_archs(in_tree: bool) -> str:
+    """`native`, `all`, or compute capabilities; empty: no CUDA kernels."""
     mode = os.environ.get("EDGEPOSE_CUDA", "auto")
     if mode not in ("auto", "on", "off"):
         sys.exit(f"edgepose: EDGEPOSE_CUDA expected auto, on or off, got {mode!r}.")
     if mode == "off":
-        return None
+        return ""
+    if named := os.environ.get("EDGEPOSE_CUDA_ARCHS"):
+        return named
+    if in_tree and any(Path("/dev", name).exists() for name in GPU_DEVICES):
+        return "native"
+    if in_tree and mode == "auto":
+        sys.stderr.write("edgepose: building without CUDA kernels: no GPU here (EDGEPOSE_CUDA=on for them).\n")
+        return ""
+    return "all"
+
+
+def find_nvcc(cxx: list[str]) -> str | None:
+    """Path of an nvcc that can compile and link against the static runtime; without one EDGEPOSE_CUDA=on fails."""
     home = os.environ.get("CUDA_HOME", "/usr/local/cuda")
     nvcc = os.environ.get("NVCC") or shutil.which("nvcc") or shutil.which("nvcc", path=f"{home}/bin")
     if nvcc is None:
@@ -93,22 +109,21 @@ def find_nvcc(cxx: list[str]) -> str | None:
         problem = f"{nvcc} cannot build a library (is the static CUDA runtime, libcudart_static.a, installed?)"
     else:
         return nvcc
-    if mode == "on":
+    if os.environ.get("EDGEPOSE_CUDA") == "on":
         sys.exit(f"edgepose: EDGEPOSE_CUDA=on, but {problem}. Install the CUDA toolkit or set EDGEPOSE_CUDA=auto.")
     sys.stderr.write(f"edgepose: building without CUDA kernels: {problem}.\n")
     return None
 
 
-def gencode(nvcc: str) -> list[str]:
-    """Machine code for every supported generation this nvcc knows, and PTX of the newest for those to come."""
-    wanted = os.environ.get("EDGEPOSE_CUDA_ARCHS", "")
+def gencode(nvcc: str, wanted: str) -> list[str]:
+    """Machine code for the wanted architectures (`all`: that this nvcc knows), and PTX of the newest for later ones."""
     if wanted == "native":
         return ["-arch=native"]
     listed = subprocess.run([nvcc, "--list-gpu-arch"], capture_output=True, text=True, check=True).stdout
     known = {int(arch) for arch in re.findall(r"compute_(\d+)\b", listed)}
-    archs = [int(arch) for arch in wanted.split(",")] if wanted else sorted(known.intersection(CUDA_ARCHS))
+    archs = [int(arch) for arch in wanted.split(",")] if wanted != "all" else sorted(known.intersection(CUDA_ARCHS))
     if not archs or not known.issuperset(archs):
-        sys.exit(f"edgepose: this nvcc knows compute capabilities {sorted(known)}, not {wanted or CUDA_ARCHS}.")
+        sys.exit(f"edgepose: this nvcc knows compute capabilities {sorted(known)}, not {wanted}.")
     flags = [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in archs]
     return [*flags, f"-gencode=arch=compute_{archs[-1]},code=compute_{archs[-1]}"]
 
@@ -123,12 +138,23 @@ def ninja_executable() -> str:
     return found or sys.exit("edgepose: building needs ninja: pip install ninja.")
 
 
-def build_file(output: Path) -> str:
+def all_bindings(folder: Path) -> Path:
+    """One source that includes every binding: pybind11's headers take longer to compile than what uses them."""
+    path = folder / "bindings.cpp"
+    sources = sorted((CSRC / "bindings").glob("*.cpp"))
+    text = "".join(f'#include "bindings/{source.name}"\n' for source in sources)
+    if not path.exists() or path.read_text() != text:  # else ninja would compile it again
+        path.write_text(text)
+    return path
+
+
+def build_file(output: Path, folder: Path, in_tree: bool) -> str:
     """The text of build.ninja."""
     import pybind11
 
     cxx = find_cxx()
-    nvcc = find_nvcc(cxx)
+    archs = wanted_archs(in_tree)
+    nvcc = find_nvcc(cxx) if archs else None
     strict = os.environ.get("EDGEPOSE_WERROR", "0") == "1"
     sanitize = os.environ.get("EDGEPOSE_SANITIZE", "")
     hardening = [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer", "-g1", "-O1"] if sanitize else []
@@ -138,7 +164,7 @@ def build_file(output: Path) -> str:
         python.append("-DNDEBUG")  # else pybind11 asks at every reference it counts for the interpreter's lock
     cflags = [*COMMON_FLAGS, *CXX_FLAGS, *hardening, *(["-Werror"] if strict else []), *includes]
     if nvcc:
-        cflags.append("-DEDGEPOSE_WITH_CUDA")
+        python.append("-DEDGEPOSE_WITH_CUDA")
     lines = [
         "ninja_required_version = 1.10",
         f"rule cxx\n  command = {shlex.join([*cxx, *cflags])} $flags -MMD -MF $out.d -c $in -o $out",
@@ -150,17 +176,16 @@ def build_file(output: Path) -> str:
         objects.append(name)
         lines.append(f"build {name}: {rule} {ninja_path(source)}\n  flags = {shlex.join(flags)}")
 
+    compile_to("bindings.o", "cxx", all_bindings(folder), python)  # first, as it takes longest
     for source in sorted((CSRC / "cpu").glob("*.cpp")):
         for level, flags in SIMD_LEVELS.items():
             compile_to(f"{source.stem}.{level}.o", "cxx", source, [f"-DEDGEPOSE_LEVEL={level}", *flags])
     for source in sorted(CSRC.glob("*.cpp")):
         compile_to(f"{source.stem}.o", "cxx", source, [])
-    for source in sorted((CSRC / "bindings").glob("*.cpp")):
-        compile_to(f"bind_{source.stem}.o", "cxx", source, python)
     if nvcc:
         host = ["-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", *(["-Werror"] if strict else [])]
-        cuda = [nvcc, "-ccbin", cxx[0], "-std=c++17", "-O3", *gencode(nvcc), *includes, "-Xcompiler", ",".join(host)]
-        cuda += ["--threads", "0", *(["-Werror=all-warnings"] if strict else [])]
+        cuda = [nvcc, "-ccbin", cxx[0], "-std=c++17", "-O3", *gencode(nvcc, archs), *includes]
+        cuda += ["-Xcompiler", ",".join(host), "--threads", "0", *(["-Werror=all-warnings"] if strict else [])]
         lines.append(f"rule cuda\n  command = {shlex.join(cuda)} -MD -MF $out.d -c $in -o $out")
         lines.append("  depfile = $out.d\n  deps = gcc\n  description = CUDA $out")
         for source in sorted((CSRC / "cuda").glob("*.cu")):
@@ -188,13 +213,13 @@ def ninja_path(path: Path) -> str:
     return re.sub(r"([$: ])", r"$\1", str(path))
 
 
-def build(output: Path) -> None:
+def build(output: Path, in_tree: bool) -> None:
     """Hands the whole extension to ninja, which compiles in parallel and only what changed."""
     output.parent.mkdir(parents=True, exist_ok=True)
     variant = f"ninja-{sysconfig.get_platform()}-{sys.implementation.cache_tag}"
     folder = ROOT / "build" / (variant + ("-sanitize" if os.environ.get("EDGEPOSE_SANITIZE") else ""))
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "build.ninja").write_text(build_file(output))
+    (folder / "build.ninja").write_text(build_file(output, folder, in_tree))
     jobs = [f"-j{os.environ['MAX_JOBS']}"] if os.environ.get("MAX_JOBS") else []
     try:
         subprocess.run([ninja_executable(), "-C", str(folder), *jobs], check=True)
@@ -203,14 +228,18 @@ def build(output: Path) -> None:
 
 
 class NinjaBuild(build_ext):
+    def run(self) -> None:
+        self.in_tree = bool(self.inplace or self.editable_mode)  # the parent clears `inplace` while it builds
+        super().run()
+
     def build_extension(self, ext: Extension) -> None:
-        build(Path(self.get_ext_fullpath(ext.name)).resolve())
+        build(Path(self.get_ext_fullpath(ext.name)).resolve(), self.in_tree)
 
 
 sources = [str(path.relative_to(ROOT)) for path in sorted(CSRC.rglob("*")) if path.suffix in (".cpp", ".cu")]
-headers = [str(path.relative_to(ROOT)) for path in sorted(CSRC.rglob("*")) if path.suffix in (".h", ".cuh")]
+headers = [str(path.relative_to(ROOT)) for path in sorted(CSRC.rglob("*")) if path.suffix in (".h", ".cuh", ".inc")]
 if sys.argv[1:] == ["ninja"]:
-    build(ROOT / "edgepose" / f"_C{sysconfig.get_config_var('EXT_SUFFIX')}")
+    build(ROOT / "edgepose" / f"_C{sysconfig.get_config_var('EXT_SUFFIX')}", in_tree=True)
 else:
     setup(
         ext_modules=[Extension("edgepose._C", sources=sources, depends=headers)],

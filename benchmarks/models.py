@@ -18,15 +18,16 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import measure
 import numpy as np
 import torch
+from measure import BUSY, RESULTS, machine, milliseconds, spread
 from numpy.typing import NDArray
-from pipeline import RESULTS, machine
-from quiet import BUSY
 
 from edgepose_training.models import build_pose_net
 from edgepose_training.models.macs import count_macs, count_parameters
@@ -103,15 +104,10 @@ def latency(nets: tuple[Net, ...], threads: int, seconds: float) -> list[NDArray
 def runner(net: Net, threads: int) -> Callable[[], float]:
     """A function that runs the net once and returns the milliseconds that it took."""
     running = session(net, threads)
-    picture = np.random.default_rng(0).standard_normal((1, 3, *net.input_size[::-1]), np.float32)
-    feed = {running.get_inputs()[0].name: picture}
+    image = np.random.default_rng(0).standard_normal((1, 3, *net.input_size[::-1]), np.float32)
+    feed = {running.get_inputs()[0].name: image}
 
-    def run() -> float:
-        before = time.perf_counter()
-        running.run(None, feed)
-        return (time.perf_counter() - before) * 1e3
-
-    return run
+    return lambda: milliseconds(lambda: running.run(None, feed))
 
 
 def take_turns(runners: list[Callable[[], float]], seconds: float) -> list[NDArray[np.float64]]:
@@ -123,17 +119,12 @@ def take_turns(runners: list[Callable[[], float]], seconds: float) -> list[NDArr
             first, warm = min(first, run()), warm + 1
         runs = int(np.clip((1 - WARM) * seconds * 1e3 / first, LEAST, MOST))
         turns.append(-(-runs // ROUNDS))
-    times: list[list[float]] = [[] for _ in runners]
-    for _ in range(ROUNDS):
-        for run, row, turn in zip(runners, times, turns, strict=True):
-            row += [run() for _ in range(turn)]
-    return [np.array(row) for row in times]
+    turn = {str(i): partial(several, run, count) for i, (run, count) in enumerate(zip(runners, turns, strict=True))}
+    return [np.concatenate(rows) for rows in measure.take_turns(turn, ROUNDS).values()]
 
 
-def spread(times: NDArray[np.float64]) -> tuple[float, float]:
-    """Median and interquartile range."""
-    low, median, high = np.percentile(times, (25, 50, 75))
-    return float(median), float(high - low)
+def several(run: Callable[[], float], count: int) -> list[float]:
+    return [run() for _ in range(count)]
 
 
 def table(nets: tuple[Net, ...]) -> str:

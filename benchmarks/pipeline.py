@@ -9,25 +9,20 @@ does not run on every frame (the detector) is summarized over the frames on whic
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from measure import BUSY, RESULTS, machine
 from numpy.typing import NDArray
-from quiet import BUSY, load_per_core
 
 from edgepose import EdgeposeError, TopdownEstimator, draw_poses
 
-RESULTS = Path(__file__).parent / "results"
 STAGES = ("detect", "crop", "network", "decode", "track", "draw", "total")
 QUANTILES = (50, 95, 99)
 
@@ -72,30 +67,6 @@ def summarize(times: dict[str, list[float]]) -> dict[str, dict[str, float]]:
             rows[stage] = {f"p{q}": float(np.percentile(ran, q)) for q in QUANTILES}
             rows[stage] |= {"mean": float(ran.mean()), "frames": len(ran)}
     return rows
-
-
-def machine() -> dict[str, Any]:
-    """What the numbers belong to, without names of hosts or paths."""
-    cpu = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), cpu)
-    cores = os.cpu_count() or 1
-    versions = {}
-    for package in ("numpy", "opencv-python", "onnxruntime", "onnxruntime-gpu", "edgepose"):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return {
-        "cpu": cpu,
-        "cores": cores,
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "versions": versions,
-        "load_per_core_before": round(load_per_core(), 2),
-        "date": datetime.date.today().isoformat(),
-    }
 
 
 def table(result: dict[str, Any]) -> str:

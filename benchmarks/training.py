@@ -21,13 +21,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from pipeline import RESULTS, machine
-from quiet import BUSY
+from measure import BUSY, RESULTS, machine, milliseconds, spread, take_turns
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -55,18 +55,11 @@ def drawn_store(folder: Path, people: int) -> CropCache:
     return CropCache(find_shards(folder))
 
 
-def take_turns(variants: dict[str, Callable[[], object]], rounds: int, device: torch.device) -> Times:
+def timed(variants: dict[str, Callable[[], object]], rounds: int, device: torch.device) -> Times:
     """Every variant once a round, after two rounds that do not count."""
-    times: dict[str, list[float]] = {name: [] for name in variants}
-    for index in range(rounds + 2):
-        for name, work in variants.items():
-            start = time.perf_counter()
-            work()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            if index >= 2:
-                times[name].append(1000 * (time.perf_counter() - start))
-    return {name: np.array(values) for name, values in times.items()}
+    runs = {name: partial(milliseconds, work, device=device.type) for name, work in variants.items()}
+    take_turns(runs, 2)
+    return {name: np.array(values) for name, values in take_turns(runs, rounds).items()}
 
 
 class MmposeStep:
@@ -125,7 +118,7 @@ def steps(config: Config, store: CropCache, folder: Path, device: torch.device, 
         name: stepper(c, store, folder / f"step{i}", device) for i, (name, c) in enumerate(variants.items())
     }
     batch = next(iter(Run(plain, store, None, folder / "mmpose", device).feed.epoch(plain, 0))).to(device)
-    return take_turns(work | {THEIRS: MmposeStep(config, batch, device)}, rounds, device)
+    return timed(work | {THEIRS: MmposeStep(config, batch, device)}, rounds, device)
 
 
 def stages(config: Config, store: CropCache, folder: Path, device: torch.device, rounds: int) -> Times:
@@ -133,9 +126,7 @@ def stages(config: Config, store: CropCache, folder: Path, device: torch.device,
     checkpoints.save(teacher, Run(config, store, None, folder / "teacher", device).state())
     second = replace(config, stage=2, beta_logit=1.0)
     pair = {"stage1": config, "stage2": second}
-    return take_turns(
-        {name: stepper(c, store, folder / name, device, teacher) for name, c in pair.items()}, rounds, device
-    )
+    return timed({name: stepper(c, store, folder / name, device, teacher) for name, c in pair.items()}, rounds, device)
 
 
 def losses(config: Config, device: torch.device, rounds: int) -> Times:
@@ -158,7 +149,7 @@ def losses(config: Config, device: torch.device, rounds: int) -> Times:
         rtmpose_loss(ops, leaves, target, weight, config.beta).backward()
 
     pair = {"plain torch": lambda: work(PlainTorch()), "kernels": lambda: work(edgepose.torch)}
-    return take_turns(pair, rounds, device)
+    return timed(pair, rounds, device)
 
 
 def waiting(config: Config, store: CropCache, out: Path, device: torch.device, count: int) -> float:
@@ -256,17 +247,15 @@ def measure(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
         }
         waited = waiting(config, store, folder / "waiting", device, 3 * args.rounds)
     bf16 = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
-    rows = {part: {name: spread(values) for name, values in variants.items()} for part, variants in times.items()}
+    rows = {
+        part: {name: dict(zip(("median", "iqr"), spread(values), strict=True)) for name, values in variants.items()}
+        for part, variants in times.items()
+    }
     setup = {"size": args.size, "input_size": (width, height), "batch": args.batch, "workers": args.workers,
              "device": device.type, "threads": torch.get_num_threads(), "torch": torch.__version__, "bf16": bf16,
              "rounds": args.rounds}  # fmt: skip
     return {"benchmark": "training", "machine": about, "setup": setup, "times": rows, "waiting": waited,
             "goals": list(goals(times, waited, bf16))}  # fmt: skip
-
-
-def spread(values: np.ndarray) -> dict[str, float]:
-    low, median, high = np.percentile(values, (25, 50, 75))
-    return {"median": float(median), "iqr": float(high - low)}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -72,7 +72,7 @@ struct Tag {
   using type = T;
 };
 
-// Calls `f(Tag<T>{})` with the storage type of a floating dtype that the public door has let in.
+// Calls `f(Tag<T>{})` with the storage type of a floating dtype that passed the checks of the binding.
 template <class F>
 EDGEPOSE_INLINE void visit_float(DType dtype, F&& f) {
   switch (dtype) {

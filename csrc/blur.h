@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-#include "simcc.h"
+#include "decode.h"
 
 namespace edgepose {
 

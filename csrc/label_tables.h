@@ -5,11 +5,12 @@
 #include <cmath>
 #include <vector>
 
-#include "kernels.h"
+#include "simcc_encode.h"
+#include "simcc_gaussian_kl_div.h"
 
 namespace edgepose {
 
-// A label at the distances −origin … origin; `origin` is also the centre's place. Empty where it would not pay.
+// A label at the distances −origin … origin; `origin` is also the center's place. Empty where it would not pay.
 struct LabelTable {
   std::vector<char> bytes;
   int64_t origin = 0;

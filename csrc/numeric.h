@@ -90,6 +90,14 @@ EDGEPOSE_HD float load_real(const char* p, DType dtype) {
                              : *reinterpret_cast<const float*>(p);
 }
 
+EDGEPOSE_HD void load_affine(const ArrayView& view, int64_t n, float* affine /* [6] */) {
+  const char* row = view.at(n);
+  for (int i = 0; i < 6; ++i) {
+    const char* p = row + (i / 3) * view.strides[1] + (i % 3) * view.strides[2];
+    affine[i] = load_real(p, view.dtype);
+  }
+}
+
 EDGEPOSE_HD bool is_nan(float x) { return !(x == x); }
 
 EDGEPOSE_HD float clamp(float x, float low, float high) { return x < low ? low : x > high ? high : x; }

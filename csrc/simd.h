@@ -1,7 +1,7 @@
 // Portable vectors of float32 and int32, as wide as the level this file is compiled for: 16 lanes (AVX-512), 8 (AVX2),
 // 4 (SSE2, NEON) or 1 (scalar). GCC's and Clang's vector extensions give the arithmetic; intrinsics stand only where
 // the extensions have no word (or a slow one) for an instruction. (AVX-512 intrinsics in their zero-masking form: the
-// plain ones make GCC 12 warn of uninitialised values inside its own headers.)
+// plain ones make GCC 12 warn of uninitialized values inside its own headers.)
 #pragma once
 
 #include <cstdint>

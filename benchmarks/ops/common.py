@@ -1,22 +1,20 @@
-"""How kernels are timed: peer and ours in turns, medians and quartiles, in one process on one thread.
+"""How kernels are timed: baseline and ours in turns, medians and quartiles, in one process on one thread.
 
 The rules stand in README.md beside this file. Every script here is `python benchmarks/ops/<op>.py [--device cuda]
 [--rounds N] [--quick] [--write]` and prints one table; `--write` keeps it under benchmarks/results/, losses included.
-`everything.py` runs all of them into one table and holds it to the goals.
+`everything.py` runs all of them into one table and holds it to the targets.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
 import os
-import platform
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +23,13 @@ import numpy as np
 from edgepose import _C
 
 sys.path.append(str(Path(__file__).parents[1]))
-from quiet import BUSY, load_per_core
+from measure import BUSY, RESULTS, machine, milliseconds, take_turns
 
-RESULTS = Path(__file__).parents[1] / "results"
 SIZES = {"256x192": (384, 512), "384x288": (576, 768)}  # bins of the two usual whole-body inputs
 K = 133
 SECONDS = 6.0  # that one case may take
 Work = Callable[[], Any]
-LOAD = round(load_per_core(), 2)  # before the run: the run itself is load
+MACHINE = machine()
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class Row:
     variant: str
     median: float
     quartiles: tuple[float, float]
-    against: dict[str, float]  # peer → how many times as fast as it this variant is
+    against: dict[str, float]  # baseline → how many times as fast as it this variant is
     moved: int = 0  # bytes that must be read and written, where that is what a case is about
 
 
@@ -62,8 +59,8 @@ def options(description: str, device: str = "cpu") -> argparse.Namespace:
     if args.level:
         _C.set_simd_level(args.level)
     os.environ.setdefault("OMP_NUM_THREADS", str(args.threads))
-    # Until one was given back, glibc asks the system for every large array anew, page by page. Peers that allocate as
-    # they go took twice as long then; a process that has handled a few frames is past that.
+    # Until one was given back, glibc asks the system for every large array anew, page by page. Baselines that allocate
+    # as they go took twice as long then; a process that has handled a few frames is past that.
     np.ones(7 << 20, np.float32)
     try:
         import torch
@@ -78,23 +75,6 @@ def sizes(args: argparse.Namespace, known: dict[str, Any] = SIZES) -> dict[str, 
     return dict(list(known.items())[:1]) if args.quick else known
 
 
-def once(work: Work, calls: int, device: str) -> float:
-    """Milliseconds per call of `calls` calls in a row; on a GPU until the last one is done."""
-    if device == "cuda":
-        import torch
-
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        for _ in range(calls):
-            work()
-        torch.cuda.synchronize()
-    else:
-        start = time.perf_counter()
-        for _ in range(calls):
-            work()
-    return (time.perf_counter() - start) * 1e3 / calls
-
-
 def compare(
     case: str,
     variants: dict[str, Work],
@@ -104,28 +84,26 @@ def compare(
     calls: int | None = None,
     moved: int = 0,
 ) -> list[Row]:
-    """Times the variants in turns. The last `ours` of them are ours; the others are peers.
+    """Times the variants in turns. The last `ours` of them are ours; the others are baselines.
 
     calls: so many in a row, instead of five milliseconds' worth; moved: see `Row`.
     """
     for work in variants.values():
         work()  # first calls make threads, tables and compiled code
-    single = {name: once(work, 1, args.device) for name, work in variants.items()}
+    single = {name: milliseconds(work, 1, args.device) for name, work in variants.items()}
     count = {name: calls or max(1, int(5 / max(cost, 1e-4))) for name, cost in single.items()}  # 5 ms
     count = dict.fromkeys(count, 1) if args.quick else count
     turn = sum(cost * count[name] for name, cost in single.items()) / 1e3
     rounds = 2 if args.quick else max(7, min(args.rounds, int(SECONDS / turn)))
-    times: dict[str, list[float]] = {name: [] for name in variants}
-    for _ in range(rounds):
-        for name, work in variants.items():
-            times[name].append(once(work, count[name], args.device))
+    runs = {name: partial(milliseconds, work, count[name], args.device) for name, work in variants.items()}
+    times = take_turns(runs, rounds)
     medians = {name: statistics.median(values) for name, values in times.items()}
     names = list(variants)
-    peers, own = names[:-ours], names[-ours:]
+    baselines, own = names[:-ours], names[-ours:]
     rows = []
     for name, values in times.items():
         low, _, high = statistics.quantiles(values, n=4)
-        against = {peer: medians[peer] / medians[name] for peer in peers} if name in own else {}
+        against = {baseline: medians[baseline] / medians[name] for baseline in baselines} if name in own else {}
         rows.append(Row(case, name, medians[name], (low, high), against, moved))
     return rows
 
@@ -136,15 +114,15 @@ def report(name: str, rows: list[Row], args: argparse.Namespace, notes: tuple[st
     lines = [f"# {name}", "", *(f"* {key}: {value}" for key, value in machine.items()), ""]
     lines += ["| case | variant | median ms | quartiles ms | ours is faster by |", "| --- | --- | --- | --- | --- |"]
     for row in rows:
-        ratios = ", ".join(f"{ratio:.2f}× {peer}" for peer, ratio in row.against.items())
+        ratios = ", ".join(f"{ratio:.2f}× {baseline}" for baseline, ratio in row.against.items())
         low, high = row.quartiles
         case = row.case + (f", {row.moved / 1e6:.4g} MB" if row.moved else "")
         median = f"{row.median:.4g}" + (f" ({row.moved / row.median / 1e6:.0f} GB/s)" if row.moved else "")
         lines.append(f"| {case} | {row.variant} | {median} | {low:.4g} – {high:.4g} | {ratios} |")
     slower = [
-        f"{row.case}: {peer} takes {ratio:.2f} of the time of {row.variant}"
+        f"{row.case}: {baseline} takes {ratio:.2f} of the time of {row.variant}"
         for row in rows
-        for peer, ratio in row.against.items()
+        for baseline, ratio in row.against.items()
         if ratio < 1
     ]
     lines += ["", "Where ours is slower:" if slower else "Ours is slower nowhere.", *(f"* {each}" for each in slower)]
@@ -163,20 +141,16 @@ def report(name: str, rows: list[Row], args: argparse.Namespace, notes: tuple[st
 
 
 def describe(args: argparse.Namespace) -> dict[str, Any]:
-    cpu = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-        cpu = names[0].partition(":")[2].strip() if names else cpu
     machine: dict[str, Any] = {
-        "date": datetime.date.today().isoformat(),
+        "date": MACHINE["date"],
         "command": f"python {Path(sys.argv[0]).resolve().relative_to(Path(__file__).parents[2])} "
         + " ".join(sys.argv[1:]),
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpu": f"{cpu}, {os.cpu_count()} cores",
+        "system": MACHINE["system"],
+        "cpu": f"{MACHINE['cpu']}, {MACHINE['cores']} cores",
         "threads": args.threads,
         "simd": _C.simd_level(),
-        "load per core": LOAD,
-        "python": platform.python_version(),
+        "load per core": MACHINE["load_per_core_before"],
+        "python": MACHINE["python"],
         "numpy": np.__version__,
     }
     if "torch" in sys.modules:

@@ -1,4 +1,4 @@
-"""crop_normalize from a 720p frame against warpAffine + normalise + transpose, and warpAffine + blobFromImage."""
+"""crop_normalize from a 720p frame against warpAffine + normalize + transpose, and warpAffine + blobFromImage."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def one(case: str, frame: np.ndarray, size: tuple[int, int], degrees: float, arg
     return compare(
         case,
         {
-            "warpAffine, normalise, transpose": usual,
+            "warpAffine, normalize, transpose": usual,
             "warpAffine, blobFromImage": blob,
             "edgepose": lambda: ops.crop_normalize(frame, matrix[None], **common, out=out),
         },

@@ -1,4 +1,4 @@
-"""All kernels in one table, and the goals beside what was reached; --write: benchmarks/results/ops-cpu.{md,json}."""
+"""All kernels in one table, and the targets beside what was reached; --write: benchmarks/results/ops-cpu.{md,json}."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import simcc_decode
 import simcc_encode
 import simcc_kl_div
 from common import SIZES, K, Row, compare, logits, options, report, sizes
-from goals import Goal, held_to, table
+from targets import Target, held_to, table
 
 from edgepose import _C, ops
 
-# At the best level of a processor with AVX-512, for both sizes; where AVX2 has a goal of its own it follows.
-GOALS = [
+# At the best level of a processor with AVX-512, for both sizes; where AVX2 has a target of its own it follows.
+TARGETS = [
     *(
-        Goal(case.format(size), peer, times)
-        for case, peer, times in (
+        Target(case.format(size), baseline, times)
+        for case, baseline, times in (
             ("decode {} N=1", "numpy per person", 7),
             ("decode {} N=32", "numpy per person", 6),
             ("decode {}", "plain SIMD maximum", 0.6),
@@ -29,7 +29,7 @@ GOALS = [
             ("float16 {}", "numpy", 60),
             ("DARK {} N=1", "mmpose's way", 50),
             ("labels {} N=64", "numpy per keypoint", 90),
-            ("labels {} N=64", "numpy vectorised", 4),
+            ("labels {} N=64", "numpy vectorized", 4),
             ("KL {} N=64", "torch eager", 12),
             ("KL {} N=64", "torch.compile", 2.7),
             ("KL {} N=64", "torch joint by joint", 40),
@@ -38,23 +38,23 @@ GOALS = [
         for size in SIZES
     ),
     *(
-        Goal(f"192x256 at {degrees}°", peer, times)
+        Target(f"192x256 at {degrees}°", baseline, times)
         for degrees in (0, 20)
-        for peer, times in (("warpAffine, normalise, transpose", 4), ("warpAffine, blobFromImage", 2))
+        for baseline, times in (("warpAffine, normalize, transpose", 4), ("warpAffine, blobFromImage", 2))
     ),
-    Goal("batch norm and SiLU 24 of 128x96 bfloat16", "torch", 2),
-    Goal("threads:", "one thread", 0.97),  # two never hurt, but for what a clock cannot tell apart
+    Target("batch norm and SiLU 24 of 128x96 bfloat16", "torch", 2),
+    Target("threads:", "one thread", 0.97),  # two never hurt, but for what a clock cannot tell apart
 ]
-GOALS_AVX2 = [
-    Goal("avx2: decode 256x192 N=1", "numpy per person", 4),
-    Goal("avx2: decode 256x192 N=32", "numpy per person", 4),
-    Goal("avx2: decode 256x192", "plain SIMD maximum", 0.6),
-    Goal("avx2: KL 256x192 N=64", "torch eager", 8),
+TARGETS_AVX2 = [
+    Target("avx2: decode 256x192 N=1", "numpy per person", 4),
+    Target("avx2: decode 256x192 N=32", "numpy per person", 4),
+    Target("avx2: decode 256x192", "plain SIMD maximum", 0.6),
+    Target("avx2: KL 256x192 N=64", "torch eager", 8),
 ]
 
 
 def at_avx2(args: argparse.Namespace) -> list[Row]:
-    """What has a goal of its own at AVX2, on a machine that has more."""
+    """What has a target of its own at AVX2, on a machine that has more."""
     first = dict(list(sizes(args).items())[:1])
     _C.set_simd_level("avx2")
     try:
@@ -99,18 +99,21 @@ def main() -> None:
     rows = simcc_decode.all_rows(args) + simcc_encode.all_rows(args) + simcc_kl_div.all_rows(args)
     rows += crop_normalize.all_rows(args) + heatmap.all_rows(args) + batch_norm_silu.all_rows(args)
     rows += with_two_threads(args)
-    goals = [*GOALS]
+    targets = [*TARGETS]
     if _C.simd_level() == "avx512":
         rows += at_avx2(args)
-        goals += GOALS_AVX2
-    else:  # its own goals stand before those of a larger machine
-        own = {(goal.case.removeprefix("avx2: "), goal.peer): goal.times for goal in GOALS_AVX2}
-        goals = [Goal(goal.case, goal.peer, own.get((goal.case, goal.peer), goal.times)) for goal in goals]
+        targets += TARGETS_AVX2
+    else:  # its own targets stand before those of a larger machine
+        own = {(target.case.removeprefix("avx2: "), target.baseline): target.times for target in TARGETS_AVX2}
+        targets = [
+            Target(target.case, target.baseline, own.get((target.case, target.baseline), target.times))
+            for target in targets
+        ]
     if args.quick:
         report("ops", rows, args, ("", "A quick run shows that the benchmarks run; its numbers mean nothing."))
         return
-    held = held_to(goals, rows)
-    report("ops", rows, args, tuple(table(held)), goals=held)
+    held = held_to(targets, rows)
+    report("ops", rows, args, tuple(table(held)), targets=held)
 
 
 if __name__ == "__main__":

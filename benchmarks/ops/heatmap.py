@@ -1,4 +1,4 @@
-"""heatmap_encode, heatmap_decode and heatmap_mse against the same in vectorised torch; K = 17, 48 × 64 cells."""
+"""heatmap_encode, heatmap_decode and heatmap_mse against the same in vectorized torch; K = 17, 48 × 64 cells."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def all_rows(args) -> list[Row]:
         }
         torch.testing.assert_close(ours["encode"]()[0], encode(), rtol=1e-4, atol=1e-6)
         torch.testing.assert_close(ours["decode"]()[0], decode()[0])
-        for (name, work), peer in zip(ours.items(), (encode, decode, mse), strict=True):
-            rows += compare(f"{name} N={n}", {"torch": peer, "edgepose": work}, args)
+        for (name, work), baseline in zip(ours.items(), (encode, decode, mse), strict=True):
+            rows += compare(f"{name} N={n}", {"torch": baseline, "edgepose": work}, args)
     return rows
 
 

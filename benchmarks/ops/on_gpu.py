@@ -1,4 +1,4 @@
-"""All kernels on a GPU in one table, and the goals beside what was reached; --write: results/ops-gpu.{md,json}.
+"""All kernels on a GPU in one table, and the targets beside what was reached; --write: results/ops-gpu.{md,json}.
 
 Bandwidth counts the bytes that must move, against a copy of as many measured in the same run. `--quick --device cpu`
 shows on any machine that the script runs.
@@ -17,13 +17,13 @@ import simcc_kl_div
 import torch
 from bandwidth import COPY
 from common import SIZES, Row, options, report
-from goals import Goal, Limit, held_to, table
+from targets import Limit, Target, held_to, table
 
-GOALS: list[Goal | Limit] = [
-    *(Goal(f"decode {size} N=2048", COPY, 0.75) for size in SIZES),
-    *(Goal(f"labels {size} N=1024", COPY, 0.75) for size in SIZES),
-    *(Goal(f"KL kernel {size} N=512", COPY, 0.75) for size in SIZES),
-    *(Goal(f"KL {size} N=512", "torch eager", 6) for size in SIZES),
+TARGETS: list[Target | Limit] = [
+    *(Target(f"decode {size} N=2048", COPY, 0.75) for size in SIZES),
+    *(Target(f"labels {size} N=1024", COPY, 0.75) for size in SIZES),
+    *(Target(f"KL kernel {size} N=512", COPY, 0.75) for size in SIZES),
+    *(Target(f"KL {size} N=512", "torch eager", 6) for size in SIZES),
     Limit("decode 256x192 N=1", "edgepose.ops", 12),
     Limit("decode 256x192 N=1", "graph replay", 5),
 ]
@@ -55,14 +55,14 @@ def main() -> None:
     if args.quick:
         report("ops", rows, args, (*notes, "", "A quick run shows that the benchmarks run; its numbers mean nothing."))
     else:
-        held = held_to(GOALS, rows)
-        missing = [goal for goal in GOALS if not held_to([goal], rows)]
-        notes += [*table(held), "", *(f"* {goal.case}: a goal, but not measured" for goal in missing)]
+        held = held_to(TARGETS, rows)
+        missing = [target for target in TARGETS if not held_to([target], rows)]
+        notes += [*table(held), "", *(f"* {target.case}: a target, but not measured" for target in missing)]
         notes += [
             "",
-            "decode N=1: a call, averaged over 1,000 in a row with out=; those of edgepose.torch have no goal.",
+            "decode N=1: a call, averaged over 1,000 in a row with out=; those of edgepose.torch have no target.",
         ]
-        report("ops", rows, args, tuple(notes), goals=held, broken=broken)
+        report("ops", rows, args, tuple(notes), targets=held, broken=broken)
     sys.exit(1 if broken else 0)
 
 

@@ -1,4 +1,4 @@
-"""simcc_decode against numpy as mmpose and rtmlib write it, vectorised numpy and torch; on a GPU also a copy."""
+"""simcc_decode against numpy as mmpose and rtmlib write it, vectorized numpy and torch; on a GPU also a copy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def person_by_person(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return np.stack(places), np.stack(scores)
 
 
-def vectorised(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def vectorized(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     places = np.stack([x.argmax(-1), y.argmax(-1)], -1) / np.float32(2)
     return places, np.minimum(x.max(-1), y.max(-1))
 
@@ -111,12 +111,12 @@ def main() -> None:
 def on_cpu(size: str, n: int, args) -> list[Row]:
     x, y = logits(n, size)
     out = np.empty((n, x.shape[1], 2), np.float32), np.empty((n, x.shape[1]), np.float32)
-    np.testing.assert_array_equal(ops.simcc_decode(x, y)[0], vectorised(x, y)[0])
+    np.testing.assert_array_equal(ops.simcc_decode(x, y)[0], vectorized(x, y)[0])
     rows = compare(
         f"decode {size} N={n}",
         {
             "numpy per person": lambda: person_by_person(x, y),
-            "numpy vectorised": lambda: vectorised(x, y),
+            "numpy vectorized": lambda: vectorized(x, y),
             **torch_decode(x, y),
             **plain_maximum(x, y),
             "edgepose": lambda: ops.simcc_decode(x, y, out=out),
@@ -144,7 +144,7 @@ def on_cpu(size: str, n: int, args) -> list[Row]:
     hx, hy = x.astype(np.float16), y.astype(np.float16)
     rows += compare(
         f"float16 {size} N={n}",
-        {"numpy": lambda: vectorised(hx, hy), "edgepose": lambda: ops.simcc_decode(hx, hy, out=out)},
+        {"numpy": lambda: vectorized(hx, hy), "edgepose": lambda: ops.simcc_decode(hx, hy, out=out)},
         args,
     )
     if n == 1:
@@ -209,8 +209,8 @@ def one_on_gpu(size: str, n: int, args) -> list[Row]:
     if n == 1:
         return compare(f"decode {size} N=1", {"torch": eager, **ours}, args, ours=len(ours), calls=1000)
     moved = size_of(x, y, *out)
-    peers = {**copy_of(moved, args), "torch": eager}
-    return compare(f"decode {size} N={n}", {**peers, **ours}, args, ours=len(ours), moved=moved)
+    baselines = {**copy_of(moved, args), "torch": eager}
+    return compare(f"decode {size} N={n}", {**baselines, **ours}, args, ours=len(ours), moved=moved)
 
 
 if __name__ == "__main__":

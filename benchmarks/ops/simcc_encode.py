@@ -1,4 +1,4 @@
-"""simcc_encode against labels keypoint by keypoint (mmpose), vectorised numpy, and torch."""
+"""simcc_encode against labels keypoint by keypoint (mmpose), vectorized numpy, and torch."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def keypoint_by_keypoint(points: np.ndarray, visible: np.ndarray, bins: tuple[in
     """As mmpose's SimCCLabel._generate_gaussian."""
     n, k = visible.shape
     labels = [np.zeros((n, k, b), np.float32) for b in bins]
-    centres = np.around(points * 2).astype(np.int64)
+    centers = np.around(points * 2).astype(np.int64)
     weight = visible.copy()
     grids = [np.arange(b, dtype=np.float32) for b in bins]
     for i, j in np.ndindex(n, k):
         if visible[i, j] < 0.5:
             continue
-        mu = centres[i, j]
+        mu = centers[i, j]
         if any(mu[a] - 3 * sigma[a] >= bins[a] or mu[a] + 3 * sigma[a] + 1 < 0 for a in (0, 1)):
             weight[i, j] = 0
             continue
@@ -31,7 +31,7 @@ def keypoint_by_keypoint(points: np.ndarray, visible: np.ndarray, bins: tuple[in
     return *labels, weight
 
 
-def vectorised(points: np.ndarray, visible: np.ndarray, bins: tuple[int, int], sigma: tuple[float, float]):
+def vectorized(points: np.ndarray, visible: np.ndarray, bins: tuple[int, int], sigma: tuple[float, float]):
     mu = np.rint(points * np.float32(2))
     rows = []
     for a in (0, 1):
@@ -84,7 +84,7 @@ def one(case: str, points: np.ndarray, visible: np.ndarray, bins, sigma, args) -
         case,
         {
             "numpy per keypoint": lambda: keypoint_by_keypoint(points, visible, bins, sigma),
-            "numpy vectorised": lambda: vectorised(points, visible, bins, sigma),
+            "numpy vectorized": lambda: vectorized(points, visible, bins, sigma),
             "torch": eager,
             "edgepose": lambda: ops.simcc_encode(points, visible, input_size=size, sigma=sigma, out=out),
         },

@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def compiles(args) -> bool:
-    """Whether torch.compile is a peer: it needs triton on a GPU, and a minute."""
+    """Whether torch.compile is a baseline: it needs triton on a GPU, and a minute."""
     return not args.quick and (args.device == "cpu" or importlib.util.find_spec("triton") is not None)
 
 

@@ -1,4 +1,4 @@
-// What an op may ask of an argument, and the words in which it complains.
+// Validation of arguments, and the text of its errors.
 #include <cmath>
 
 #include "interop.h"
@@ -17,9 +17,9 @@ std::string join(std::initializer_list<DType> dtypes) {
   return text;
 }
 
-std::string text_of(py::handle object) { return py::repr(object).cast<std::string>(); }
-
 }  // namespace
+
+std::string text_of(py::handle object) { return py::repr(object).cast<std::string>(); }
 
 void value_error(const char* op, const std::string& message) {
   throw py::value_error(std::string(op) + ": " + message);
@@ -64,6 +64,24 @@ std::pair<double, double> positive_pair(const char* op, const char* name, py::ha
     return positive(op, element.c_str(), py::object(pair[i]));
   };
   return {at(0), at(1)};
+}
+
+bool is_exact(const char* op, py::handle center) {
+  const std::string_view name = choice(op, "center", center);
+  if (name != "round" && name != "exact")
+    value_error(op, "center expected 'round' or 'exact', got '" + std::string(name) + "'");
+  return name == "exact";
+}
+
+void check_keypoints(Argument& keypoints, Argument& visible) {
+  keypoints.dtypes(kReal).dims(3, "[N, K, 2]");
+  if (keypoints.size(2) != 2) keypoints.fail("expected shape [N, K, 2], got " + keypoints.shape_text());
+  visible.dtypes(kReal).dims(2, "[N, K]").same_device(keypoints).same_points(keypoints);
+}
+
+void check_affine(Argument& affine, const Argument& batch) {
+  affine.dtypes(kReal).dims(3, "[N, 2, 3]").same_device(batch).size_is(0, "N", batch.size(0), batch);
+  if (affine.size(1) != 2 || affine.size(2) != 3) affine.fail("expected shape [N, 2, 3], got " + affine.shape_text());
 }
 
 void Argument::fail(const std::string& message) const {
@@ -117,6 +135,10 @@ Argument& Argument::size_is(int dim, const char* letter, int64_t size, const Arg
     fail(std::string("has ") + letter + "=" + std::to_string(view_.shape[dim]) + " but " + other.name_ + " has " +
          letter + "=" + std::to_string(size));
   return *this;
+}
+
+Argument& Argument::same_points(const Argument& other) {
+  return size_is(0, "N", other.size(0), other).size_is(1, "K", other.size(1), other);
 }
 
 Argument& Argument::bins(int dim, const char* letter) {

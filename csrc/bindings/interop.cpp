@@ -83,7 +83,7 @@ DType dtype_of(const dlpack::DataType& t) {
 }
 
 // The stream that an array of a framework without the exchange table says its data are ordered on. cupy and numba tell
-// their current stream in this interface; others synchronise `__dlpack__(stream=1)` with the legacy default stream.
+// their current stream in this interface; others synchronize `__dlpack__(stream=1)` with the legacy default stream.
 void* announced_stream(py::handle object) {
   const py::object interface = py::getattr(object, "__cuda_array_interface__", py::none());
   if (py::isinstance<py::dict>(interface)) {

@@ -1,5 +1,5 @@
 // Python objects in, ArrayViews out: numpy arrays directly, everything else through DLPack (its C exchange table where
-// the array's type has one, `__dlpack__` capsules otherwise). Together with its neighbours the only code that sees
+// the array's type has one, `__dlpack__` capsules otherwise). Together with its neighbors the only code that sees
 // Python.
 #pragma once
 
@@ -23,6 +23,9 @@ namespace py = pybind11;
 
 constexpr int64_t kMaxBins = 1 << 30;  // of a row; kernels count them with 32 bits
 
+inline constexpr std::initializer_list<DType> kFloating{DType::f32, DType::f16, DType::bf16};  // logits, labels, maps
+inline constexpr std::initializer_list<DType> kReal{DType::f32, DType::f64};  // coordinates and coefficients
+
 // One argument of an op, viewed. Keeps alive whatever the view borrows.
 class Argument {
  public:
@@ -40,6 +43,7 @@ class Argument {
   Argument& contiguous_from(int dim);
   Argument& same_device(const Argument& other);
   Argument& size_is(int dim, const char* letter, int64_t size, const Argument& other);
+  Argument& same_points(const Argument& other);  // N and K, the first two dimensions
   Argument& at_least_one(int dim, const char* letter);
   Argument& bins(int dim, const char* letter);  // 1 … kMaxBins
 
@@ -83,8 +87,14 @@ double number(const char* op, const char* name, py::handle object);
 double positive(const char* op, const char* name, py::handle object);
 std::string_view choice(const char* op, const char* name, py::handle object);
 bool flag(const char* op, const char* name, py::handle object);
+std::string text_of(py::handle object);            // its repr
+bool is_exact(const char* op, py::handle center);  // of the two words that `center` may be
 // A pair (x, y), such as sigma=(4.9, 5.66).
 std::pair<double, double> positive_pair(const char* op, const char* name, py::handle object);
+// [N, K, 2] and [N, K].
+void check_keypoints(Argument& keypoints, Argument& visible);
+// [N, 2, 3]; `batch`: whose first dimension N is.
+void check_affine(Argument& affine, const Argument& batch);
 // A tuple of `Count` arrays; `names` lists them for the error message, e.g. "(keypoints, scores)".
 template <size_t Count>
 std::array<py::object, Count> tuple_of(const char* op, const char* name, const char* names, py::handle object) {

@@ -1,14 +1,14 @@
+#include "simcc_encode.h"
+
 #include "label_tables.h"
 #include "launch.h"
-#include "ops.h"
 
 namespace edgepose {
 namespace {
 
-constexpr const char* kOp = "simcc_encode";
 constexpr double kSqrtTau = 2.5066282746310002;  // √(2π)
 
-// Labels of more bytes than this are gone from a last-level cache of the usual 32 MiB before anybody reads them.
+// Labels of more bytes than this are evicted from a last-level cache of the usual 32 MiB before they are read.
 constexpr double kBeyondCaches = 24 << 20;
 
 LabelAxis label_axis(std::string_view kind, int64_t bins, double sigma, bool normalize, double smoothing) {
@@ -22,56 +22,47 @@ LabelAxis label_axis(std::string_view kind, int64_t bins, double sigma, bool nor
   return axis;
 }
 
-Label label_named(std::string_view kind) {
+Label label_named(const char* op, std::string_view kind) {
   if (kind == "gaussian") return Label::gaussian;
   if (kind == "laplace") return Label::laplace;
   if (kind == "smooth" || kind == "onehot") return Label::spike;
-  value_error(kOp, "kind expected 'gaussian', 'smooth', 'onehot' or 'laplace', got '" + std::string(kind) + "'");
+  value_error(op, "kind expected 'gaussian', 'smooth', 'onehot' or 'laplace', got '" + std::string(kind) + "'");
 }
-
-}  // namespace
 
 py::object simcc_encode(py::object keypoints, py::object visible, py::object input_size, py::object split_ratio,
                         py::object sigma, py::object kind, py::object center, py::object normalize,
                         py::object smoothing, py::object out) {
+  constexpr const char* kOp = "simcc_encode";
   Argument points(kOp, "keypoints", keypoints), shown(kOp, "visible", visible);
-  points.dtypes({DType::f32, DType::f64}).dims(3, "[N, K, 2]");
-  if (points.size(2) != 2) points.fail("expected shape [N, K, 2], got " + points.shape_text());
+  check_keypoints(points, shown);
   const int64_t N = points.size(0), K = points.size(1);
-  shown.dtypes({DType::f32, DType::f64}).dims(2, "[N, K]").same_device(points);
-  shown.size_is(0, "N", N, points).size_is(1, "K", K, points);
 
   const double ratio = positive(kOp, "split_ratio", split_ratio);
   const auto [width, height] = positive_pair(kOp, "input_size", input_size);
   if (width * ratio > kMaxBins || height * ratio > kMaxBins)
-    value_error(kOp, "input_size expected at most 2^30 bins per axis with split_ratio=" +
-                         py::repr(split_ratio).cast<std::string>() + ", got " +
-                         py::repr(input_size).cast<std::string>());
+    value_error(kOp, "input_size expected at most 2^30 bins per axis with split_ratio=" + text_of(split_ratio) +
+                         ", got " + text_of(input_size));
   const auto Wx = static_cast<int64_t>(width * ratio), Wy = static_cast<int64_t>(height * ratio);
   if (Wx < 1 || Wy < 1)
     value_error(
         kOp, "input_size expected at least one bin per axis, got " + std::to_string(Wx) + " and " + std::to_string(Wy));
-  const std::string_view kind_name = choice(kOp, "kind", kind), center_name = choice(kOp, "center", center);
-  const Label label = label_named(kind_name);
-  if (center_name != "round" && center_name != "exact")
-    value_error(kOp, "center expected 'round' or 'exact', got '" + std::string(center_name) + "'");
-  const bool exact = center_name == "exact";
+  const std::string_view kind_name = choice(kOp, "kind", kind);
+  const Label label = label_named(kOp, kind_name);
+  const bool exact = is_exact(kOp, center);
   if (exact && label == Label::spike)
     value_error(kOp, "center expected 'round' for kind='" + std::string(kind_name) + "', got 'exact'");
   std::pair<double, double> widths{1.0, 1.0};
   if (label != Label::spike) widths = positive_pair(kOp, "sigma", sigma);
   const double eps = number(kOp, "smoothing", smoothing);
-  if (!(eps >= 0 && eps < 1))
-    value_error(kOp, "smoothing expected a number in [0, 1), got " + py::repr(smoothing).cast<std::string>());
+  if (!(eps >= 0 && eps < 1)) value_error(kOp, "smoothing expected a number in [0, 1), got " + text_of(smoothing));
 
   auto [x, y, weight] = out.is_none()
                             ? std::array<py::object, 3>{points.make_float({N, K, Wx}), points.make_float({N, K, Wy}),
                                                         points.make_float({N, K})}
                             : tuple_of<3>(kOp, "out", "(simcc_x, simcc_y, target_weight)", out);
-  const auto floating = {DType::f32, DType::f16, DType::bf16};
   Argument ox(kOp, "out[0]", x, true), oy(kOp, "out[1]", y, true), ow(kOp, "out[2]", weight, true);
-  ox.dtypes(floating).dims(3, "[N, K, Wx]").contiguous_from(2).same_device(points);
-  oy.dtypes(floating).dims(3, "[N, K, Wy]").contiguous_from(2).same_device(points);
+  ox.dtypes(kFloating).dims(3, "[N, K, Wx]").contiguous_from(2).same_device(points);
+  oy.dtypes(kFloating).dims(3, "[N, K, Wy]").contiguous_from(2).same_device(points);
   ow.dtypes({DType::f32}).dims(2, "[N, K]").same_device(points);
   for (Argument* each : {&ox, &oy, &ow}) each->size_is(0, "N", N, points).size_is(1, "K", K, points);
   if (ox.size(2) != Wx) ox.fail("expected Wx=" + std::to_string(Wx) + " bins, got shape " + ox.shape_text());
@@ -92,8 +83,12 @@ py::object simcc_encode(py::object keypoints, py::object visible, py::object inp
   }
   const double bytes = static_cast<double>((Wx + Wy) * item_size(ox.view().dtype));
   args.around_caches = static_cast<double>(N) * static_cast<double>(K) * bytes > kBeyondCaches;
-  launch<SimccEncode>(points, args, N * K, bytes, EDGEPOSE_LEVELS(simcc_encode), EDGEPOSE_GPU(simcc_encode));
+  launch(points, args, N * K, bytes);
   return py::make_tuple(std::move(x), std::move(y), std::move(weight));
 }
+
+}  // namespace
+
+void bind_simcc_encode(py::module_& module) { module.def("simcc_encode", &simcc_encode); }
 
 }  // namespace edgepose

@@ -1,5 +1,8 @@
 // batch_norm_silu on the CPU, two passes: every chunk's mean and squared deviations, then the values.
+#include "batch_norm_silu.h"
+
 #include "channel_rows.h"
+#include "kernels.h"
 
 namespace edgepose {
 inline namespace EDGEPOSE_LEVEL {

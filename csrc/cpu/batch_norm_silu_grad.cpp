@@ -1,6 +1,9 @@
 // batch_norm_silu_grad on the CPU, two passes: every chunk's sums, with the gradient in z left where that in x will be;
 // then the latter.
+#include "batch_norm_silu_grad.h"
+
 #include "channel_rows.h"
+#include "kernels.h"
 
 namespace edgepose {
 inline namespace EDGEPOSE_LEVEL {
@@ -25,10 +28,10 @@ void sum_chunks(const BatchNormSiluGrad& a, const Channels& p, int64_t begin, in
       const int64_t end = i + kStretch * period;
       std::memset(sum, 0, 2 * period * sizeof(float));
       each_vector(i, end < stop ? end : stop, period, [&](int64_t at, int64_t j, int count) {
-        const vf centred = load_some(x + at, count) - load(p.mean + j);
-        const vf slope = load_some(grad + at, count) * silu_slope(fma(centred, load(p.scale + j), load(p.bias + j)));
+        const vf centered = load_some(x + at, count) - load(p.mean + j);
+        const vf slope = load_some(grad + at, count) * silu_slope(fma(centered, load(p.scale + j), load(p.bias + j)));
         store(sum + j, load(sum + j) + slope);
-        store(sum + period + j, fma(slope, centred, load(sum + period + j)));
+        store(sum + period + j, fma(slope, centered, load(sum + period + j)));
         store_some(slopes + at, slope, count);
       });
       for (int64_t j = 0; j < 2 * period; ++j) sums[j] += sum[j];
@@ -61,8 +64,8 @@ void write_gradient(const BatchNormSiluGrad& a, const Channels& p, int64_t begin
   }
   for (int64_t table = 0; table < 2; ++table) repeat(scratch.at(table * period), period, C);
   each_vector(begin * rows * C, (end * rows < M ? end * rows : M) * C, period, [&](int64_t i, int64_t j, int count) {
-    const vf centred = load_some(x + i, count) - load(p.mean + j), slope = load_some(out + i, count);
-    store_some(out + i, fma(slope, load(p.scale + j), fma(centred, load(tilt + j), load(level + j))), count);
+    const vf centered = load_some(x + i, count) - load(p.mean + j), slope = load_some(out + i, count);
+    store_some(out + i, fma(slope, load(p.scale + j), fma(centered, load(tilt + j), load(level + j))), count);
   });
 }
 

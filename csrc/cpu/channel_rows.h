@@ -2,7 +2,7 @@
 // what belongs to a channel is written out once for a whole period and loaded like the values themselves.
 #pragma once
 
-#include "kernels.h"
+#include "batch_norm_silu.h"
 #include "scratch.h"
 
 namespace edgepose {

@@ -1,5 +1,7 @@
-// crop_normalize on the CPU: rows of a crop are sampled into three planes of float32 and normalised on their way out.
+// crop_normalize on the CPU: rows of a crop are sampled into three planes of float32 and normalized on their way out.
 // Crops without rotation, which is what inference makes, blend two rows of the frame first and share their columns.
+#include "crop_normalize.h"
+
 #include "kernels.h"
 #include "scratch.h"
 
@@ -15,7 +17,7 @@ EDGEPOSE_INLINE void split_channels(const f4* p, float* c0, float* c1, float* c2
   store_bits(c2, shuffle<0, 1, 4, 5>(shuffle<2, 6, 3, 7>(p[0], p[1]), shuffle<2, 6, 3, 7>(p[2], p[3])));
 }
 
-// Two neighbours in each of two rows, blended: rows first, as upright crops do it.
+// Two neighbors in each of two rows, blended: rows first, as upright crops do it.
 EDGEPOSE_INLINE f4 blend_four(const char* upper, const char* lower, float u, float v) {
 #if defined(__AVX2__)
   const auto two_pixels = [](const char* p) {  // and two bytes more
@@ -32,9 +34,9 @@ EDGEPOSE_INLINE f4 blend_four(const char* upper, const char* lower, float u, flo
 
 // Where the pixels of one row of the crop lie in the frame.
 struct Columns {
-  int32_t *x, *y;   // upper left neighbours
+  int32_t *x, *y;   // upper left neighbors
   float *u, *v;     // fractions
-  int first, last;  // [first, last): all four neighbours are in the frame, and so is the byte behind them
+  int first, last;  // [first, last): all four neighbors are in the frame, and so is the byte behind them
 };
 
 class CropRows {

@@ -1,4 +1,6 @@
 // heatmap_decode on the CPU: the map is read once for its peak; refinements look at its surroundings.
+#include "heatmap_decode.h"
+
 #include "kernels.h"
 #include "peak.h"
 

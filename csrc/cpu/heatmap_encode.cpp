@@ -1,4 +1,6 @@
 // heatmap_encode on the CPU: a label is the product of two rows of factors, one per axis.
+#include "heatmap_encode.h"
+
 #include "kernels.h"
 #include "scratch.h"
 
@@ -6,10 +8,10 @@ namespace edgepose {
 inline namespace EDGEPOSE_LEVEL {
 namespace {
 
-void write_factors(float* row, const HeatmapRule& rule, float centre, int cells) {
+void write_factors(float* row, const HeatmapRule& rule, float center, int cells) {
   const vf step = to_float(lane_numbers());
   for (int i = 0; i < cells; i += kLanes)  // the row has room for a whole last vector
-    store(row + i, heatmap_factor(rule, step + static_cast<float>(i) - centre));
+    store(row + i, heatmap_factor(rule, step + static_cast<float>(i) - center));
 }
 
 template <class T>
@@ -36,7 +38,7 @@ void heatmap_encode(const HeatmapEncode& a, int64_t begin, int64_t end) {
     const HeatmapPoint point = heatmap_point(a.rule, a.keypoints, a.visible, n, k);
     *reinterpret_cast<float*>(a.target_weight.at(n, k)) = point.weight;
     char* map = a.heatmaps.at(n, k);
-    if (!point.drawn) {
+    if (!point.labeled) {
       std::memset(map, 0, static_cast<int64_t>(a.rule.width) * a.rule.height * item_size(a.heatmaps.dtype));
       continue;
     }

@@ -1,4 +1,6 @@
 // heatmap_mse on the CPU: one pass over the maps gives the loss and, where it is wanted, the gradient.
+#include "heatmap_mse.h"
+
 #include "kernels.h"
 
 namespace edgepose {

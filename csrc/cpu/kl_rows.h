@@ -1,8 +1,8 @@
 // One row of a divergence on the CPU: shared by simcc_kl_div and simcc_gaussian_kl_div.
 #pragma once
 
-#include "kernels.h"
 #include "scratch.h"
+#include "simcc_gaussian_kl_div.h"
 
 namespace edgepose {
 inline namespace EDGEPOSE_LEVEL {
@@ -123,7 +123,7 @@ KlSums sum_row_to_table(const float* s, const KlTable& table, int64_t start, int
     sums.cross = fma(load_padded(target + i, count, 0.0f), d, sums.cross);
     if (es) ahead.fetch_gradient(i), ahead.fetch_next(s, bins, i), store(es + i, e);
   });
-  // Of a row behind the centre the same stretch before it, tables being symmetric: sums that already hold the peak
+  // Of a row behind the center the same stretch before it, tables being symmetric: sums that already hold the peak
   // would have no digits left for the tail.
   const int64_t from = start > table.origin ? 2 * table.origin + 1 - start - bins : start;
   const auto between = [&](const double* upto) { return static_cast<float>(upto[from + bins] - upto[from]); };

@@ -1,7 +1,7 @@
 // The first maximum of a row on the CPU: one pass finds the maximum and the first block that holds it.
 #pragma once
 
-#include "simcc.h"
+#include "decode.h"
 
 namespace edgepose {
 inline namespace EDGEPOSE_LEVEL {
@@ -59,7 +59,7 @@ EDGEPOSE_INLINE void find_maxima(const T* row, int bins, Maxima& maxima) {
     keep(block.largest());
   };
   // Rows of numpy arrays begin anywhere: loads that straddle cache lines take twice as long, so the blocks after the
-  // first start on one. Blocks may overlap: a maximum does not mind being seen twice.
+  // first start on one. Blocks may overlap: seeing a value twice does not change the maximum.
   const int past = static_cast<int>(reinterpret_cast<uintptr_t>(row) / sizeof(T) % kLanes);
   int i = 0;
   if (past) {

@@ -1,4 +1,6 @@
 // simcc_decode on the CPU: each row is read once from memory, and from the cache where a score needs it again.
+#include "simcc_decode.h"
+
 #include "kernels.h"
 #include "peak.h"
 #include "scratch.h"

@@ -1,4 +1,6 @@
-// simcc_encode on the CPU. With rounded centres every label is a window of one table, so that a row is a copy.
+// simcc_encode on the CPU. With rounded centers every label is a window of one table, so that a row is a copy.
+#include "simcc_encode.h"
+
 #include "kernels.h"
 
 namespace edgepose {
@@ -6,8 +8,8 @@ inline namespace EDGEPOSE_LEVEL {
 namespace {
 
 template <class T>
-void copy_window(T* row, const void* table, int64_t origin, float centre, int bins, bool around_caches) {
-  const T* window = static_cast<const T*>(table) + (origin - static_cast<int64_t>(centre));
+void copy_window(T* row, const void* table, int64_t origin, float center, int bins, bool around_caches) {
+  const T* window = static_cast<const T*>(table) + (origin - static_cast<int64_t>(center));
   if (around_caches) {
     copy_around_caches(reinterpret_cast<char*>(row), reinterpret_cast<const char*>(window), bins * sizeof(T));
   } else {
@@ -16,25 +18,25 @@ void copy_window(T* row, const void* table, int64_t origin, float centre, int bi
 }
 
 template <class T>
-void compute_label(T* row, const LabelRule& rule, const LabelAxis& axis, float centre) {
+void compute_label(T* row, const LabelRule& rule, const LabelAxis& axis, float center) {
   const vf step = to_float(lane_numbers());
   int i = 0;
   for (; i + kLanes <= axis.bins; i += kLanes)
-    store(row + i, label_value(rule, axis, step + static_cast<float>(i) - centre));
+    store(row + i, label_value(rule, axis, step + static_cast<float>(i) - center));
   if (i < axis.bins)
-    store_first(row + i, label_value(rule, axis, step + static_cast<float>(i) - centre), axis.bins - i);
+    store_first(row + i, label_value(rule, axis, step + static_cast<float>(i) - center), axis.bins - i);
 }
 
 template <class T>
-EDGEPOSE_INLINE void encode_axis(char* out, bool drawn, const LabelRule& rule, const LabelAxis& axis, const void* table,
-                                 int64_t origin, float centre, bool around_caches) {
+EDGEPOSE_INLINE void encode_axis(char* out, bool labeled, const LabelRule& rule, const LabelAxis& axis,
+                                 const void* table, int64_t origin, float center, bool around_caches) {
   T* row = reinterpret_cast<T*>(out);
-  if (!drawn) {
+  if (!labeled) {
     std::memset(row, 0, axis.bins * sizeof(T));
   } else if (table) {
-    copy_window(row, table, origin, centre, axis.bins, around_caches);
+    copy_window(row, table, origin, center, axis.bins, around_caches);
   } else {
-    compute_label(row, rule, axis, centre);
+    compute_label(row, rule, axis, center);
   }
 }
 
@@ -45,13 +47,15 @@ void encode_range(const SimccEncode& a, int64_t begin, int64_t end) {
   for (int64_t i = begin; i < end; ++i) {
     const int64_t n = i / K, k = i % K;
     const LabelPoint point = label_point(a.rule, a.keypoints, a.visible, n, k);
-    encode_axis<T>(a.simcc_x.at(n, k), point.drawn, a.rule, a.rule.x, a.table_x, a.origin_x, point.x, a.around_caches);
+    encode_axis<T>(a.simcc_x.at(n, k), point.labeled, a.rule, a.rule.x, a.table_x, a.origin_x, point.x,
+                   a.around_caches);
     *reinterpret_cast<float*>(a.target_weight.at(n, k)) = point.weight;
   }
   for (int64_t i = begin; i < end; ++i) {
     const int64_t n = i / K, k = i % K;
     const LabelPoint point = label_point(a.rule, a.keypoints, a.visible, n, k);
-    encode_axis<T>(a.simcc_y.at(n, k), point.drawn, a.rule, a.rule.y, a.table_y, a.origin_y, point.y, a.around_caches);
+    encode_axis<T>(a.simcc_y.at(n, k), point.labeled, a.rule, a.rule.y, a.table_y, a.origin_y, point.y,
+                   a.around_caches);
   }
   finish_copies();
 }

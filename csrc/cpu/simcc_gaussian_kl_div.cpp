@@ -1,15 +1,18 @@
 // simcc_gaussian_kl_div on the CPU: as simcc_kl_div, against labels that exist only as a window of a table.
+#include "simcc_gaussian_kl_div.h"
+
+#include "kernels.h"
 #include "kl_rows.h"
 
 namespace edgepose {
 inline namespace EDGEPOSE_LEVEL {
 namespace {
 
-// A label that no table holds: exact centres, huge widths, points without a label.
-void write_label(float* row, const LabelRule& rule, const LabelAxis& axis, float centre, bool drawn) {
+// A label that no table holds: exact centers, huge widths, points without a label.
+void write_label(float* row, const LabelRule& rule, const LabelAxis& axis, float center, bool labeled) {
   const vf step = to_float(lane_numbers());
   for (int i = 0; i < axis.bins; i += kLanes)  // the row has room for a whole last vector
-    store(row + i, drawn ? label_value(rule, axis, step + static_cast<float>(i) - centre) : splat(0.0f));
+    store(row + i, labeled ? label_value(rule, axis, step + static_cast<float>(i) - center) : splat(0.0f));
 }
 
 struct Axis {
@@ -25,20 +28,20 @@ template <bool Soft>
 float diverge(const SimccGaussianKlDiv& a, const Axis& axis, int64_t n, int64_t k, const LabelPoint& point,
               Scratch& scratch, int64_t room) {
   const int bins = axis.label.bins;
-  const float centre = axis.second ? point.y : point.x;
+  const float center = axis.second ? point.y : point.x;
   const float* s = widened(axis.logits.at(n, k), axis.logits.dtype, bins, scratch.at(0));
   float *es = axis.grad ? scratch.at(2 * room) : nullptr, *et = scratch.at(3 * room);
   const float* target = et;
   const Ahead ahead(axis.grad ? axis.grad.at(n, k) : nullptr, axis.grad.dtype);
   KlSums sums;
-  if (axis.table.target && point.drawn) {
-    const int64_t start = axis.table.origin - static_cast<int64_t>(centre);
+  if (axis.table.target && point.labeled) {
+    const int64_t start = axis.table.origin - static_cast<int64_t>(center);
     target = axis.table.target + start;
     sums = sum_row_to_table<Soft>(s, axis.table, start, bins, a.rule, es, ahead);
   } else {
     float* label = scratch.at(room);
-    write_label(label, a.label, axis.label, centre, point.drawn);
-    const float t_peak = point.drawn ? label_peak(a.label, axis.label, centre) : 0.0f;
+    write_label(label, a.label, axis.label, center, point.labeled);
+    const float t_peak = point.labeled ? label_peak(a.label, axis.label, center) : 0.0f;
     sums = sum_row<Soft>(s, label, t_peak, bins, a.rule, es, et, ahead);
     if (!Soft) target = label;
   }

@@ -1,5 +1,8 @@
 // simcc_kl_div on the CPU: a row comes from memory once; its maximum, its sums and its gradient find it in the L1
 // cache.
+#include "simcc_kl_div.h"
+
+#include "kernels.h"
 #include "kl_rows.h"
 
 namespace edgepose {

@@ -1,4 +1,5 @@
 // batch_norm_silu on the GPU, two launches: every chunk's mean and squared deviations, then the values.
+#include "batch_norm_silu.h"
 #include "channel_rows.cuh"
 
 namespace edgepose {

@@ -1,4 +1,5 @@
 // batch_norm_silu_grad on the GPU, two launches that both compute z again: every chunk's sums, then the gradient.
+#include "batch_norm_silu_grad.h"
 #include "channel_rows.cuh"
 
 namespace edgepose {
@@ -15,8 +16,8 @@ struct Channel {
         bias(channels(a.bias)[c]) {}
 
   // Of the loss in z, where its gradient in y is `grad`.
-  __device__ float slope(float centred, float grad) const {
-    return grad * silu_slope(fmaf(centred, weight * rstd, bias));
+  __device__ float slope(float centered, float grad) const {
+    return grad * silu_slope(fmaf(centered, weight * rstd, bias));
   }
 };
 
@@ -26,15 +27,15 @@ __global__ void sum_chunks(const __grid_constant__ BatchNormSiluGrad a) {
   const T* x = reinterpret_cast<const T*>(a.x.data) + at.first;
   const T* grad = reinterpret_cast<const T*>(a.grad_y.data) + at.first;
   const Channel p(a, at.inside ? at.c : 0);
-  double plain = 0.0, centred = 0.0;
+  double plain = 0.0, centered = 0.0;
   at.each_row([&](int64_t i) {
     const float apart = to_float(x[i]) - p.mean, slope = p.slope(apart, to_float(grad[i]));
     plain += static_cast<double>(slope);
-    centred += static_cast<double>(slope * apart);
+    centered += static_cast<double>(slope * apart);
   });
   plain = at.join(plain);
-  centred = at.join(centred);
-  if (at.writes) at.put(a.partial, static_cast<float>(plain), static_cast<float>(centred));
+  centered = at.join(centered);
+  if (at.writes) at.put(a.partial, static_cast<float>(plain), static_cast<float>(centered));
 }
 
 template <class T>

@@ -2,6 +2,7 @@
 // down the rows.
 #pragma once
 
+#include "batch_norm_silu.h"
 #include "launch.cuh"
 
 namespace edgepose {

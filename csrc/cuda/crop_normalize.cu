@@ -1,4 +1,5 @@
-// crop_normalize on the GPU: one thread per pixel of a crop, neighbours in a row on neighbouring threads.
+// crop_normalize on the GPU: one thread per pixel of a crop, neighbors in a row on neighboring threads.
+#include "crop_normalize.h"
 #include "launch.cuh"
 
 namespace edgepose {

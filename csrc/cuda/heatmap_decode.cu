@@ -1,4 +1,5 @@
 // heatmap_decode on the GPU: one warp per map finds the peak; its lanes blur the points that DARK looks at.
+#include "heatmap_decode.h"
 #include "launch.cuh"
 
 namespace edgepose {

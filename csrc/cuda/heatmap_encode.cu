@@ -1,4 +1,5 @@
-// heatmap_encode on the GPU: one block per map, neighbouring threads write neighbouring cells.
+// heatmap_encode on the GPU: one block per map, neighboring threads write neighboring cells.
+#include "heatmap_encode.h"
 #include "launch.cuh"
 
 namespace edgepose {
@@ -13,7 +14,7 @@ __global__ void encode_kernel(const __grid_constant__ HeatmapEncode a) {
   const int cells = a.rule.width * a.rule.height;
   for (int i = threadIdx.x; i < cells; i += blockDim.x) {
     const float x = static_cast<float>(i % a.rule.width), y = static_cast<float>(i / a.rule.width);
-    put(map + i, point.drawn ? heatmap_factor(a.rule, x - point.x) * heatmap_factor(a.rule, y - point.y) : 0.0f);
+    put(map + i, point.labeled ? heatmap_factor(a.rule, x - point.x) * heatmap_factor(a.rule, y - point.y) : 0.0f);
   }
   if (threadIdx.x == 0) *reinterpret_cast<float*>(a.target_weight.at(n, k)) = point.weight;
 }

@@ -1,4 +1,5 @@
 // heatmap_mse on the GPU: one warp per map; one pass gives the loss and, where it is wanted, the gradient.
+#include "heatmap_mse.h"
 #include "launch.cuh"
 
 namespace edgepose {

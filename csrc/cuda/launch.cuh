@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "decode.h"
 #include "kernels.h"
 
 namespace edgepose {

@@ -1,5 +1,6 @@
 // simcc_decode on the GPU: one warp per keypoint reads both of its rows once, sixteen bytes a lane where it can.
 #include "launch.cuh"
+#include "simcc_decode.h"
 
 namespace edgepose {
 namespace gpu {

@@ -1,18 +1,20 @@
 // simcc_encode on the GPU: one warp per keypoint writes both of its rows, sixteen bytes a lane where it can.
 #include "launch.cuh"
+#include "simcc_encode.h"
 
 namespace edgepose {
 namespace gpu {
 namespace {
 
 template <class T, int Count>
-__device__ void write_row(char* out, bool drawn, const LabelRule& rule, const LabelAxis& axis, float centre, int lane) {
+__device__ void write_row(char* out, bool labeled, const LabelRule& rule, const LabelAxis& axis, float center,
+                          int lane) {
   T* row = reinterpret_cast<T*>(out);
   for (int i = lane * Count; i < axis.bins; i += kWarp * Count) {
     Pack<T, Count> pack;
 #pragma unroll
     for (int j = 0; j < Count; ++j)
-      put(&pack.values[j], drawn ? label_value(rule, axis, static_cast<float>(i + j) - centre) : 0.0f);
+      put(&pack.values[j], labeled ? label_value(rule, axis, static_cast<float>(i + j) - center) : 0.0f);
     *reinterpret_cast<Pack<T, Count>*>(row + i) = pack;
   }
 }
@@ -24,8 +26,8 @@ __global__ void encode_kernel(const __grid_constant__ SimccEncode a) {
   const int lane = threadIdx.x % kWarp;
   if (n >= a.keypoints.shape[0]) return;
   const LabelPoint point = label_point(a.rule, a.keypoints, a.visible, n, k);
-  write_row<T, Count>(a.simcc_x.at(n, k), point.drawn, a.rule, a.rule.x, point.x, lane);
-  write_row<T, Count>(a.simcc_y.at(n, k), point.drawn, a.rule, a.rule.y, point.y, lane);
+  write_row<T, Count>(a.simcc_x.at(n, k), point.labeled, a.rule, a.rule.x, point.x, lane);
+  write_row<T, Count>(a.simcc_y.at(n, k), point.labeled, a.rule, a.rule.y, point.y, lane);
   if (lane == 0) *reinterpret_cast<float*>(a.target_weight.at(n, k)) = point.weight;
 }
 

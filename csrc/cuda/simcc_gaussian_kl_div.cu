@@ -1,6 +1,7 @@
 // simcc_gaussian_kl_div on the GPU: one warp per keypoint; labels are computed where they are needed and stored
 // nowhere.
 #include "launch.cuh"
+#include "simcc_gaussian_kl_div.h"
 
 namespace edgepose {
 namespace gpu {
@@ -8,13 +9,15 @@ namespace {
 
 template <bool Soft, class T, int Count>
 __device__ float diverge(const SimccGaussianKlDiv& a, const ArrayView& logits, const ArrayView& grads,
-                         const LabelAxis& axis, int64_t n, int64_t k, bool drawn, float centre, float weight,
+                         const LabelAxis& axis, int64_t n, int64_t k, bool labeled, float center, float weight,
                          int lane) {
   const T* row = reinterpret_cast<const T*>(logits.at(n, k));
   const auto each = [&](auto&& visit) { each_value<T, Count>(row, axis.bins, lane, visit); };
-  const float t_peak = drawn ? label_peak(a.label, axis, centre) : 0.0f;
+  const float t_peak = labeled ? label_peak(a.label, axis, center) : 0.0f;
   const float s_scale = a.rule.beta * kLog2e, t_scale = a.rule.target_beta * kLog2e;
-  const auto target = [&](int i) { return drawn ? label_value(a.label, axis, static_cast<float>(i) - centre) : 0.0f; };
+  const auto target = [&](int i) {
+    return labeled ? label_value(a.label, axis, static_cast<float>(i) - center) : 0.0f;
+  };
 
   float s_peak = -INFINITY;
   each([&](int, float s) { s_peak = fmaxf(s_peak, s); });
@@ -56,9 +59,9 @@ __global__ void gaussian_kl_kernel(const __grid_constant__ SimccGaussianKlDiv a)
   const LabelPoint point = label_point(a.label, a.keypoints, a.visible, n, k);
   float loss = 0.0f;
   if (point.weight != 0.0f) {
-    loss = diverge<Soft, T, Count>(a, a.simcc_x, a.grad_x, a.label.x, n, k, point.drawn, point.x,
+    loss = diverge<Soft, T, Count>(a, a.simcc_x, a.grad_x, a.label.x, n, k, point.labeled, point.x,
                                    point.weight * a.factor_x, lane) +
-           diverge<Soft, T, Count>(a, a.simcc_y, a.grad_y, a.label.y, n, k, point.drawn, point.y,
+           diverge<Soft, T, Count>(a, a.simcc_y, a.grad_y, a.label.y, n, k, point.labeled, point.y,
                                    point.weight * a.factor_y, lane);
   } else if (a.grad_x.ndim) {
     for (int i = lane; i < a.label.x.bins; i += kWarp) put(reinterpret_cast<T*>(a.grad_x.at(n, k)) + i, 0.0f);

@@ -1,6 +1,7 @@
 // simcc_kl_div on the GPU: one warp per row; maximum, sums and gradient read it, from memory once and then from the
 // cache.
 #include "launch.cuh"
+#include "simcc_kl_div.h"
 
 namespace edgepose {
 namespace gpu {

@@ -18,7 +18,7 @@ def crop_normalize(
     channel_order: str = "rgb",
     out: Any = None,  # [N, 3, h, w] float32, float16 or bfloat16
 ) -> Any:
-    """Warp, colour order, normalisation and layout in one pass: all crops of one frame as one network input.
+    """Warp, color order, normalization and layout in one pass: all crops of one frame as one network input.
 
     Args:
         frame: pixels BGR as cameras and OpenCV give them; any stride between rows.
@@ -30,6 +30,6 @@ def crop_normalize(
 
     Returns:
         [N, 3, h, w] float32: (bilinear value − mean) / std, the world outside the frame counting as black. Values are
-        not rounded to grey levels in between. An affine without an inverse gives a black crop.
+        not rounded to gray levels in between. An affine without an inverse gives a black crop.
     """
     return _C.crop_normalize(frame, affine, input_size, mean, std, channel_order, out)

@@ -20,7 +20,7 @@ def heatmap_encode(
     """Gaussian maps of peak 1, and the weight of each keypoint.
 
     Args:
-        keypoints, visible: visible < 0.5 is not labelled.
+        keypoints, visible: visible < 0.5 is not labeled.
         input_size: (W, H) of the crop in pixels.
         heatmap_size: (w, h) in cells.
         sigma: width in cells.
@@ -29,10 +29,10 @@ def heatmap_encode(
         out: (heatmaps, target_weight) to write into; the maps may be float16 or bfloat16 there.
 
     Returns:
-        heatmaps [N, K, h, w], target_weight [N, K], float32. Unlabelled points have zero maps and keep `visible` as
-        their weight; labelled points with μ − 3σ ≥ cells or μ + 3σ + 1 < 0 on either axis have zero maps and weight 0.
+        heatmaps [N, K, h, w], target_weight [N, K], float32. Unlabeled points have zero maps and keep `visible` as
+        their weight; labeled points with μ − 3σ ≥ cells or μ + 3σ + 1 < 0 on either axis have zero maps and weight 0.
 
-    Source: mmpose codecs/utils/gaussian_heatmap.py; FPD §3.1 (spec §D.2).
+    Source: mmpose codecs/utils/gaussian_heatmap.py; FPD §3.1.
     """
     return _C.heatmap_encode(keypoints, visible, input_size, heatmap_size, sigma, center, out)
 
@@ -51,7 +51,7 @@ def heatmap_decode(
     Args:
         heatmaps: any strides along N and K, contiguous maps.
         input_size: (W, H) of the crop in pixels.
-        refine: "none"; "quarter": a quarter of a cell towards the higher neighbour on each axis that has two; "dark":
+        refine: "none"; "quarter": a quarter of a cell towards the higher neighbor on each axis that has two; "dark":
             one Newton step on the logarithm of the blurred map (DARK), left out within two cells of the border, where
             the map is no hill, and where the step is longer than the blur reaches.
         blur: odd number of cells that DARK blurs over.
@@ -88,6 +88,6 @@ def heatmap_mse(
     Returns:
         loss [N, K] float32, summed over the cells of a map and over nothing else.
 
-    Source: FPD §3.2 (spec §D.2).
+    Source: FPD §3.2.
     """
     return _C.heatmap_mse(student, target, teacher, alpha, weight, teacher_weight, loss, grad)

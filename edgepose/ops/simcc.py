@@ -47,7 +47,7 @@ def simcc_decode(
         keypoints [N, K, 2] float32: first argmax per axis ÷ split_ratio, in crop pixels or, with an affine, image
         pixels; scores [N, K] float32. A row with a NaN has bin 0 and its keypoint score 0; bins are always finite.
 
-    Source: SimCC §3; mmpose codecs/simcc_label.py (spec §A.5, §B.3).
+    Source: SimCC §3; mmpose codecs/simcc_label.py.
     """
     return _C.simcc_decode(simcc_x, simcc_y, split_ratio, score, beta, sigma, refine, affine, flipped, flip_shift, out)
 
@@ -68,7 +68,7 @@ def simcc_encode(
     """Labels over the bins of each axis, and the weight of each keypoint.
 
     Args:
-        keypoints, visible: visible < 0.5 is not labelled.
+        keypoints, visible: visible < 0.5 is not labeled.
         input_size: (W, H) of the crop in pixels; an axis has int(size · split_ratio) bins.
         split_ratio: bins per pixel.
         sigma: label widths (x, y) in bins; for kind="laplace" the scale b.
@@ -78,11 +78,11 @@ def simcc_encode(
         out: (simcc_x, simcc_y, target_weight) to write into; the labels may be float16 or bfloat16 there.
 
     Returns:
-        simcc_x [N, K, Wx], simcc_y [N, K, Wy], target_weight [N, K], float32. Unlabelled points get zero rows and keep
-        `visible` as their weight. Labelled points out of range get zero rows and weight 0: μ − 3σ ≥ bins or
+        simcc_x [N, K, Wx], simcc_y [N, K, Wy], target_weight [N, K], float32. Unlabeled points get zero rows and keep
+        `visible` as their weight. Labeled points out of range get zero rows and weight 0: μ − 3σ ≥ bins or
         μ + 3σ + 1 < 0 on either axis (gaussian, laplace), a bin outside 0 … bins − 1 (onehot, smooth), or a NaN.
 
-    Source: SimCC §3.2; mmpose codecs/simcc_label.py (spec §A.3, §B.3).
+    Source: SimCC §3.2, RTMPose §3.3; mmpose codecs/simcc_label.py.
     """
     return _C.simcc_encode(keypoints, visible, input_size, split_ratio, sigma, kind, center, normalize, smoothing, out)
 
@@ -109,7 +109,7 @@ def simcc_kl_div(
     Returns:
         loss [N, K] float32.
 
-    Source: mmpose losses/classification_loss.py, SimCC lib/core/loss.py (spec §A.4, §B.4, §C.2).
+    Source: SimCC §3.2, RTMPose §3.3, DWPose §3.2; mmpose losses/classification_loss.py, SimCC lib/core/loss.py.
     """
     return _C.simcc_kl_div(student, target, beta, target_beta, weight, loss, grad)
 
@@ -135,7 +135,7 @@ def simcc_gaussian_kl_div(
     `simcc_encode` of the keypoints followed by `simcc_kl_div` of both axes, in one pass over the logits.
 
     Args:
-        simcc_x, simcc_y: logits; their bins say how large the crop is.
+        simcc_x, simcc_y: logits; their numbers of bins give the size of the crop.
         keypoints, visible, sigma, split_ratio, center, normalize: as for `simcc_encode`.
         beta, target_beta: as for `simcc_kl_div`.
         bin_mean: divide the divergence of each axis by its number of bins.
@@ -144,7 +144,7 @@ def simcc_gaussian_kl_div(
     Returns:
         loss [N, K] float32: target_weight · (divergence in x + divergence in y). Points of weight 0 cost nothing.
 
-    Source: mmpose codecs/simcc_label.py, losses/classification_loss.py (spec §B.3, §B.4).
+    Source: RTMPose §3.3; mmpose codecs/simcc_label.py, losses/classification_loss.py.
     """
     return _C.simcc_gaussian_kl_div(
         simcc_x,

@@ -4,10 +4,10 @@ They trace through `torch.compile` without graph breaks, run on the current stre
 Names, arguments, shapes and errors are those of `edgepose.ops`. The only package of edgepose that imports torch.
 """
 
+from .crop import crop_normalize
 from .heatmap import heatmap_decode, heatmap_encode, heatmap_mse
-from .inference import crop_normalize, simcc_decode
 from .norm import batch_norm_silu, batch_norm_silu_grad
-from .training import simcc_encode, simcc_gaussian_kl_div, simcc_kl_div
+from .simcc import simcc_decode, simcc_encode, simcc_gaussian_kl_div, simcc_kl_div
 
 __all__ = [
     "batch_norm_silu",

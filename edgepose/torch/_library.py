@@ -13,7 +13,7 @@ LIB = torch.library.Library("edgepose", "DEF")  # type: ignore[no-untyped-call]
 
 
 def define(schema: str, kernel: Callable[..., Any], fake: Callable[..., Any]) -> Callable[..., Any]:
-    """Register one operator and return what is called. Its kernel serves both devices: arrays say where they are."""
+    """Register one operator and return its callable. One kernel serves both devices: arrays know where they are."""
     name = schema.partition("(")[0]
     LIB.define(schema, tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
     for key in ("CPU", "CUDA"):
@@ -50,7 +50,7 @@ def _in_functional_grad() -> bool:
 
 
 def tangents(values: tuple[Any, ...]) -> Iterator[bool]:
-    """Which of the tensors carry one. A generator: torch.compile, which stumbles over dual tensors, leaves it alone."""
+    """Which of the tensors carry one. A generator: torch.compile, which fails on dual tensors, does not trace it."""
     for value in values:
         if isinstance(value, Tensor):
             yield forward_ad.unpack_dual(value).tangent is not None  # type: ignore[no-untyped-call]
@@ -94,7 +94,7 @@ def chain(op: str, grad: Tensor, upstream: Tensor | None) -> Tensor | None:
         return None
     if torch.is_grad_enabled():  # create_graph=True; what comes out of here would pass for a constant
         raise RuntimeError(f"{op}: has a first derivative only; call backward without create_graph")
-    # A plain sum, the common end of a loss, scales nothing: a look at [N, K] values saves a pass over the gradient.
+    # A plain sum, the common end of a loss, scales nothing: reading [N, K] values saves a pass over the gradient.
     # On a GPU looking costs more than it saves; tensors of a tracer, of other types, and of vmap have no values to see.
     batched = torch._C._functorch.is_batchedtensor(upstream) or torch._C._functorch.is_legacy_batchedtensor(upstream)
     if type(upstream) is Tensor and not batched and upstream.device.type == "cpu" and bool((upstream == 1).all()):

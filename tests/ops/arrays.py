@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 import pytest
-from drawing import HealthCheck, settings, st
+from sampling import HealthCheck, settings, st
 
 try:
     from ml_dtypes import bfloat16

@@ -16,7 +16,7 @@ AT_AN_END = 1 / 8  # of a range
 
 
 class Strategy:
-    """What can be drawn: a function of a random generator."""
+    """What can be sampled: a function of a random generator."""
 
     def __init__(self, example):
         self.example = example
@@ -26,14 +26,14 @@ class Data:
     """Draws inside of a test's body, and remembers what for the note of a failure."""
 
     def __init__(self, rng):
-        self.rng, self.drawn = rng, []
+        self.rng, self.sampled = rng, []
 
     def draw(self, strategy):
-        self.drawn.append(strategy.example(self.rng))
-        return self.drawn[-1]
+        self.sampled.append(strategy.example(self.rng))
+        return self.sampled[-1]
 
     def __repr__(self):
-        return f"drawn {self.drawn}"
+        return f"sampled {self.sampled}"
 
 
 def integers(low, high):

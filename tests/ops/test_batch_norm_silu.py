@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from arrays import DTYPES, every_backend, every_case, every_level
-from drawing import given, st
+from sampling import given, st
 
 from edgepose import _C
 from edgepose.ops import batch_norm_silu, batch_norm_silu_grad, reference
@@ -77,7 +77,7 @@ class TestByHand:
         assert in_bias.tolist() == [1.0]
 
 
-def drawn(draw):
+def examples(draw):
     m, c = draw(rows), draw(channels)
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     dtype = draw(st.sampled_from(DTYPES))
@@ -94,7 +94,7 @@ def drawn(draw):
 @every_case
 @given(data=st.data())
 def test_matches_reference(data):
-    rng, x, weight, bias, eps = drawn(data.draw)
+    rng, x, weight, bias, eps = examples(data.draw)
     y, mean, var = batch_norm_silu(x, weight, bias, eps=eps, out=outputs(x))
     expected, expected_mean, expected_var = reference.batch_norm_silu(x, weight, bias, eps=eps)
     size = np.abs(x.astype(np.float64)).max(0)

@@ -1,4 +1,4 @@
-"""The benchmarks of the kernels run, whatever they measure; goals are held against what was reached."""
+"""The benchmarks of the kernels run, whatever they measure; targets are held against what was reached."""
 
 import subprocess
 import sys
@@ -39,15 +39,17 @@ def test_the_gpu_table_runs_on_the_cpu():
 
 def test_limits_take_the_worst_of_their_cases(monkeypatch):
     monkeypatch.syspath_prepend(FOLDER)
-    goals = pytest.importorskip("goals")
-    rows = [goals.Row("decode N=1", name, ms, (ms, ms), {}) for name, ms in (("ops", 0.011), ("ops", 0.0125), ("x", 9))]
-    held = goals.held_to([goals.Limit("decode N=1", "ops", 12), goals.Limit("decode", "graph", 5)], rows)
+    targets = pytest.importorskip("targets")
+    rows = [
+        targets.Row("decode N=1", name, ms, (ms, ms), {}) for name, ms in (("ops", 0.011), ("ops", 0.0125), ("x", 9))
+    ]
+    held = targets.held_to([targets.Limit("decode N=1", "ops", 12), targets.Limit("decode", "graph", 5)], rows)
     assert held == [{"case": "decode N=1", "variant": "ops", "microseconds": 12, "reached": 12.5, "met": False}]
-    (*_, line) = goals.table(held)
+    (*_, line) = targets.table(held)
     assert line == "| decode N=1 | the clock, ops | at most 12 µs | 12.5 µs | **missed** |"
 
 
-def test_goals_take_the_worst_of_their_cases(monkeypatch):
+def test_targets_take_the_worst_of_their_cases(monkeypatch):
     pytest.importorskip("torch")
     pytest.importorskip("cv2")
     monkeypatch.syspath_prepend(FOLDER)
@@ -56,6 +58,6 @@ def test_goals_take_the_worst_of_their_cases(monkeypatch):
         everything.Row(f"decode 256x192 N={n}", "edgepose", 1.0, (1.0, 1.0), {"numpy": ratio})
         for n, ratio in ((1, 9.0), (32, 5.0), (320, 1.0))
     ]
-    goals = [everything.Goal("decode 256x192 N=32", "numpy", 5), everything.Goal("decode 256x192", "numpy", 2)]
-    held = everything.held_to([*goals, everything.Goal("decode", "torch", 1)], rows)
+    targets = [everything.Target("decode 256x192 N=32", "numpy", 5), everything.Target("decode 256x192", "numpy", 2)]
+    held = everything.held_to([*targets, everything.Target("decode", "torch", 1)], rows)
     assert [(each["reached"], each["met"]) for each in held] == [(5.0, True), (1.0, False)]

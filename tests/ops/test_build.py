@@ -1,6 +1,7 @@
 """What was built, and that what cannot run here at least compiles: every CUDA source, with warnings as errors."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,38 +28,85 @@ def test_cuda_source_compiles_without_a_warning(source, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.skipif(shutil.which("c++") is None and shutil.which("g++") is None, reason="no C++ compiler")
-def test_building_directly_reads_no_metadata(tmp_path):
-    """`setup.py ninja` is for setuptools of any age: here pyproject.toml is one that none of them takes."""
+@pytest.fixture
+def dry_build(tmp_path):
+    """dry_build(arguments, **environment) → (result of setup.py, text of build.ninja): ninja itself is a stub."""
     pytest.importorskip("pybind11")
+    if shutil.which("c++") is None and shutil.which("g++") is None:
+        pytest.skip("no C++ compiler")
     shutil.copy(ROOT / "setup.py", tmp_path)
     (tmp_path / "csrc").symlink_to(ROOT / "csrc")
-    (tmp_path / "pyproject.toml").write_text('[project]\nname = "edgepose"\nlicense = 7\n')
     (tmp_path / "ninja.py").write_text(f"BIN_DIR = {str(tmp_path)!r}\n")  # instead of compiling for a minute
     (tmp_path / "ninja").write_text("#!/bin/sh\necho ninja ran: $*\n")
     (tmp_path / "ninja").chmod(0o755)
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "EDGEPOSE_CUDA": "off"}
-    results = [
-        subprocess.run(
-            [sys.executable, "setup.py", *how], cwd=tmp_path, env=environment, capture_output=True, text=True
-        )
-        for how in (["ninja"], ["build_ext", "--inplace"])
-    ]
-    assert [done.returncode == 0 for done in results] == [True, False]
-    assert "ninja ran: -C" in results[0].stdout
-    (recipe,) = tmp_path.glob("build/*/build.ninja")
-    assert f"default {tmp_path}/edgepose/_C{sysconfig.get_config_var('EXT_SUFFIX')}\n" in recipe.read_text()
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("EDGEPOSE_")}
+
+    def build(*arguments, **environment):
+        environment = {**inherited, "PYTHONPATH": str(tmp_path), **environment}
+        command = [sys.executable, "setup.py", *arguments]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        recipes = list(tmp_path.glob("build/*/build.ninja"))
+        return done, recipes[0].read_text() if recipes else ""
+
+    return build
 
 
-def test_every_op_stands_in_the_same_named_places():
-    names = set(ops.__all__) - {"reference"}
-    assert names <= set(reference.__all__)
-    for name in names:
-        assert hasattr(_C, name)
-        assert (ROOT / "csrc" / "cpu" / f"{name}.cpp").exists()
-        assert (ROOT / "csrc" / "cuda" / f"{name}.cu").exists()
+def test_building_directly_reads_no_metadata(dry_build, tmp_path):
+    """`setup.py ninja` is for setuptools of any age: here pyproject.toml is one that none of them takes."""
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "edgepose"\nlicense = 7\n')
+    done, recipe = dry_build("ninja", EDGEPOSE_CUDA="off")
+    assert done.returncode == 0, done.stderr
+    assert "ninja ran: -C" in done.stdout
+    assert f"default {tmp_path}/edgepose/_C{sysconfig.get_config_var('EXT_SUFFIX')}\n" in recipe
+    assert dry_build("build_ext", "--inplace", EDGEPOSE_CUDA="off")[0].returncode != 0
+
+
+@pytest.mark.skipif(NVCC is None, reason="no nvcc")
+@pytest.mark.skipif(any(Path("/dev", name).exists() for name in ("nvidiactl", "dxg")), reason="this machine has a GPU")
+def test_cuda_kernels_are_for_the_machine_at_hand_and_for_every_one_in_a_wheel(dry_build):
+    def architectures(*arguments, **environment):
+        return set(re.findall(r"code=sm_(\d+)", dry_build(*arguments, **environment)[1]))
+
+    in_tree = "build_ext", "--inplace"
+    assert architectures(*in_tree) == set()
+    assert architectures(*in_tree, EDGEPOSE_CUDA_ARCHS="75") == {"75"}
+    assert architectures(*in_tree, EDGEPOSE_CUDA_ARCHS="75", EDGEPOSE_CUDA="off") == set()
+    everything = architectures("build_ext")
+    assert {"75", "80", "90"} <= everything
+    assert architectures(*in_tree, EDGEPOSE_CUDA="on") == everything
+
+
+OPS = sorted(set(ops.__all__) - {"reference"})
+SHARED = {"bindings": {"checks", "huge_pages", "interop", "module"}}  # what belongs to no single op
+
+
+def test_kernels_are_listed_once_and_all_of_them():
+    listed = re.findall(r"^EDGEPOSE_OP\((\w+), (\w+)\)$", (ROOT / "csrc" / "ops.inc").read_text("utf-8"), re.MULTILINE)
+    assert [name for name, _ in listed] == OPS
+    assert all(arguments == name.title().replace("_", "") for name, arguments in listed)
+
+
+@pytest.mark.parametrize(("folder", "suffix"), [("cpu", ".cpp"), ("cuda", ".cu"), ("bindings", ".cpp")])
+def test_each_op_has_a_source_of_its_name_in_every_folder(folder, suffix):
+    found = {path.stem for path in (ROOT / "csrc" / folder).glob(f"*{suffix}")}
+    assert found == set(OPS) | SHARED.get(folder, set())
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_an_op_stands_in_the_same_named_places(name):
+    assert hasattr(_C, name)
+    assert (ROOT / "csrc" / f"{name}.h").exists()
+    family = getattr(ops, name).__module__.rpartition(".")[2]
+    assert getattr(reference, name).__module__ == f"edgepose.ops.reference.{family}"
+    tests = {path.stem.removeprefix("test_") for path in Path(__file__).parent.glob("test_*.py")}
+    assert any(name.startswith(test) for test in tests), "its own, or one with related ops in it"
     torch_ops = pytest.importorskip("edgepose.torch")
-    assert set(torch_ops.__all__) == names
+    assert getattr(torch_ops, name).__module__ == f"edgepose.torch.{family}"
+
+
+def test_torch_has_the_same_ops():
+    torch_ops = pytest.importorskip("edgepose.torch")
+    assert sorted(torch_ops.__all__) == OPS
 
 
 def test_levels_are_chosen_by_name():

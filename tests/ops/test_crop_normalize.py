@@ -7,20 +7,20 @@ import sys
 import numpy as np
 import pytest
 from arrays import SIXTEEN_BITS, every_backend, every_case, every_level
-from drawing import given, st
+from sampling import given, st
 
 from edgepose.ops import crop_normalize, reference
 
-RAW = {"mean": (0, 0, 0), "std": (1, 1, 1), "channel_order": "bgr"}  # grey levels as they are
+RAW = {"mean": (0, 0, 0), "std": (1, 1, 1), "channel_order": "bgr"}  # gray levels as they are
 IDENTITY = np.array([[[1, 0, 0], [0, 1, 0]]], np.float64)
 
 
-def picture(height, width, seed=0):
+def image(height, width, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
 
 
 def similarity(size, frame, zoom, degrees, dx=0.0, dy=0.0):
-    """Frame → crop: the frame's centre, moved by (dx, dy), to the crop's centre."""
+    """Frame → crop: the frame's center, moved by (dx, dy), to the crop's center."""
     c, s = zoom * np.cos(np.deg2rad(degrees)), zoom * np.sin(np.deg2rad(degrees))
     linear = np.array([[c, s], [-s, c]])
     shift = np.array(size) / 2 - linear @ (np.array(frame) / 2 + [dx, dy])
@@ -30,7 +30,7 @@ def similarity(size, frame, zoom, degrees, dx=0.0, dy=0.0):
 @pytest.mark.parametrize("crop", [reference.crop_normalize, crop_normalize])
 class TestLiterals:
     def test_identity_keeps_the_pixels_and_splits_the_channels(self, crop):
-        frame = picture(5, 7)
+        frame = image(5, 7)
         out = crop(frame, IDENTITY, input_size=(7, 5), **RAW)
         assert out.shape == (1, 3, 5, 7)
         assert out.dtype == np.float32
@@ -55,10 +55,10 @@ class TestLiterals:
 
     def test_affine_without_an_inverse_gives_black(self, crop):
         for matrix in (np.zeros((1, 2, 3)), np.array([[[1, 2, 3], [2, 4, 5.0]]])):
-            assert not crop(picture(9, 9), matrix, input_size=(5, 5), **RAW).any()
+            assert not crop(image(9, 9), matrix, input_size=(5, 5), **RAW).any()
 
-    def test_nobody(self, crop):
-        assert crop(picture(9, 9), np.zeros((0, 2, 3)), input_size=(4, 6), **RAW).shape == (0, 3, 6, 4)
+    def test_no_person(self, crop):
+        assert crop(image(9, 9), np.zeros((0, 2, 3)), input_size=(4, 6), **RAW).shape == (0, 3, 6, 4)
 
 
 @every_backend
@@ -67,9 +67,9 @@ class TestLiterals:
 def test_kernel_matches_reference(data):
     draw = data.draw
     side = st.one_of(st.integers(1, 40), st.sampled_from([64, 97, 200]))
-    frame = picture(draw(side), draw(side), draw(st.integers(0, 99)))
+    frame = image(draw(side), draw(side), draw(st.integers(0, 99)))
     if draw(st.booleans()):
-        frame = picture(frame.shape[0] + 3, frame.shape[1] + 5)[1 : 1 + frame.shape[0], 2 : 2 + frame.shape[1]]
+        frame = image(frame.shape[0] + 3, frame.shape[1] + 5)[1 : 1 + frame.shape[0], 2 : 2 + frame.shape[1]]
     size = draw(side), draw(side)
     finite = st.floats(-30, 30)
     affine = np.concatenate(
@@ -94,18 +94,18 @@ def test_kernel_matches_reference(data):
     got, expected = crop_normalize(frame, affine, **options), reference.crop_normalize(frame, affine, **options)
     np.testing.assert_allclose(
         got, expected, rtol=0, atol=0.15
-    )  # grey levels: float32 coordinates of some thousand pixels are off by 5e-4
+    )  # gray levels: float32 coordinates of some thousand pixels are off by 5e-4
 
 
 @every_backend
 @pytest.mark.parametrize("degrees", [0, 20, -133])
 @pytest.mark.parametrize("zoom", [0.3, 0.43, 1.7])
 @pytest.mark.parametrize("dx", [0, 500])
-def test_within_one_grey_level_of_opencv(degrees, zoom, dx):
+def test_within_one_gray_level_of_opencv(degrees, zoom, dx):
     cv2 = pytest.importorskip("cv2")
     if int(cv2.__version__.split(".")[0]) < 5:
         pytest.skip("OpenCV before 5 rounds coordinates to 1/32 pixel")
-    frame, size = picture(720, 1280), (192, 256)
+    frame, size = image(720, 1280), (192, 256)
     affine = similarity(size, (1280, 720), zoom, degrees, dx, 7.3)
     expected = cv2.warpAffine(frame, affine[0], size, flags=cv2.INTER_LINEAR).transpose(2, 0, 1)
     got = crop_normalize(frame, affine, input_size=size, **RAW)[0]
@@ -115,7 +115,7 @@ def test_within_one_grey_level_of_opencv(degrees, zoom, dx):
 @every_backend
 @pytest.mark.parametrize("dtype", SIXTEEN_BITS, ids=str)
 def test_sixteen_bit_output_is_rounded_to_nearest(dtype):
-    frame, affine = picture(60, 80), similarity((37, 29), (80, 60), 0.7, 11)
+    frame, affine = image(60, 80), similarity((37, 29), (80, 60), 0.7, 11)
     options = {"input_size": (37, 29), "mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
     single = crop_normalize(frame, affine, **options)
     out = np.empty((4, 3, 29, 37), dtype)[1:2]
@@ -139,7 +139,7 @@ def test_frame_is_read_within_its_bytes():
         np.testing.assert_allclose(out[0, 0], [[77.0] * 9 + [0.0] * 3] * 3, atol=0.5)
 
 
-f = picture(8, 8)
+f = image(8, 8)
 good = {"input_size": (4, 4), **RAW}
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from arrays import DTYPES, SIXTEEN_BITS, VALUES, every_backend, every_case, fill
-from drawing import given, st
+from sampling import given, st
 
 from edgepose.ops import heatmap_decode, heatmap_encode, heatmap_mse, reference
 
@@ -39,7 +39,7 @@ class TestEncode:
         cells = [encode(*point(4 * c, 8), **SIZE)[0][0, 0, 2].argmax() for c in (0.5, 1.5, 2.49, 2.5)]
         assert cells == [1, 2, 2, 3]
 
-    def test_exact_centre_has_no_end(self, encode):
+    def test_exact_center_has_no_end(self, encode):
         maps, _ = encode(*point(21, 13), **SIZE, sigma=1, center="exact")
         np.testing.assert_allclose(maps, hill(5.25, 3.25, 1), rtol=1e-5, atol=1e-30)
 
@@ -58,7 +58,7 @@ class TestEncode:
             assert maps.any() == seen
             assert weights[0, 0] == np.float32(weight)
 
-    def test_nobody(self, encode):
+    def test_no_person(self, encode):
         assert encode(np.zeros((0, 3, 2), np.float32), np.zeros((0, 3), np.float32), **SIZE)[0].shape == (0, 3, 12, 16)
 
 
@@ -103,12 +103,12 @@ class TestDecode:
         assert keypoints.tolist() == [[[12.0, 28.0], [0.0, 0.0]]]
         assert scores.tolist() == [[0.5, 0.0]]
 
-    def test_quarter_step_goes_to_the_higher_neighbour(self, decode):
+    def test_quarter_step_goes_to_the_higher_neighbor(self, decode):
         maps = hill(5.3, 6.6, 2)
         assert decode(maps, **DECODE, refine="quarter")[0].tolist() == [[[4 * 5.25, 4 * 6.75]]]
-        assert decode(hill(0, 11, 2), **DECODE, refine="quarter")[0].tolist() == [[[0.0, 44.0]]]  # no two neighbours
+        assert decode(hill(0, 11, 2), **DECODE, refine="quarter")[0].tolist() == [[[0.0, 44.0]]]  # no two neighbors
 
-    def test_dark_finds_the_centre_between_the_cells(self, decode):
+    def test_dark_finds_the_center_between_the_cells(self, decode):
         for x, y in ((5.3, 6.6), (8.0, 4.9), (10.45, 5.55)):
             keypoints, scores = decode(hill(x, y, 2, 24, 16), input_size=(24, 16), refine="dark")
             assert keypoints[0, 0] == pytest.approx([x, y], abs=0.02)
@@ -124,7 +124,7 @@ class TestDecode:
         np.testing.assert_allclose(keypoints, [[[11, 45], [1, -3]]], atol=0.01)
         assert scores.tolist() == [[1.0, 0.0]]
 
-    def test_nobody(self, decode):
+    def test_no_person(self, decode):
         assert decode(np.zeros((0, 3, 4, 4), np.float32), **DECODE)[0].shape == (0, 3, 2)
 
 
@@ -138,8 +138,8 @@ def test_decode_matches_reference(data):
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     refine = draw(st.sampled_from(["none", "quarter", "dark"]))
     if refine == "dark":  # clear hills: where the curvature is near zero, rounding decides
-        centres = rng.uniform(0, 1, (n * k, 2)) * (width, height)
-        hills = [hill(*centre, 2, width, height)[0] for centre in centres]
+        centers = rng.uniform(0, 1, (n * k, 2)) * (width, height)
+        hills = [hill(*center, 2, width, height)[0] for center in centers]
         maps = np.concatenate(hills).reshape(n, k, height, width) if n else np.zeros((n, k, height, width))
         maps = maps + 1e-3 * rng.random(maps.shape)
     else:
@@ -165,9 +165,9 @@ def test_mixed_error_by_hand(function):
     assert grad.ravel().tolist() == [2.0, -4.0]
     assert function(student, target, teacher, alpha=0.25, grad=grad)[0, 0] == 0.75 * 5 + 0.25 * 1
     assert grad.ravel().tolist() == [2 * 0.75, 2 * (0.75 * -2 + 0.25)]
-    unlabelled = np.zeros((1, 1), np.float32)
+    unlabeled = np.zeros((1, 1), np.float32)
     broken = np.full_like(target, np.nan)
-    assert function(student, broken, teacher, weight=unlabelled, grad=grad)[0, 0] == 0.5  # only the teacher speaks
+    assert function(student, broken, teacher, weight=unlabeled, grad=grad)[0, 0] == 0.5  # only the teacher speaks
     assert grad.ravel().tolist() == [0.0, 1.0]
 
 

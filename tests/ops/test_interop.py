@@ -1,4 +1,4 @@
-"""Arrays of other frameworks at the door of edgepose.ops: what is taken, and what would be misread and is refused."""
+"""Arrays of other frameworks in edgepose.ops: those it accepts, and those it refuses because it would misread them."""
 
 import ctypes
 import threading

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from arrays import DTYPES, every_backend, every_case, every_level, lay_out, logit_pairs
-from drawing import given, st
+from sampling import given, st
 
 from edgepose import _C
 from edgepose.ops import reference, simcc_decode
@@ -98,7 +98,7 @@ class TestLiterals:
         assert decode(rows([np.inf]), rows([-np.inf]), score="mean")[1] == 0
         assert decode(x[1:2], x[1:2], score="softmax")[1] == 0.5  # two infinite peaks share the mass
 
-    def test_nobody(self, decode):
+    def test_no_person(self, decode):
         keypoints, scores = decode(np.zeros((0, 133, 384), np.float32), np.zeros((0, 133, 512), np.float32))
         assert keypoints.shape == (0, 133, 2)
         assert scores.shape == (0, 133)

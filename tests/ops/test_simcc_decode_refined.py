@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 from arrays import LAYOUTS, VALUES, bins, dtypes, every_backend, every_case, fill, lay_out
-from drawing import given, st
+from sampling import given, st
 
 from edgepose.ops import reference, simcc_decode
 
 SIGMA = (4.9, 5.66)
 
 
-def hills(centres, width, sigma):
-    """Gaussians of peak 1 with real-valued centres [..., ] in bins → [..., width]."""
-    return np.exp(-0.5 * ((np.arange(width) - np.asarray(centres)[..., None]) / sigma) ** 2).astype(np.float32)
+def hills(centers, width, sigma):
+    """Gaussians of peak 1 with real-valued centers [..., ] in bins → [..., width]."""
+    return np.exp(-0.5 * ((np.arange(width) - np.asarray(centers)[..., None]) / sigma) ** 2).astype(np.float32)
 
 
 def mirrored_pair(x, split_ratio, size=48):
@@ -61,12 +61,12 @@ class TestFlip:
 
 @pytest.mark.parametrize("decode", [reference.simcc_decode, simcc_decode])
 class TestDark:
-    def test_finds_the_centre_between_the_bins(self, decode):
-        centres = np.linspace(30, 34, 21)
-        x, y = hills(centres, 96, SIGMA[0])[None], hills(centres + 7.3, 128, SIGMA[1])[None]
+    def test_finds_the_center_between_the_bins(self, decode):
+        centers = np.linspace(30, 34, 21)
+        x, y = hills(centers, 96, SIGMA[0])[None], hills(centers + 7.3, 128, SIGMA[1])[None]
         keypoints, scores = decode(x, y, refine="dark", sigma=SIGMA, split_ratio=2)
-        assert np.abs(2 * keypoints[0, :, 0] - centres).max() < 0.01
-        assert np.abs(2 * keypoints[0, :, 1] - centres - 7.3).max() < 0.01
+        assert np.abs(2 * keypoints[0, :, 0] - centers).max() < 0.01
+        assert np.abs(2 * keypoints[0, :, 1] - centers - 7.3).max() < 0.01
         assert np.array_equal(scores, decode(x, y)[1])  # the score stays the raw one
 
     def test_rows_without_a_hill_stay_where_they_are(self, decode):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from arrays import SIXTEEN_BITS, every_backend, every_case
-from drawing import given, st
+from sampling import given, st
 
 from edgepose.ops import reference, simcc_encode
 
@@ -25,10 +25,10 @@ class TestLiterals:
         assert weight.tolist() == [[1.0]]
 
     def test_half_rounds_to_even(self, encode):
-        centres = [encode(*point(p / 4, 1), **SIZE)[0].argmax() for p in (1, 3, 5, 7, 9)]  # bins 0.5, 1.5, 2.5, …
-        assert centres == [0, 2, 2, 4, 4]
+        centers = [encode(*point(p / 4, 1), **SIZE)[0].argmax() for p in (1, 3, 5, 7, 9)]  # bins 0.5, 1.5, 2.5, …
+        assert centers == [0, 2, 2, 4, 4]
 
-    def test_exact_centre_and_unit_area(self, encode):
+    def test_exact_center_and_unit_area(self, encode):
         x, _, _ = encode(*point(2.6, 1), **SIZE, center="exact", normalize=True)
         assert x[0, 0, 5] == pytest.approx(np.exp(-0.02) / np.sqrt(2 * np.pi), rel=1e-5)
         assert x.sum() == pytest.approx(1, abs=1e-3)
@@ -46,7 +46,7 @@ class TestLiterals:
         _, y, _ = encode(*point(2.6, 3.4), **size, kind="smooth", smoothing=0.14)
         assert y[0, 0] == pytest.approx([0.02] * 7 + [0.86])
 
-    def test_unlabelled_points_keep_their_weight_and_have_no_label(self, encode):
+    def test_unlabeled_points_keep_their_weight_and_have_no_label(self, encode):
         for visible in (0.0, 0.25, 0.49):
             x, y, weight = encode(*point(2, 2, visible), **SIZE)
             assert x.any() == y.any() == False  # noqa: E712
@@ -58,7 +58,7 @@ class TestLiterals:
 
     @pytest.mark.parametrize(
         ("x", "inside"),
-        # sigma 1: a centre of bin −4 still touches (−4 + 3 + 1 = 0), −5 does not; 14 − 3 < 12, 15 − 3 ≥ 12
+        # sigma 1: a center of bin −4 still touches (−4 + 3 + 1 = 0), −5 does not; 14 − 3 < 12, 15 − 3 ≥ 12
         [(-2.0, True), (-2.5, False), (7.0, True), (7.5, False), (np.nan, False), (np.inf, False), (-np.inf, False)],
     )
     def test_out_of_range_is_left_out(self, encode, x, inside):
@@ -73,7 +73,7 @@ class TestLiterals:
         # sigma 37/6: three of them are 18.5 bins, so that −19.5 still touches; rounded, half to even, it is −20
         [(-19.5, "exact", True), (-19.6, "exact", False), (-19.5, "round", False), (-18.5, "round", True)],
     )
-    def test_the_last_centre_in_range(self, encode, bin_, center, inside):
+    def test_the_last_center_in_range(self, encode, bin_, center, inside):
         size = {"input_size": (96, 128), "sigma": (37 / 6, 37 / 6), "center": center}
         for point_ in (point(bin_ / 2, 5), point(5, bin_ / 2)):  # either axis
             *labels, weight = encode(*point_, **size)
@@ -84,12 +84,12 @@ class TestLiterals:
         for x, inside in ((-0.25, True), (-0.26, False), (5.74, True), (5.75, False)):  # −0.5 → bin 0; 11.5 → bin 12
             assert encode(*point(x, 2), input_size=(6, 4), kind="onehot")[2][0, 0] == inside
 
-    def test_nobody(self, encode):
+    def test_no_person(self, encode):
         x, y, weight = encode(np.zeros((0, 5, 2), np.float32), np.zeros((0, 5), np.float32), **SIZE)
         assert (x.shape, y.shape, weight.shape) == ((0, 5, 12), (0, 5, 8), (0, 5))
 
 
-# Sizes whose bins are small, odd, or those of real nets; centres up to far outside, on and between bins.
+# Sizes whose bins are small, odd, or those of real nets; centers up to far outside, on and between bins.
 @every_backend
 @every_case
 @given(data=st.data())

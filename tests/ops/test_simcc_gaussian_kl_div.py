@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from arrays import bins, dtypes, every_backend, every_case, fill
-from drawing import given, st
+from sampling import given, st
 
 from edgepose.ops import reference, simcc_encode, simcc_gaussian_kl_div, simcc_kl_div
 
@@ -22,7 +22,7 @@ def batch(n=3, k=17, size=(48, 64), seed=0):
 @pytest.mark.parametrize("function", [reference.simcc_gaussian_kl_div, simcc_gaussian_kl_div])
 def test_flat_logits_against_a_label_written_by_hand(function):
     flat = np.zeros((1, 1, 8), np.float32)
-    label = np.exp(-0.5 * (np.arange(8) - 4.0) ** 2)  # centre 2 px = bin 4, sigma 1
+    label = np.exp(-0.5 * (np.arange(8) - 4.0) ** 2)  # center 2 px = bin 4, sigma 1
     p = np.exp(2 * label) / np.exp(2 * label).sum()
     grads = np.empty_like(flat), np.empty_like(flat)
     loss = function(flat, flat, np.full((1, 1, 2), 2.0), np.array([[3.0]]), sigma=(1, 1), target_beta=2, grad=grads)
@@ -94,7 +94,7 @@ def test_kernel_matches_reference(data):
 def test_labels_beyond_an_end_of_the_row_keep_their_digits(sigma, target_beta, normalize):
     """Only the tail is inside: next to a peak that is not, it would be lost in any sum that holds both."""
     rng = np.random.default_rng(4)
-    beyond = np.array([-15, -14, -2, -1, 0, 383, 384, 385, 397, 398], np.float32)  # centres in bins
+    beyond = np.array([-15, -14, -2, -1, 0, 383, 384, 385, 397, 398], np.float32)  # centers in bins
     inside = np.abs(beyond - np.clip(beyond, 0, 383)) <= 3 * sigma
     points = np.stack([beyond[inside] / 2, np.full(inside.sum(), 2.0)], -1)[None]
     x, y = (rng.normal(0, 0.3, (1, inside.sum(), width)).astype(np.float32) for width in (384, 8))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from arrays import DTYPES, LAYOUTS, bins, dtypes, every_backend, every_case, fill, lay_out
-from drawing import given, st
+from sampling import given, st
 
 from edgepose.ops import reference, simcc_kl_div
 
@@ -65,7 +65,7 @@ class TestLiterals:
             assert np.isnan(loss[0]).tolist() == [True, False]
             assert np.isfinite(grad[0, 1]).all()
 
-    def test_nobody(self, function):
+    def test_no_person(self, function):
         loss, _ = kl(function, np.zeros((0, 133, 384), np.float32), np.zeros((0, 133, 384), np.float32))
         assert loss.shape == (0, 133)
 
@@ -124,8 +124,8 @@ def test_kernel_matches_reference(data):
 def test_gradient_error_on_labels_is_within_four_millionths(width, target_beta):
     """The bound that training relies on, per row, for logits of a half-trained net and Gaussian labels."""
     rng = np.random.default_rng(5)
-    centre = rng.integers(0, width, (4, 33, 1))
-    target = np.exp(-0.5 * ((np.arange(width) - centre) / 4.9) ** 2).astype(np.float32)
+    center = rng.integers(0, width, (4, 33, 1))
+    target = np.exp(-0.5 * ((np.arange(width) - center) / 4.9) ** 2).astype(np.float32)
     student = (0.7 * np.roll(target, 9, axis=-1) + 0.1 * rng.normal(size=target.shape)).astype(np.float32)
     grad, expected = np.empty_like(student), np.empty(student.shape)
     simcc_kl_div(student, target, beta=10, target_beta=target_beta, grad=grad)

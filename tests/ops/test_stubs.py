@@ -5,15 +5,17 @@ import importlib.util
 import re
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
-from edgepose import _C
+from edgepose import _C, ops
 
 ROOT = Path(__file__).parents[2]
 STUB = ast.parse((ROOT / "edgepose" / "_C.pyi").read_text("utf-8"))
 FUNCTIONS = {node.name: node for node in STUB.body if isinstance(node, ast.FunctionDef)}
+OPS = sorted(set(ops.__all__) - {"reference"})
 VALUES = {node.target.id for node in STUB.body if isinstance(node, ast.AnnAssign)}
 
 
@@ -40,21 +42,16 @@ def test_parameters_are_those_of_the_module(name):
     assert returned == taken.group(2) or taken.group(2) in ("object", "collections.abc.Sequence[str]")
 
 
-def test_parameter_names_are_those_of_the_source():
-    source = (ROOT / "csrc" / "bindings" / "ops.h").read_text("utf-8")
-    declared = re.findall(r"py::object (\w+)\(([^;]*)\);", source)
-    assert len(declared) == 10
-    for name, text in declared:
-        assert parameters(FUNCTIONS[name]) == [part.split()[-1] for part in text.split(",")], name
+@pytest.mark.parametrize("name", OPS)
+def test_parameter_names_are_those_of_the_source(name):
+    source = (ROOT / "csrc" / "bindings" / f"{name}.cpp").read_text("utf-8")
+    (declared,) = re.findall(rf"^py::object {name}\(([^)]*)\) {{$", source, re.MULTILINE)
+    assert parameters(FUNCTIONS[name]) == [part.split()[-1] for part in declared.split(",")]
 
 
 def test_ops_pass_on_their_arguments_by_the_names_of_the_stub():
     """The public function's own parameters, in whatever order, are those of the kernel."""
-    from inspect import signature
-
-    from edgepose import ops
-
-    for name in set(ops.__all__) - {"reference"}:
+    for name in OPS:
         assert set(signature(getattr(ops, name)).parameters) == set(parameters(FUNCTIONS[name])), name
 
 

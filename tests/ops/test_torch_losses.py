@@ -22,8 +22,8 @@ def device(request):
 
 def rows(device, width=96, dtype=torch.float32):
     """Logits of a half-trained net, and labels beside them."""
-    centre = torch.randint(0, width, (3, 17, 1))
-    target = torch.exp(-0.5 * ((torch.arange(width) - centre) / 4.9) ** 2)
+    center = torch.randint(0, width, (3, 17, 1))
+    target = torch.exp(-0.5 * ((torch.arange(width) - center) / 4.9) ** 2)
     student = 0.7 * target.roll(9, -1) + 0.1 * torch.randn(3, 17, width)
     return student.to(device, dtype).requires_grad_(), target.to(device), torch.rand(3, 17, device=device)
 

@@ -35,9 +35,9 @@ def heatmap_encode(
             factors.append(factor if center == "exact" else np.where(np.abs(d) > reach, np.float32(0), factor))
         inside = ((mu - reach < np.array(heatmap_size)) & (mu + reach + 1 >= 0)).all(axis=-1)
         maps = factors[1][..., :, None] * factors[0][..., None, :]
-    labelled = weight >= 0.5
-    weight[labelled & ~inside] = 0
-    results = np.where((labelled & inside)[..., None, None], maps, np.float32(0)), weight
+    labeled = weight >= 0.5
+    weight[labeled & ~inside] = 0
+    results = np.where((labeled & inside)[..., None, None], maps, np.float32(0)), weight
     if out is None:
         return results
     out[0][...], out[1][...] = results
@@ -72,7 +72,7 @@ def _dark(heatmaps: Floats, x: Floats, y: Floats, blur: int) -> Floats:  # [N, K
 
 
 def _quarter(heatmaps: Floats, x: Floats, y: Floats) -> Floats:
-    """A quarter of a cell towards the higher neighbour, on axes where there are two."""
+    """A quarter of a cell towards the higher neighbor, on axes where there are two."""
     height, width = heatmaps.shape[2:]
     n, k = np.ogrid[: x.shape[0], : x.shape[1]]
     maps = heatmaps.astype(np.float32)

@@ -172,10 +172,10 @@ def simcc_encode(
             _labels(mu[..., i], int(input_size[i] * split_ratio), (sigma or (1, 1))[i], kind, normalize, smoothing)
             for i in (0, 1)
         )
-    labelled, inside = weight >= 0.5, x_inside & y_inside
-    weight[labelled & ~inside] = 0
-    drawn = (labelled & inside)[..., None]
-    results = np.where(drawn, x, np.float32(0)), np.where(drawn, y, np.float32(0)), weight
+    labeled, inside = weight >= 0.5, x_inside & y_inside
+    weight[labeled & ~inside] = 0
+    kept = (labeled & inside)[..., None]
+    results = np.where(kept, x, np.float32(0)), np.where(kept, y, np.float32(0)), weight
     if out is None:
         return results
     for array, result in zip(out, results, strict=True):

@@ -6,10 +6,20 @@
 #include <string>
 #include <vector>
 
+#include "batch_norm_silu.h"
+#include "batch_norm_silu_grad.h"
 #include "blur.h"
+#include "crop_normalize.h"
+#include "heatmap_decode.h"
+#include "heatmap_encode.h"
+#include "heatmap_mse.h"
 #include "kernels.h"
 #include "label_tables.h"
 #include "parallel.h"
+#include "simcc_decode.h"
+#include "simcc_encode.h"
+#include "simcc_gaussian_kl_div.h"
+#include "simcc_kl_div.h"
 
 using namespace edgepose;
 

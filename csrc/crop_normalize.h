@@ -45,7 +45,7 @@ EDGEPOSE_INLINE vf floor_of(vf x) {
 }
 #endif
 
-// Bilinear value of one channel, neighbours outside the frame counting as 0. (x, y): upper left neighbour; u, v: the
+// Bilinear value of one channel, neighbors outside the frame counting as 0. (x, y): upper left neighbor; u, v: the
 // rest.
 EDGEPOSE_HD float sample(const ArrayView& frame, int x, int y, float u, float v, int channel) {
   const int width = static_cast<int>(frame.shape[1]), height = static_cast<int>(frame.shape[0]);
@@ -59,4 +59,11 @@ EDGEPOSE_HD float sample(const ArrayView& frame, int x, int y, float u, float v,
 }
 
 }  // namespace EDGEPOSE_LEVEL
+struct CropNormalize {
+  ArrayView frame;   // [H, W, 3] uint8
+  ArrayView affine;  // [N, 2, 3] frame → crop, float32 or float64
+  ArrayView out;     // [N, 3, h, w], written
+  CropRule rule;
+};
+
 }  // namespace edgepose

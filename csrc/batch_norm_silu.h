@@ -32,13 +32,6 @@ EDGEPOSE_HD V silu(V z) {
   return z * sigmoid(z).value;
 }
 
-// d silu / dz
-template <class V>
-EDGEPOSE_HD V silu_slope(V z) {
-  const Sigmoid<V> s = sigmoid(z);
-  return fma(z * s.value, s.rest, s.value);
-}
-
 // What a channel's statistics come to. `partial` [chunks, 2, C] holds each chunk's mean and sum of squared deviations.
 struct Moments {
   float mean, var;  // var: of the batch, the mean square
@@ -59,23 +52,21 @@ EDGEPOSE_HD Moments join_moments(const float* partial, int64_t chunk_rows, int64
 
 EDGEPOSE_HD float inverse_std(float var, float eps) { return 1.0f / ::sqrtf(var + eps); }
 
-// The gradient in x is scale · slope + centred · tilt + level; those in weight and bias come out of the same two sums.
-struct ChannelSlopes {
-  float tilt, level, weight, bias;
+}  // namespace EDGEPOSE_LEVEL
+
+// The first value of an array without gaps of float32: a channel's each, or the work space.
+EDGEPOSE_HD float* channels(const ArrayView& values) { return reinterpret_cast<float*>(values.data); }
+
+struct BatchNormSilu {
+  ArrayView x;        // [M, C]
+  ArrayView weight;   // [C] float32
+  ArrayView bias;     // [C] float32
+  ArrayView y;        // [M, C] in the dtype of x, written
+  ArrayView mean;     // [C] float32, written
+  ArrayView var;      // [C] float32, written
+  ArrayView partial;  // [chunks, 2, C] float32, work space
+  BatchNormRule rule;
+  int32_t pass;  // CPU: 0 fills the work space, 1 writes the results
 };
 
-// `partial` [chunks, 2, C] holds each chunk's Σ slope and Σ slope · (x − mean), slope being the gradient in z.
-EDGEPOSE_HD ChannelSlopes join_slopes(const float* partial, int64_t chunks, int64_t M, int64_t C, int64_t c,
-                                      float weight, float rstd) {
-  double plain = 0.0, centred = 0.0;
-  for (int64_t k = 0; k < chunks; ++k) {
-    plain += static_cast<double>(partial[2 * k * C + c]);
-    centred += static_cast<double>(partial[(2 * k + 1) * C + c]);
-  }
-  const double r = static_cast<double>(rstd), share = -static_cast<double>(weight) * r / static_cast<double>(M);
-  return {static_cast<float>(share * r * r * centred), static_cast<float>(share * plain),
-          static_cast<float>(r * centred), static_cast<float>(plain)};
-}
-
-}  // namespace EDGEPOSE_LEVEL
 }  // namespace edgepose

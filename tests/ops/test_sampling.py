@@ -75,7 +75,7 @@ def test_a_false_property_fails_and_names_its_example():
     with pytest.raises(AssertionError) as caught:
         check()
     (note,) = caught.value.__notes__
-    assert "{'data': drawn [8], 'small': 3}" in note
+    assert "{'data': sampled [8], 'small': 3}" in note
 
 
 def bare(*arguments):
@@ -95,7 +95,7 @@ def test_all_tests_load_without_hypothesis_and_ml_dtypes():
 
 
 @pytest.mark.slow
-def test_a_drawn_test_runs_without_hypothesis_and_ml_dtypes():
+def test_a_property_test_runs_without_hypothesis_and_ml_dtypes():
     code, said = bare("tests/ops/test_simcc_kl_div.py", "-k", "test_kernel_matches_reference and scalar")
     assert code == 0, said
     assert "1 passed" in said

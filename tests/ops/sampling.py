@@ -1,7 +1,7 @@
-"""Where the tests of the kernels get their drawn examples from: `given`, `settings`, `HealthCheck`, and `st`.
+"""Where the tests of the kernels get their random examples from: `given`, `settings`, `HealthCheck`, and `st`.
 
 That is hypothesis where it is installed. A machine that is lent for its GPU may have little more than torch and pytest:
-there `seeded.py` draws, so that the same space is still explored.
+there `seeded.py` samples, so that the same space is still explored.
 """
 
 try:
