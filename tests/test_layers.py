@@ -17,7 +17,7 @@ DATA = BASE | {"structures", "skeletons", "modelcard"}
 OPS = DATA | {"ops"}
 VALUES = OPS | {"appearance", "boxes", "codecs", "smoothing", "tracking", "tracks", "formats"}
 PICTURES = VALUES | {"transforms", "draw"}
-NETS = PICTURES | {"models", "runtime", "posenet", "detectors", "topdown"}
+NETS = PICTURES | {"models", "runtime", "posemodel", "detectors", "topdown"}
 TABLE: dict[str, tuple[set[str], set[str]]] = {
     "__init__": (NETS, set()),  # lazily: only names for type checkers
     **dict.fromkeys(("errors", "structures", "skeletons", "modelcard"), (DATA, {"numpy"})),
@@ -28,7 +28,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     ),
     **dict.fromkeys(("transforms", "draw"), (PICTURES, {"numpy", "cv2"})),
     "runtime": (NETS | {"_C"}, {"numpy", "onnxruntime"}),
-    **dict.fromkeys(("posenet", "topdown"), (NETS, {"numpy"})),
+    **dict.fromkeys(("posemodel", "topdown"), (NETS, {"numpy"})),
     "detectors": (NETS, {"numpy", "cv2"}),
     "torch": ({"_C", "ops", "torch"}, {"numpy", "torch"}),
 }
