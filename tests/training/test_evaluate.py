@@ -236,16 +236,16 @@ def test_a_column_of_the_picture_is_found_with_and_without_the_flip_test(flip):
 
 
 class Brightest(torch.nn.Module):
-    """Heat maps that follow the image: two points, left and right, on its reddest cell of four pixels."""
+    """Heat maps of stride 4 that follow the image: two points, left and right; cell i sees three pixels around 4·i."""
 
     def forward(self, x):
-        cells = torch.nn.functional.avg_pool2d(x[:, :1], 4)
+        cells = torch.nn.functional.max_pool2d(x[:, :1], 3, 4, padding=1)
         return torch.cat((cells, cells), 1)
 
 
 @pytest.mark.parametrize("flip", [False, True])
 def test_a_checkpoint_of_heat_maps_is_measured_with_the_same_crop(tmp_path, monkeypatch, flip):
-    """A red square lies in the frame where cell (5, 9) of 4 px lies in the crop."""
+    """A red square lies in the frame around the pixel (20, 36) that cell (5, 9) of 4 px stands for."""
     pair = Skeleton.from_dict({"name": "pair", "keypoints": ["left", "right"], "swap": [[0, 1]]})
     config = Config(backbone="hourglass", size="1x32", head="heatmap", skeleton="pair", input_size=(64, 96))
     state = {"model": checkpoints.build_net(config, pair).state_dict(), "ema": None, "unsupervised_keypoints": [1]}
@@ -255,9 +255,11 @@ def test_a_checkpoint_of_heat_maps_is_measured_with_the_same_crop(tmp_path, monk
     predictor = predictors.make_predictor(str(tmp_path / "maps.pt"), flip=flip)
     assert isinstance(predictor, checkpoint_predictors.HeatmapPredictor)
     frame = np.zeros((96, 64, 3), np.uint8)
-    frame[36:40, 20:24, 2] = 255
+    frame[35:38, 19:22, 2] = 255
     keypoints, scores = predictor(frame, np.array([[6.4, 9.6, 57.6, 86.4]], np.float32))  # × 1.25: the whole frame
-    np.testing.assert_allclose(keypoints[0], [[21.5, 37.5]] * 2, atol=1e-3)
+    np.testing.assert_allclose(
+        keypoints[0], [[19.5 if flip else 20, 36]] * 2, atol=1e-3
+    )  # half a pixel: the mean's offset
     assert scores[0, 0] == 1  # normalized red is beyond 1: clipped
     assert scores[0, 1] == 0  # unsupervised
 

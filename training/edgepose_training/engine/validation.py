@@ -40,7 +40,7 @@ def mean_oks(
         batch = batch.to(device)
         with torch.autocast(device.type, amp, enabled=amp is not None):
             answer = net(normalize(batch.images))
-        keypoints = _points(answer, batch.images.shape[2], codec, input_size)
+        keypoints = _points(answer, codec, input_size)
         stop = start + len(keypoints)
         boxes = store.bboxes[start:stop]
         start = stop
@@ -57,10 +57,10 @@ def mean_oks(
     return {part: _mean(oks[:, a:b], mask[:, a:b]) for part, (a, b) in parts.items()}
 
 
-def _points(answer: Tensor | Pair, width: int, codec: SimCC, input_size: tuple[int, int]) -> np.ndarray:
+def _points(answer: Tensor | Pair, codec: SimCC, input_size: tuple[int, int]) -> np.ndarray:
     """Points [N, K, 2] in pixels of `input_size` from SimCC vectors or heat maps."""
     if isinstance(answer, Tensor):
-        return decode_maps(answer, width // answer.shape[-1])[0].cpu().numpy()
+        return decode_maps(answer, input_size)[0]
     x, y = (axis.float().cpu().numpy() for axis in answer)
     return codec.decode(x, y, score="min")[0] * (input_size[0] / codec.input_size[0])
 
