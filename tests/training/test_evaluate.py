@@ -13,7 +13,7 @@ from edgepose_training.config import Config
 from edgepose_training.data.coco import read_coco_wholebody
 from edgepose_training.engine import checkpoints
 from edgepose_training.evaluation import checkpoint_predictors, detections, predictors
-from edgepose_training.metrics.coco_files import part_stats
+from edgepose_training.evaluation.coco_files import part_stats
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 WHOLEBODY = fixtures.WHOLEBODY

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from edgepose.codecs import SimCC
 from edgepose.skeletons import Skeleton
 from edgepose_training.data.augment import PADDING
+from edgepose_training.data.coco import BOX_AREA_TO_PERSON
 from edgepose_training.data.crop_cache import CropCache
 from edgepose_training.data.loaders import Batch, normalize
 from edgepose_training.engine.heatmaps import decode_maps
 from edgepose_training.engine.losses import Pair
+from edgepose_training.metrics.oks import keypoint_similarity
 
 
 @torch.no_grad()
@@ -48,9 +50,8 @@ def mean_oks(
         width, height = input_size
         # The padded box fills the input, so one factor takes its pixels to the input's.
         zoom = width / (PADDING * np.maximum(sides[:, 0], sides[:, 1] * width / height))
-        area = 0.53 * sides.prod(1) * zoom**2
-        error = np.square(keypoints - batch.keypoints.cpu().numpy()).sum(-1)
-        per_point.append(np.exp(-error / (2 * (2 * skeleton.sigmas) ** 2 * area[:, None])))
+        area = BOX_AREA_TO_PERSON * sides.prod(1) * zoom**2
+        per_point.append(keypoint_similarity(keypoints, batch.keypoints.cpu().numpy(), area, skeleton.sigmas))
         labeled.append((batch.inside & (batch.weights > 0)).cpu().numpy())
     oks, mask = np.concatenate(per_point), np.concatenate(labeled)
     parts = {**skeleton.parts, "whole": (0, skeleton.num_keypoints)}
