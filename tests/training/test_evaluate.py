@@ -84,6 +84,17 @@ def test_figures_are_printed_and_written_without_nan(data, model, tmp_path, caps
     json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
 
+def test_figures_are_written_before_they_are_printed(data, model, tmp_path, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("the terminal is gone")
+
+    path = tmp_path / "figures.json"
+    monkeypatch.setattr(evaluate, "print", fails, raising=False)
+    with pytest.raises(RuntimeError, match="the terminal is gone"):
+        evaluate.main([str(model), "--data", str(data), "--no-baselines", "--no-intervals", "--json", str(path)])
+    assert json.loads(path.read_text())["people"] == 4
+
+
 def test_a_decoder_that_fails_fails_the_evaluation(data, model, monkeypatch):
     def broken(*_args, **_kwargs):
         raise RuntimeError("the only decoder")

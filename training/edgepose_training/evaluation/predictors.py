@@ -91,6 +91,14 @@ def _of_checkpoint(
     return CropPredictor(Path(path).stem, CheckpointSession(path, device, threads, input_size), flip=flip)
 
 
+def tell_apart(predictors: Sequence[Predictor]) -> None:
+    """Number the names that come again, so that figures can go by name."""
+    names: set[str] = set()
+    for number, predictor in enumerate(predictors):
+        predictor.name = f"{predictor.name} ({number})" if predictor.name in names else predictor.name
+        names.add(predictor.name)
+
+
 def frames(people: Sequence[Person]) -> Iterator[tuple[np.ndarray, list[Person]]]:
     """Each readable image once, with its people."""
     ordered = sorted(people, key=lambda person: str(person.image))
