@@ -39,7 +39,8 @@ from edgepose_training.data.shards import ShardWriter, find_shards
 from edgepose_training.data.synthetic import synthetic_person
 from edgepose_training.distributed import pick_device
 from edgepose_training.engine import checkpoints
-from edgepose_training.engine.losses import PlainTorch, rtmpose_loss
+from edgepose_training.engine.kernels import PlainTorch
+from edgepose_training.engine.losses import rtmpose_loss
 from edgepose_training.engine.trainer import Run
 
 RECIPE = "rtmpose_t_wholebody"

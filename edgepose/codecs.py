@@ -1,7 +1,7 @@
 """SimCC: a keypoint as two 1-D classifications, over the columns and over the rows of the crop.
 
-Encoder and decoder live under one meta so that they cannot drift apart. The decoder is
-``edgepose.ops.simcc_decode`` and nothing else, in training, evaluation and the application alike.
+Encoder and decoder live under one meta so that they cannot drift apart. The arithmetic is that of the ops
+``simcc_encode`` and ``simcc_decode`` and nothing else: training calls the same ones through ``edgepose.torch``.
 """
 
 from __future__ import annotations
@@ -40,24 +40,20 @@ class SimCC:
         keypoints: ArrayLike,  # [N, K, 2] pixels of the crop
         visible: ArrayLike,  # [N, K] weight of the label; below 0.5: not labeled
     ) -> tuple[Float, Float, Float]:  # [N, K, Wx], [N, K, Wy], [N, K]
-        """Gaussian labels of peak 1 around the rounded bin, and the weights of the points (spec §B.3).
+        """Gaussian labels of peak 1 around the rounded bin, and the weights of the points: `edgepose.ops.simcc_encode`.
 
         Unlabeled points get zero rows and keep their weight; points whose label would lie outside the crop
-        on either axis get zero rows and weight 0.
+        on either axis get zero rows and weight 0. Raises ValueError for other shapes and without a sigma.
         """
-        points, weight = np.asarray(keypoints, np.float32), np.array(visible, np.float32)
-        if points.ndim != 3 or points.shape[2] != 2:
-            raise ValueError(f"SimCC.encode: keypoints expected [N, K, 2], got {list(points.shape)}")
-        if weight.shape != points.shape[:2]:
-            raise ValueError(f"SimCC.encode: visible expected [N, K] of the points, got {list(weight.shape)}")
         if self.sigma is None:
             raise ValueError("SimCC.encode: sigma expected (x, y) bins, got None")
-        sigma, bins = np.array(self.sigma, np.float32), np.array(self.bins)
-        mu = np.rint(points * np.float32(self.split_ratio))  # half to even, as the published codecs
-        outside = ((mu - 3 * sigma >= bins) | (mu + 3 * sigma + 1 < 0)).any(axis=2) & (weight >= 0.5)
-        weight[outside] = 0
-        drawn = weight >= 0.5
-        simcc_x, simcc_y = (_gaussians(mu[..., axis], drawn, sigma[axis], bins[axis]) for axis in (0, 1))
+        simcc_x, simcc_y, weight = ops.simcc_encode(
+            np.asarray(keypoints, np.float32),
+            np.asarray(visible, np.float32),
+            input_size=self.input_size,
+            split_ratio=self.split_ratio,
+            sigma=self.sigma,
+        )
         return simcc_x, simcc_y, weight
 
     def decode(
@@ -90,14 +86,3 @@ class SimCC:
             flipped=flipped,
         )
         return keypoints, scores
-
-
-def _gaussians(
-    mu: Float,  # [N, K] center, in bins
-    drawn: NDArray[np.bool_],  # [N, K]
-    sigma: np.float32,
-    bins: int,
-) -> Float:  # [N, K, bins]
-    rows = np.arange(bins, dtype=np.float32) - mu[..., None]
-    rows = np.exp(-0.5 * np.square(rows / sigma))
-    return np.where(drawn[..., None], rows, np.float32(0))

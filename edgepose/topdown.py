@@ -19,7 +19,7 @@ from .boxes import containment_matrix, search_windows
 from .detectors import Detector
 from .errors import EdgeposeError
 from .modelcard import ModelCard
-from .posenet import PoseNet
+from .posemodel import PoseModel
 from .runtime import Session
 from .skeletons import Skeleton
 from .smoothing import OneEuro, SmoothingConfig
@@ -100,7 +100,7 @@ class TopdownEstimator:
             if value is not None and value < 1:
                 raise EdgeposeError(f"{name} is {value}: give a whole number from 1, or None.")
         self.config = config = config or TopdownConfig()
-        self._net = PoseNet(Session(model, device, threads), score, flip_test=flip_test)
+        self._net = PoseModel(Session(model, device, threads), score, flip_test=flip_test)
         if detector is None:
             detector = "default" if models.has_default("detector") else "none"
         if not isinstance(detector, Detector):

@@ -12,8 +12,10 @@ from pathlib import Path
 
 from edgepose import EdgeposeError
 from edgepose_training.bundles.chunks import MANIFEST, find_manifests, join, split
+from edgepose_training.command import command
 
 
+@command()
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=("split", "join"))
@@ -21,17 +23,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the parts, or for the files")
     parser.add_argument("--part-mib", type=float, default=16, help="largest part, MiB")
     args = parser.parse_args(argv)
-    try:
-        if args.action == "split":
-            written = [p for path in args.paths for p in split(path, args.output, int(args.part_mib * 2**20))]
-        else:
-            manifests = [manifest for folder in args.paths for manifest in find_manifests(folder)]
-            if not manifests:
-                raise EdgeposeError(f"{args.paths[0]}: no *{MANIFEST} there")
-            written = [join(manifest, args.output) for manifest in manifests]
-    except (EdgeposeError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
+    if args.action == "split":
+        written = [p for path in args.paths for p in split(path, args.output, int(args.part_mib * 2**20))]
+    else:
+        manifests = [manifest for folder in args.paths for manifest in find_manifests(folder)]
+        if not manifests:
+            raise EdgeposeError(f"{args.paths[0]}: no *{MANIFEST} there")
+        written = [join(manifest, args.output) for manifest in manifests]
     for path in written:
         print(path)
     return 0

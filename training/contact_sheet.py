@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from edgepose import EdgeposeError
+from edgepose_training.command import command
 from edgepose_training.data.coco import read_coco_wholebody
 from edgepose_training.data.registry import chosen, find_files
 from edgepose_training.evaluation.contact_sheets import draw, sample, worst
@@ -24,6 +25,7 @@ from edgepose_training.evaluation.predictors import make_predictor, predict
 from edgepose_training.evaluation.summaries import part_oks, part_slices
 
 
+@command(logging.WARNING)
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="model name, .onnx file or .pt checkpoint")
@@ -42,17 +44,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--black", action="store_true", help="skeletons on black, without the images")
     parser.add_argument("-o", "--output", type=Path, required=True, help="PNG or JPEG")
     args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
-        predictor = make_predictor(args.model, input_size=tuple(args.input_size) if args.input_size else None)
-        picture = _sheet_of(args, predictor)
-    except EdgeposeError as error:
-        print(error, file=sys.stderr)
-        return 2
+    predictor = make_predictor(args.model, input_size=tuple(args.input_size) if args.input_size else None)
+    picture = _sheet_of(args, predictor)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(args.output), picture):
-        print(f"{args.output}: cannot write the image.", file=sys.stderr)
-        return 2
+        raise EdgeposeError(f"{args.output}: cannot write the image.")
     print(f"{args.output}: {picture.shape[1]} × {picture.shape[0]} px, prediction left, label right")
     return 0
 

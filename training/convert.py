@@ -10,15 +10,16 @@ code in the file is run. License and data of such weights are their authors': ex
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
 from edgepose import EdgeposeError
+from edgepose_training.command import command
 from edgepose_training.engine import checkpoints
 from edgepose_training.engine.conversion import convert
 
 
+@command()
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, help="a .pth file of RTMPose or DWPose")
@@ -26,15 +27,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--skeleton", help="name or TOML file, where the checkpoint does not tell")
     parser.add_argument("--stage", type=int, choices=(1, 2), help="of a DWPose training checkpoint, if shapes mislead")
     args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        if args.output.suffix != ".pt":
-            raise EdgeposeError(f"--output expected a .pt file, got {args.output}")
-        state = convert(args.checkpoint, args.skeleton, args.stage)
-        checkpoints.save(args.output, state)
-    except EdgeposeError as error:
-        print(error, file=sys.stderr)
-        return 2
+    if args.output.suffix != ".pt":
+        raise EdgeposeError(f"--output expected a .pt file, got {args.output}")
+    state = convert(args.checkpoint, args.skeleton, args.stage)
+    checkpoints.save(args.output, state)
     config, skeleton = state["config"], state["skeleton"]
     width, height = config["input_size"]
     kind = "averaged weights" if state["ema"] else "weights"

@@ -17,6 +17,7 @@ from typing import Any
 import cv2
 
 from edgepose import Detector, EdgeposeError
+from edgepose_training.command import command
 from edgepose_training.data.coco import load_document
 from edgepose_training.data.registry import find_files
 
@@ -42,6 +43,7 @@ def detections(detector: Detector, images: Iterable[dict[str, Any]], folder: Pat
             }
 
 
+@command()
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
@@ -50,15 +52,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--threads", type=int)
     args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        detector = Detector(args.model, threshold=LOWEST, threads=args.threads)
-        labels, folder = find_files(args.data, args.split)
-        images = load_document(labels)["images"]
-        found = list(detections(detector, images, folder))
-    except EdgeposeError as error:
-        print(error, file=sys.stderr)
-        return 2
+    detector = Detector(args.model, threshold=LOWEST, threads=args.threads)
+    labels, folder = find_files(args.data, args.split)
+    images = load_document(labels)["images"]
+    found = list(detections(detector, images, folder))
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(json.dumps(found, separators=(",", ":")))
     print(f"{args.output}: {len(found)} boxes on {len(images)} images")

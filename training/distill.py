@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from edgepose import EdgeposeError
+from edgepose_training.command import command
 from edgepose_training.config import Config
 from edgepose_training.data.crop_cache import CropCache
 from edgepose_training.data.shards import find_shards
@@ -85,26 +86,22 @@ def distill(args: argparse.Namespace, processes: Processes) -> None:
         log.info("stopped at epoch %d, step %d; continue with: python %s", training.epoch, training.step, again)
 
 
+@command(times=True)
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     if args.threads:
         torch.set_num_threads(args.threads)
-    try:
-        if argv == [] or (argv is None and len(sys.argv) == 1):
-            from edgepose_training import quickstart
+    if argv == [] or (argv is None and len(sys.argv) == 1):
+        from edgepose_training import quickstart
 
-            quickstart.main(Path("runs/quickstart"))
-        else:
-            processes, args.device = join_processes(args.device)
-            if not processes.is_main:
-                logging.getLogger().setLevel(logging.WARNING)
-            with quiet_bar():
-                distill(args, processes)
-            leave_processes()
-    except EdgeposeError as error:
-        print(error, file=sys.stderr)
-        return 2
+        quickstart.main(Path("runs/quickstart"))
+        return 0
+    processes, args.device = join_processes(args.device)
+    if not processes.is_main:
+        logging.getLogger().setLevel(logging.WARNING)
+    with quiet_bar():
+        distill(args, processes)
+    leave_processes()
     return 0
 
 

@@ -19,15 +19,16 @@ from typing import Any
 import numpy as np
 
 from edgepose import EdgeposeError, Skeleton
+from edgepose_training.command import command
 from edgepose_training.data.coco import Person, ReadReport, read_coco_wholebody
 from edgepose_training.data.registry import chosen, find_files
-from edgepose_training.evaluation import protocols
 from edgepose_training.evaluation.baselines import TinyPose
 from edgepose_training.evaluation.coco_results import results_of
 from edgepose_training.evaluation.detections import detector_stats, read_boxes, unlabeled_people
-from edgepose_training.evaluation.evaluator import _report, _without_nan, evaluate
+from edgepose_training.evaluation.evaluator import evaluate, report, without_nan
 from edgepose_training.evaluation.labels import Labels
-from edgepose_training.evaluation.predictors import Predictor, make_predictor
+from edgepose_training.evaluation.predictors import Predictor, make_predictor, tell_apart
+from edgepose_training.evaluation.protocols import measure
 
 
 def _read(args: argparse.Namespace, split: str, skeleton: Skeleton, report: ReadReport) -> list[Person]:
@@ -52,29 +53,35 @@ def _predictors(args: argparse.Namespace) -> list[Predictor]:
     predictors: list[Predictor] = [_predictor(args, model) for model in (args.model, *args.compare)]
     if args.teachers:
         predictors.append(TinyPose(args.teachers, predictors[0].skeleton, args.threads))
-    names: set[str] = set()
-    for number, predictor in enumerate(predictors):
-        predictor.name = f"{predictor.name} ({number})" if predictor.name in names else predictor.name
-        names.add(predictor.name)
+    tell_apart(predictors)
     for other in predictors[1 : 1 + len(args.compare)]:
         if other.skeleton.keypoints != predictors[0].skeleton.keypoints:
             raise EdgeposeError(f"{other.name} has other keypoints than {predictors[0].name}: compare them apart.")
     return predictors
 
 
+def _by_protocol(args: argparse.Namespace) -> dict[str, Any]:
+    if not (args.annotations and args.images):
+        raise EdgeposeError(f"--protocol {args.protocol} needs --annotations and --images.")
+    if args.results:
+        raise EdgeposeError(f"--results are COCO-WholeBody's: not with --protocol {args.protocol}.")
+    boxes = None if args.boxes == "gt" else Path(args.boxes)
+    where = args.annotations, args.images
+    return measure(args.protocol, _predictor(args, args.model), *where, boxes=boxes, head_boxes=args.head_boxes)
+
+
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """The whole evaluation as a JSON-ready record."""
     if args.protocol:
-        figures = protocols.run(args, _predictor(args, args.model))
-        return {"model": args.model, "flip": args.flip, args.protocol: figures}
+        return {"model": args.model, "flip": args.flip, args.protocol: _by_protocol(args)}
     if not args.data:
         raise EdgeposeError("Give the folder with annotations/ and images/ as --data, or a --protocol.")
     predictors = _predictors(args)
     skeleton = predictors[0].skeleton
-    report = ReadReport()
-    people = chosen(_read(args, args.split, skeleton, report), args.source, args.limit)
+    reading = ReadReport()
+    people = chosen(_read(args, args.split, skeleton, reading), args.source, args.limit)
     record: dict[str, Any] = {
-        "model": args.model, "split": args.split, "flip": args.flip, "skipped": dict(report.skipped),
+        "model": args.model, "split": args.split, "flip": args.flip, "skipped": dict(reading.skipped),
         "boxes": "ground truth" if args.boxes == "gt" else args.boxes,
     }  # fmt: skip
     if args.boxes == "gt":
@@ -126,17 +133,14 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@command(logging.WARNING)
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
-        record = run(args)
-    except EdgeposeError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(json.dumps(_without_nan(record), indent=1) if args.protocol else _report(record))
+    record = run(args)
+    text = json.dumps(without_nan(record), indent=1)
     if args.json:
-        args.json.write_text(json.dumps(_without_nan(record), indent=1))
+        args.json.write_text(text)
+    print(text if args.protocol else report(record))
     return 0
 
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import sys
 from pathlib import Path
 
-from edgepose import EdgeposeError
+from edgepose_training.command import command
 from edgepose_training.detector.evaluator import evaluate, markdown
 
 
+@command()
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="the .onnx file that is measured")
@@ -26,12 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("-o", "--output", type=Path, help="markdown file; the numbers go beside it as .json")
     parser.add_argument("--limit", type=int, help="about so many images only, for a first look")
     args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        results = evaluate([args.model, args.beside], args.data, args.limit)
-    except EdgeposeError as error:
-        print(error, file=sys.stderr)
-        return 2
+    results = evaluate([args.model, args.beside], args.data, args.limit)
     words = [
         "python training/evaluate_detector.py",
         str(args.model),
@@ -41,10 +36,10 @@ def main(argv: list[str] | None = None) -> int:
         str(args.data),
     ]
     text = markdown(results, " ".join([*words, *(["-o", str(args.output)] if args.output else [])]))
-    print(text)
     if args.output:
         args.output.write_text(text + "\n", encoding="utf-8")
         args.output.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print(text)
     return 0
 
 

@@ -14,13 +14,14 @@ import logging
 import sys
 from pathlib import Path
 
-from edgepose import EdgeposeError
+from edgepose_training.command import command
 from edgepose_training.data.coco import read_coco_wholebody
 from edgepose_training.data.registry import chosen, find_files
 from edgepose_training.evaluation.predictors import make_predictor
 from edgepose_training.evaluation.truncation import cut_at_waist, measure, report
 
 
+@command(logging.WARNING)
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="model name, .onnx file or .pt checkpoint")
@@ -30,18 +31,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, help="CPU threads of the network")
     parser.add_argument("--json", type=Path, help="write all figures here")
     args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    try:
-        predictor = make_predictor(args.model, threads=args.threads)
-        people = read_coco_wholebody(*find_files(args.data, args.split), predictor.skeleton, split=args.split)
-        answers = cut_at_waist(chosen(people, None, args.limit), predictor)
-        figures = measure(answers, predictor.thresholds, predictor.skeleton)
-    except EdgeposeError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(report(figures))
+    predictor = make_predictor(args.model, threads=args.threads)
+    people = read_coco_wholebody(*find_files(args.data, args.split), predictor.skeleton, split=args.split)
+    answers = cut_at_waist(chosen(people, None, args.limit), predictor)
+    figures = measure(answers, predictor.thresholds, predictor.skeleton)
     if args.json:
         args.json.write_text(json.dumps(figures, indent=1))
+    print(report(figures))
     return 0
 
 

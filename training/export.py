@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 
 from edgepose import EdgeposeError, ModelCard
+from edgepose_training.command import command
 from edgepose_training.data.coco import Person, read_coco_wholebody
 from edgepose_training.data.registry import find_files
 from edgepose_training.deploy import onnx_file
@@ -47,6 +48,7 @@ def _beside(measured: dict[str, Any]) -> str:
     return "\n".join(lines + [f"  {part}: {row['int8']:.3f} / {row['float32']:.3f}" for part, row in parts])
 
 
+@command()
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     onnx_file.add_arguments(parser)
@@ -66,10 +68,11 @@ def main(argv: list[str] | None = None) -> int:
             with_decode=args.with_decode,
         )  # fmt: skip
 
-    card = onnx_file.run(args, exported)
-    if card is not None and args.int8 and "int8" in card.accuracy:
+    card, sentence = onnx_file.run(args, exported)
+    print(sentence)
+    if args.int8 and "int8" in card.accuracy:
         print(_beside(card.accuracy["int8"]))
-    return 2 if card is None else 0
+    return 0
 
 
 if __name__ == "__main__":

@@ -10,18 +10,21 @@ from __future__ import annotations
 import argparse
 import sys
 
+from edgepose_training.command import command
 from edgepose_training.deploy import onnx_file
 from edgepose_training.detector.exporter import export
 
 
+@command()
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     onnx_file.add_arguments(parser)
     parser.add_argument("--threshold", type=float, help="score from which a box is a person by default")
     args = parser.parse_args(argv)
     told = {} if args.threshold is None else {"thresholds": {"person": args.threshold}}
-    card = onnx_file.run(args, lambda entries: export(args.checkpoint, entries | told, args.weights))
-    return 2 if card is None else 0
+    _, sentence = onnx_file.run(args, lambda entries: export(args.checkpoint, entries | told, args.weights))
+    print(sentence)
+    return 0
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from edgepose import EdgeposeError
+from edgepose.skeletons import Skeleton
 from edgepose_training.bundles.visits import (
     SPLITS,
     collect,
@@ -27,36 +27,37 @@ from edgepose_training.bundles.visits import (
     needed_weights,
     receive,
 )
+from edgepose_training.command import command
+from edgepose_training.config import Config
+from edgepose_training.data.crop_cache import CropCache
+from edgepose_training.data.packing import COMPACT, COMPACT_SIDE, pack
+from edgepose_training.data.registry import DATASETS, find_files, read_people
+from edgepose_training.data.shards import ShardWriter
+from edgepose_training.distributed import pick_device
+from edgepose_training.engine.interruption import until_asked
+from edgepose_training.engine.time_budget import TimeBudget
+from edgepose_training.engine.trainer import Run
 
 log = logging.getLogger("gpu_train")
 
 
-def pack(args: argparse.Namespace) -> None:
-    import pack
-
+def pack_bundles(args: argparse.Namespace) -> list[Path]:
+    """Compact shards of both splits, grouped into bundles; shards that are there already stay."""
     for split in SPLITS:
         folder = args.output / "shards" / split
         if folder.is_dir() and list(folder.glob("*.tar*")):
             log.info("%s is there already", folder)
             continue
-        command = ["--data", str(args.data), "--split", split, "--compact", "--workers", str(args.workers)]
-        more = ["--license", args.license] if args.license else []
-        if pack.main([*command, *more, "-o", str(folder)]):
-            raise EdgeposeError(f"packing {split} failed; the reason stands above")
-    for bundle in make_bundles(args.output / "shards", args.output / "bundles", int(args.bundle_mib * 2**20)):
-        size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
-        print(f"{bundle}  {size / 2**20:.0f} MiB")
+        people = read_people("coco", *find_files(args.data, split), Skeleton.load(DATASETS["coco"]), split=split)
+        people = [person for person in people if not args.license or person.license == args.license]
+        with ShardWriter(folder, **COMPACT) as writer:
+            count = pack(people, writer, workers=args.workers, max_side=COMPACT_SIDE)
+        log.info("%s: %d people in %d shards", folder, count, len(writer.paths))
+    return make_bundles(args.output / "shards", args.output / "bundles", int(args.bundle_mib * 2**20))
 
 
 def train(args: argparse.Namespace) -> None:
     """One run, or the next piece of it."""
-    from edgepose_training.config import Config
-    from edgepose_training.data.crop_cache import CropCache
-    from edgepose_training.distributed import pick_device
-    from edgepose_training.engine.interruption import until_asked
-    from edgepose_training.engine.time_budget import TimeBudget
-    from edgepose_training.engine.trainer import Run
-
     began = time.monotonic()
     config = Config.load(args.config, args.set + ["kernels=false"] * args.no_kernels)
     valid = CropCache.open(args.work / "val") if (args.work / "val" / "index.npz").exists() else None
@@ -79,6 +80,7 @@ def train(args: argparse.Namespace) -> None:
         log.info("%s is at epoch %d of %d; the same command goes on", args.name, run.epoch, run.config.epochs)
 
 
+@command(times=True)
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -107,21 +109,18 @@ def main(argv: list[str] | None = None) -> int:
     one.add_argument("folders", type=Path, nargs="+")
     one.add_argument("-o", "--output", type=Path, default=Path("runs/gpu/weights"))
     args = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    try:
-        match args.command:
-            case "pack":
-                pack(args)
-            case "receive":
-                receive(args.folders, args.work)
-            case "train":
-                train(args)
-            case "collect":
-                for path in collect(args.folders, args.output):
-                    print(path)
-    except EdgeposeError as error:
-        print(error, file=sys.stderr)
-        return 2
+    match args.command:
+        case "pack":
+            for bundle in pack_bundles(args):
+                size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
+                print(f"{bundle}  {size / 2**20:.0f} MiB")
+        case "receive":
+            receive(args.folders, args.work)
+        case "train":
+            train(args)
+        case "collect":
+            for path in collect(args.folders, args.output):
+                print(path)
     return 0
 
 

@@ -12,23 +12,21 @@ import sys
 from pathlib import Path
 
 from edgepose import EdgeposeError
+from edgepose_training.command import command
 from edgepose_training.engine import checkpoints
 from edgepose_training.engine.growing import grow
 
 
+@command()
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, help="a trained RTMPose net (.pt)")
     parser.add_argument("--size", required=True, help="of the new one: s, m, …")
     parser.add_argument("-o", "--output", type=Path, required=True, help="its file (.pt)")
     args = parser.parse_args(argv)
-    try:
-        if args.output.suffix != ".pt":
-            raise EdgeposeError(f"--output expected a .pt file, got {args.output}")
-        checkpoints.save(args.output, grow(args.checkpoint, args.size))
-    except EdgeposeError as error:
-        print(error, file=sys.stderr)
-        return 2
+    if args.output.suffix != ".pt":
+        raise EdgeposeError(f"--output expected a .pt file, got {args.output}")
+    checkpoints.save(args.output, grow(args.checkpoint, args.size))
     print(f"{args.output}: an RTMPose-{args.size} that answers as {args.checkpoint} does")
     return 0
 

@@ -10,13 +10,13 @@ in the box's own height, so that nothing is stored that the network's input cann
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
 from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
-from edgepose_training.data.packing import ASPECT, pack
+from edgepose_training.command import command
+from edgepose_training.data.packing import ASPECT, COMPACT, COMPACT_SIDE, USUAL, USUAL_SIDE, pack
 from edgepose_training.data.registry import DATASETS, find_files, read_people
 from edgepose_training.data.shards import ShardWriter
 
@@ -33,6 +33,7 @@ def _files(args: argparse.Namespace) -> tuple[Path, Path]:
     return annotations, args.images or images
 
 
+@command()
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of COCO-WholeBody, or with annotations/ and images/")
@@ -54,29 +55,20 @@ def main(argv: list[str] | None = None) -> int:
                         "16 MiB, 256 px, quality 75")  # fmt: skip
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args(argv)
-    for name, usual, compact in (("part_mib", 256, 16), ("max_side", 288, 256), ("quality", 90, 75)):
-        if getattr(args, name) is None:
-            setattr(args, name, compact if args.compact else usual)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        people = read_people(
-            args.dataset, *_files(args), Skeleton.load(args.skeleton or DATASETS[args.dataset]),
-            split=args.split, keep_unlabeled=args.keep_unlabeled,
-        )  # fmt: skip
-        if args.license:
-            people = [person for person in people if person.license == args.license]
-        with ShardWriter(
-            args.output,
-            part_bytes=args.part_mib << 20,
-            image_format=args.format,
-            quality=args.quality,
-            compress=args.compact,
-        ) as writer:
-            window = {"context": args.context, "max_side": args.max_side, "aspect": args.aspect}
-            count = pack(people, writer, workers=args.workers, **window)
-    except EdgeposeError as error:
-        print(error, file=sys.stderr)
-        return 2
+    options, side = (COMPACT, COMPACT_SIDE) if args.compact else (USUAL, USUAL_SIDE)
+    if args.part_mib is not None:
+        options = options | {"part_bytes": args.part_mib << 20}
+    if args.quality is not None:
+        options = options | {"quality": args.quality}
+    people = read_people(
+        args.dataset, *_files(args), Skeleton.load(args.skeleton or DATASETS[args.dataset]),
+        split=args.split, keep_unlabeled=args.keep_unlabeled,
+    )  # fmt: skip
+    if args.license:
+        people = [person for person in people if person.license == args.license]
+    with ShardWriter(args.output, image_format=args.format, **options) as writer:
+        window = {"context": args.context, "max_side": args.max_side or side, "aspect": args.aspect}
+        count = pack(people, writer, workers=args.workers, **window)
     total = sum(path.stat().st_size for path in writer.paths)
     print(f"{count} people in {len(writer.paths)} shards, {total / 2**20:.0f} MiB, in {args.output}")
     return 0

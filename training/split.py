@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepose import EdgeposeError
+from edgepose_training.command import command
 from edgepose_training.data.coco import load_document, load_json
 from edgepose_training.data.registry import find_files
 
@@ -33,7 +34,8 @@ def _select(document: dict[str, Any], ids: set[int], inside: bool) -> dict[str, 
     }
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> dict[str, tuple[int, int]]:
+    """Writes the folder. Returns how many people and images each split has."""
     labels, images = find_files(args.data, "train")
     names = set(args.hold_out.read_text(encoding="utf-8").split())
     document, negatives = load_document(labels), _negatives(labels.with_name("negatives.json"))
@@ -43,11 +45,12 @@ def run(args: argparse.Namespace) -> None:
     kept, held_out = divide(document, names)
     folder = args.output / "annotations"
     folder.mkdir(parents=True, exist_ok=True)
+    counts = {}
     for name, document in (("train", kept), (args.name, held_out)):
         for image in document["images"]:
             image["split"] = name
         (folder / f"{name}.json").write_text(json.dumps(document), encoding="utf-8")
-        print(f"{name}: {len(document['annotations'])} people in {len(document['images'])} images")
+        counts[name] = len(document["annotations"]), len(document["images"])
     if negatives["images"]:
         for image in negatives["images"]:
             image["split"] = args.name if image["file_name"] in names else image["split"]
@@ -56,6 +59,7 @@ def run(args: argparse.Namespace) -> None:
         if other.name not in (labels.name, "negatives.json"):
             _link(other, folder / other.name)
     _link(images, args.output / "images")
+    return counts
 
 
 def _negatives(path: Path) -> dict[str, Any]:
@@ -68,17 +72,16 @@ def _link(target: Path, link: Path) -> None:
         os.symlink(target.resolve(), link)
 
 
+@command()
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with annotations/ and images/")
     parser.add_argument("--hold-out", type=Path, required=True, help="text file of image names, one a line")
     parser.add_argument("--name", default="dev", help="name of the new split (default: dev)")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the divided data set")
-    try:
-        run(parser.parse_args(argv))
-    except (EdgeposeError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
+    counts = run(parser.parse_args(argv))
+    for name, (people, images) in counts.items():
+        print(f"{name}: {people} people in {images} images")
     return 0
 
 

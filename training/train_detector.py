@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from edgepose import EdgeposeError
+from edgepose_training.command import command
 from edgepose_training.detector.config import DetectorConfig
 from edgepose_training.detector.image_cache import ImageCache
 from edgepose_training.detector.person_lists import read_pictures
@@ -69,16 +70,12 @@ def train(args: argparse.Namespace) -> None:
         log.info("stopped at step %d; continue with: python %s", run.step, again)
 
 
+@command(times=True)
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     if args.threads:
         torch.set_num_threads(args.threads)
-    try:
-        train(args)
-    except EdgeposeError as error:
-        print(error, file=sys.stderr)
-        return 2
+    train(args)
     return 0
 
 

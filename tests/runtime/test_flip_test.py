@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgepose import EdgeposeError, ModelCard, Skeleton, TopdownEstimator
-from edgepose.posenet import PoseNet
+from edgepose.posemodel import PoseModel
 from edgepose.runtime import Session
 
 PAIR = Skeleton.from_dict({"name": "pair", "keypoints": ["nose", "left_eye", "right_eye"], "swap": [[1, 2]]})
@@ -21,7 +21,7 @@ def test_left_and_right_change_places_and_the_rows_are_reversed(constant_net, pe
     """A net that says the same whatever it sees: bins 100, 60 and 320 of 384, at 2 bins a pixel."""
     at_y = [10, 20, 30]
     path = constant_net({"simcc_x": peaks(384, [100, 60, 320]), "simcc_y": peaks(512, at_y)}, card=pair_card())
-    net = PoseNet(Session(path, "cpu"), flip_test=True)
+    net = PoseModel(Session(path, "cpu"), flip_test=True)
     logits = net.run(np.zeros((1, 3, 256, 192), np.float32))
     assert [part.shape for part in logits] == [(1, 3, 384), (1, 3, 512)] * 2
     keypoints, scores = net.decode(logits, AFFINE)
@@ -33,7 +33,7 @@ def test_left_and_right_change_places_and_the_rows_are_reversed(constant_net, pe
 
 def mirrored_share(*, flip_test: bool) -> float:
     """Of the shipped net's points on noise: those that the mirrored crop gives at the mirrored place."""
-    net = PoseNet(Session("edgepose-t", "cpu", 1), flip_test=flip_test)
+    net = PoseModel(Session("edgepose-t", "cpu", 1), flip_test=flip_test)
     crops = np.random.default_rng(1).normal(size=(2, 3, 256, 192)).astype(np.float32)
     here, there = (net.decode(net.run(images), np.repeat(AFFINE, 2, axis=0))[0] for images in (crops, crops[..., ::-1]))
     apart = there[:, net.skeleton.swap] - [191, 0] - here * [-1, 1]

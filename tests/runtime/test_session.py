@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgepose import _C, Detector, EdgeposeError, ModelCard, Skeleton, models
-from edgepose.posenet import PoseNet
+from edgepose.posemodel import PoseModel
 from edgepose.runtime import Session
 
 
@@ -92,14 +92,14 @@ def test_no_onnx(tmp_path: Path, content: bytes) -> None:
 def test_no_simcc_model_names_its_outputs(constant_net) -> None:
     path = constant_net({"heatmaps": np.zeros((1, 17, 64, 48))})
     with pytest.raises(EdgeposeError) as error:
-        PoseNet(Session(path, "cpu"))
+        PoseModel(Session(path, "cpu"))
     assert "heatmaps ['N', 17, 64, 48]" in _sentence(error)
 
 
 def test_a_carded_detector_is_no_pose_model(constant_net) -> None:
     path = constant_net({"boxes": np.zeros((1, 9, 5))}, card=ModelCard("det", "detector"))
     with pytest.raises(EdgeposeError, match="is a detector: a pose model is needed here"):
-        PoseNet(Session(path, "cpu"))
+        PoseModel(Session(path, "cpu"))
 
 
 def test_a_broken_card(constant_net, peaks) -> None:
@@ -120,13 +120,13 @@ OTHER_NETS = [ModelCard("x", input_size=(96, 128)), ModelCard("x", skeleton=Skel
 def test_a_card_of_another_net(constant_net, peaks, card: ModelCard) -> None:
     path = constant_net({"simcc_x": peaks(384, [5] * 17), "simcc_y": peaks(512, [7] * 17)}, card=card)
     with pytest.raises(EdgeposeError) as error:
-        PoseNet(Session(path, "cpu"))
+        PoseModel(Session(path, "cpu"))
     assert "does not fit its card: simcc_x is ['N', 17, 384]" in _sentence(error)
 
 
 def test_an_unknown_score(body_net: Path) -> None:
     with pytest.raises(EdgeposeError, match="'best' is unknown: use one of entropy, calibrated, softmax, min"):
-        PoseNet(Session(body_net, "cpu"), "best")
+        PoseModel(Session(body_net, "cpu"), "best")
 
 
 def test_cuda_without_a_gpu(body_net: Path, monkeypatch) -> None:
@@ -165,14 +165,14 @@ def test_shipped_models_carry_a_card(path: Path) -> None:
     if card.task == "detector":
         assert 0 < Detector(path, "cpu").threshold < 1
     else:
-        assert PoseNet(Session(path, "cpu")).skeleton.num_keypoints == 133
+        assert PoseModel(Session(path, "cpu")).skeleton.num_keypoints == 133
 
 
 def test_a_card_of_another_input(constant_net, peaks) -> None:
     card = ModelCard("x", input_size=(96, 128), split_ratio=4.0)  # the bins are right
     path = constant_net({"simcc_x": peaks(384, [5] * 17), "simcc_y": peaks(512, [7] * 17)}, card=card)
     with pytest.raises(EdgeposeError) as error:
-        PoseNet(Session(path, "cpu"))
+        PoseModel(Session(path, "cpu"))
     assert "its input is ['N', 3, 256, 192], but 96 × 128 pixels" in _sentence(error)
 
 

@@ -12,7 +12,7 @@ from edgepose import EdgeposeError  # noqa: E402
 from edgepose.skeletons import Skeleton  # noqa: E402
 from edgepose.transforms import bbox_to_center_scale, crop_affine  # noqa: E402
 from edgepose_training.data import augment  # noqa: E402
-from edgepose_training.data.augment import Labels, Strength, draws  # noqa: E402
+from edgepose_training.data.augment import CropLabels, Strength, draws  # noqa: E402
 from edgepose_training.data.loaders import Crops, DeviceCrops, EpochSampler, labels_of, loader  # noqa: E402
 from edgepose_training.data.render import pack_pixels, render_cv2, render_kernel, render_torch  # noqa: E402
 from edgepose_training.data.synthetic import synthetic_person  # noqa: E402
@@ -22,13 +22,13 @@ SIZE = (96, 128)
 STRONG = Strength(flip=0.5, half_body=0.3, scale=(0.7, 1.3), rotation=60, shift=0.16)
 
 
-def people(count: int = 8, seed: int = 0, **changes: np.ndarray) -> tuple[list[np.ndarray], Labels]:
+def people(count: int = 8, seed: int = 0, **changes: np.ndarray) -> tuple[list[np.ndarray], CropLabels]:
     rng = np.random.default_rng(seed)
     crops = [replace(synthetic_person(rng), **changes) for _ in range(count)]
     fields = ("bbox", "keypoints", "visible", "weights")
     tensors = [torch.from_numpy(np.stack([getattr(c, f) for c in crops])) for f in fields]
     size = torch.tensor([c.image.shape[1::-1] for c in crops], dtype=torch.float32)
-    return [c.image for c in crops], Labels(*tensors, size)
+    return [c.image for c in crops], CropLabels(*tensors, size)
 
 
 def centroid(channel: np.ndarray) -> np.ndarray:
@@ -114,7 +114,7 @@ def test_what_a_person_gets_depends_on_its_seed_alone():
 def test_draws_reach_their_bounds_and_no_further():
     n = 4000
     _, labels = people(1)
-    labels = Labels(*(t.expand(n, *t.shape[1:]) for t in vars(labels).values()))
+    labels = CropLabels(*(t.expand(n, *t.shape[1:]) for t in vars(labels).values()))
     strength = Strength(scale=(0.6, 1.4), rotation=80)
     plan = augment.plan(labels, SKELETON, SIZE, strength, draws(torch.arange(n)))
     base = augment.plan(labels, SKELETON, SIZE, Strength(), draws(torch.arange(n)))
@@ -213,7 +213,7 @@ def test_oversampling_averages_what_a_small_input_would_alias():
     """Stripes one pixel wide fade at a third of the size, as in the other painter; single samples alternate."""
     stripes = np.zeros((512, 384, 3), np.uint8)
     stripes[:, ::2] = 255
-    labels = Labels(torch.tensor([[76.8, 102.4, 307.2, 409.6]]), torch.zeros(1, 133, 2), torch.ones(1, 133),
+    labels = CropLabels(torch.tensor([[76.8, 102.4, 307.2, 409.6]]), torch.zeros(1, 133, 2), torch.ones(1, 133),
                     torch.ones(1, 133), torch.tensor([[384.0, 512.0]]))  # fmt: skip
     plan = augment.plan(labels, SKELETON, SIZE, Strength(), draws(torch.tensor([0])))
     flat, start = pack_pixels(torch.from_numpy(stripes.ravel().copy())), torch.tensor([0])

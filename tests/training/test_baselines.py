@@ -92,15 +92,6 @@ def test_labels_of_teachers_do_not_enter_the_truth_row():
     assert figures["parts"]["body"]["mean_oks"]["value"] == pytest.approx(0.75)
 
 
-def test_heatmap_peaks_are_found_between_cells():
-    y, x = np.mgrid[:64, :48]
-    true = np.array([20.3, 33.6])
-    maps = np.exp(-((x - true[0]) ** 2 + (y - true[1]) ** 2) / (2 * 2**2))[None, None].astype(np.float32)
-    peaks, heights = baselines.heatmap_peaks(maps)
-    np.testing.assert_allclose(peaks[0, 0], true, atol=0.02)
-    assert 0.9 < heights[0, 0] <= 1
-
-
 @pytest.mark.slow
 def test_the_labeling_net_and_the_mean_shapes_give_their_published_figures():
     """Known beforehand: .663 AP and .66 PCK of the labeling net, .07 PCK of the mean pose.

@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 
 from edgepose import ModelCard, Skeleton
-from edgepose_training.evaluation.calibration import calibrate, fit, isotonic, plot, reliability
+from edgepose_training.data.coco import Person
+from edgepose_training.evaluation.calibration import (
+    Observations,
+    calibrate,
+    fit,
+    isotonic,
+    observe,
+    plot,
+    reliabilities,
+    reliability,
+)
 
 BODY = Skeleton.load("coco17")
 
@@ -55,7 +65,7 @@ def test_the_meaning_of_scores_is_recovered() -> None:
 def test_the_card_takes_it() -> None:
     rng = np.random.default_rng(1)
     scores = rng.uniform(size=(40, 17)).astype(np.float32)
-    calibration = calibrate(scores, rng.uniform(size=(40, 17)) < scores, np.ones((40, 17), bool), BODY)
+    calibration = calibrate(Observations(scores, rng.uniform(size=(40, 17)) < scores, np.ones((40, 17), bool)), BODY)
     card = ModelCard("x", skeleton=BODY, calibration=calibration)
     assert ModelCard.from_json(card.to_json()).calibration == calibration
 
@@ -63,7 +73,7 @@ def test_the_card_takes_it() -> None:
 def test_parts_with_few_points_stay_as_they_are() -> None:
     counted = np.zeros((40, 17), bool)
     counted[:10] = True
-    assert calibrate(np.ones((40, 17)), np.ones((40, 17), bool), counted, BODY) == {}
+    assert calibrate(Observations(np.ones((40, 17)), np.ones((40, 17), bool), counted), BODY) == {}
 
 
 def test_a_net_that_is_always_wrong_scores_zero() -> None:
@@ -77,3 +87,31 @@ def test_the_reliability_diagram_is_a_picture(tmp_path: Path) -> None:
     picture = cv2.imread(str(path))
     assert picture is not None
     assert picture.std() > 5
+
+
+def test_a_point_is_right_by_its_own_oks_and_nothing_is_right_where_nobody_is(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "person.png"), np.zeros((40, 60, 3), np.uint8))
+    keypoints = np.full((17, 2), 20, np.float32)
+    visible = np.ones(17, np.uint8)
+    visible[3] = 0
+    box, weights = np.array([5, 5, 55, 35], np.float32), np.ones(17, np.float32)
+    where = (tmp_path / "person.png", 1, 1, "coco", "", "val", (60, 40))
+    person = Person(*where, box, 1500.0, keypoints, visible, weights, {})
+    # OKS of a point is exp(−d² / (8 σ² area)); at .2 it is right up to d = σ √(8 · 1500 · ln 5).
+    reach = BODY.sigmas * np.sqrt(8 * 1500 * np.log(5))
+
+    class Beside:
+        name, skeleton = "beside", BODY
+
+        def __call__(self, _: np.ndarray, bboxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            far = np.where(np.arange(17) % 2, 1.01, 0.99) * reach
+            points = keypoints + np.stack([far, np.zeros(17)], 1)
+            return np.repeat(points[None], len(bboxes), 0), np.full((len(bboxes), 17), bboxes[0, 2] / 100)
+
+    seen = observe(Beside(), [person], [np.zeros((30, 80, 3), np.uint8)], 0.2)
+    assert seen.right.tolist() == [[n % 2 == 0 for n in range(17)], [False] * 17]
+    assert seen.counted.tolist() == [[n != 3 for n in range(17)], [True] * 17]
+    np.testing.assert_allclose(seen.scores[:, 0], [0.55, 0.8])  # the label's box, the whole empty image
+    rows = reliabilities(seen, {"body": [[0, 1], [0, 0.5]]}, BODY)["body"]
+    assert [(round(score, 3), count) for score, _, count in rows] == [(0.275, 16), (0.4, 17)]
+    assert rows[0][1] == pytest.approx(9 / 16)

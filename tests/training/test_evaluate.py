@@ -13,7 +13,7 @@ from edgepose_training.config import Config
 from edgepose_training.data.coco import read_coco_wholebody
 from edgepose_training.engine import checkpoints
 from edgepose_training.evaluation import checkpoint_predictors, detections, predictors
-from edgepose_training.metrics.coco_files import part_stats
+from edgepose_training.evaluation.coco_files import part_stats
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 WHOLEBODY = fixtures.WHOLEBODY
@@ -82,6 +82,17 @@ def test_figures_are_printed_and_written_without_nan(data, model, tmp_path, caps
     assert "4 people in 3 images of val, ground truth boxes" in printed
     assert "| mean OKS | n | constant | mean pose in the box | mean face and hands in their true boxes |" in printed
     json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def test_figures_are_written_before_they_are_printed(data, model, tmp_path, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("the terminal is gone")
+
+    path = tmp_path / "figures.json"
+    monkeypatch.setattr(evaluate, "print", fails, raising=False)
+    with pytest.raises(RuntimeError, match="the terminal is gone"):
+        evaluate.main([str(model), "--data", str(data), "--no-baselines", "--no-intervals", "--json", str(path)])
+    assert json.loads(path.read_text())["people"] == 4
 
 
 def test_a_decoder_that_fails_fails_the_evaluation(data, model, monkeypatch):
@@ -236,16 +247,16 @@ def test_a_column_of_the_picture_is_found_with_and_without_the_flip_test(flip):
 
 
 class Brightest(torch.nn.Module):
-    """Heat maps that follow the image: two points, left and right, on its reddest cell of four pixels."""
+    """Heat maps of stride 4 that follow the image: two points, left and right; cell i sees three pixels around 4·i."""
 
     def forward(self, x):
-        cells = torch.nn.functional.avg_pool2d(x[:, :1], 4)
+        cells = torch.nn.functional.max_pool2d(x[:, :1], 3, 4, padding=1)
         return torch.cat((cells, cells), 1)
 
 
 @pytest.mark.parametrize("flip", [False, True])
 def test_a_checkpoint_of_heat_maps_is_measured_with_the_same_crop(tmp_path, monkeypatch, flip):
-    """A red square lies in the frame where cell (5, 9) of 4 px lies in the crop."""
+    """A red square lies in the frame around the pixel (20, 36) that cell (5, 9) of 4 px stands for."""
     pair = Skeleton.from_dict({"name": "pair", "keypoints": ["left", "right"], "swap": [[0, 1]]})
     config = Config(backbone="hourglass", size="1x32", head="heatmap", skeleton="pair", input_size=(64, 96))
     state = {"model": checkpoints.build_net(config, pair).state_dict(), "ema": None, "unsupervised_keypoints": [1]}
@@ -255,9 +266,11 @@ def test_a_checkpoint_of_heat_maps_is_measured_with_the_same_crop(tmp_path, monk
     predictor = predictors.make_predictor(str(tmp_path / "maps.pt"), flip=flip)
     assert isinstance(predictor, checkpoint_predictors.HeatmapPredictor)
     frame = np.zeros((96, 64, 3), np.uint8)
-    frame[36:40, 20:24, 2] = 255
+    frame[35:38, 19:22, 2] = 255
     keypoints, scores = predictor(frame, np.array([[6.4, 9.6, 57.6, 86.4]], np.float32))  # × 1.25: the whole frame
-    np.testing.assert_allclose(keypoints[0], [[21.5, 37.5]] * 2, atol=1e-3)
+    np.testing.assert_allclose(
+        keypoints[0], [[19.5 if flip else 20, 36]] * 2, atol=1e-3
+    )  # half a pixel: the mean's offset
     assert scores[0, 0] == 1  # normalized red is beyond 1: clipped
     assert scores[0, 1] == 0  # unsupervised
 

@@ -12,7 +12,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+import evaluation_fixtures  # noqa: E402
 import gpu_train  # noqa: E402
+import pack  # noqa: E402
 
 from edgepose_training.bundles import visits  # noqa: E402
 from edgepose_training.config import Config  # noqa: E402
@@ -195,3 +197,24 @@ def test_the_script_runs_a_visit(home, tmp_path):
     assert done.returncode == 0, done.stderr
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"a.pt.000", "a.pt.parts.json", "a.run_log.zip"}
+
+
+def test_what_travels_is_packed_as_by_hand(tmp_path, capsys):
+    data = evaluation_fixtures.dataset(tmp_path / "data", split="train")
+    evaluation_fixtures.dataset(data)
+    command = ["pack", "--data", str(data), "-o", str(tmp_path / "gpu")]
+    assert gpu_train.main(command) == 0
+    (bundle,) = (tmp_path / "gpu" / "bundles").iterdir()
+    assert capsys.readouterr().out == f"{bundle}  0 MiB\n"
+    for split in ("train", "val"):
+        by_hand = tmp_path / "by hand" / split
+        assert pack.main(["--data", str(data), "--split", split, "--compact", "-o", str(by_hand)]) == 0
+        (ours,), (theirs,) = (bundle / split).iterdir(), by_hand.iterdir()
+        assert ours.name.endswith(".tar.gz")
+        assert ours.read_bytes() == theirs.read_bytes()
+    before = ours.stat().st_mtime_ns
+    assert gpu_train.main(command) == 0  # what is there already is not packed again
+    assert ours.stat().st_mtime_ns == before
+    others = ["pack", "--data", str(data), "-o", str(tmp_path / "none"), "--license", "permissive"]
+    assert gpu_train.main(others) == 0
+    assert not list((tmp_path / "none" / "bundles").glob("*/*"))

@@ -5,16 +5,19 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+import edgepose.torch  # noqa: E402
 from edgepose.codecs import SimCC  # noqa: E402
+from edgepose.ops import reference  # noqa: E402
 from edgepose_training.engine import losses  # noqa: E402
-from edgepose_training.engine.heatmaps import decode_maps, gaussian_maps  # noqa: E402
+from edgepose_training.engine.heatmaps import MIRRORED_OFFSET, decode_maps, mirrored_mean  # noqa: E402
+from edgepose_training.engine.kernels import PlainTorch  # noqa: E402
 
 N, K, WX, WY = 3, 5, 24, 32
 RNG = np.random.default_rng(0)
 PRED = tuple(torch.from_numpy(RNG.normal(0, 0.3, (N, K, w)).astype(np.float32)) for w in (WX, WY))
 KEYPOINTS = torch.from_numpy(RNG.uniform(1, 11, (N, K, 2)).astype(np.float32))
 INSIDE = torch.ones(N, K, dtype=torch.bool)
-OPS = losses.PlainTorch
+OPS = PlainTorch
 CODEC = {"input_size": (WX // 2, WY // 2), "split_ratio": 2.0, "sigma": (1.5, 2.0)}
 TARGET = OPS.simcc_encode(KEYPOINTS, INSIDE.float(), **CODEC)[:2]
 WEIGHT = torch.from_numpy(RNG.uniform(0, 1, (N, K)).astype(np.float32))
@@ -39,9 +42,11 @@ def divergence(beta: float, target_beta: float | None) -> list[np.ndarray]:
 
 def test_labels_are_those_of_the_codec():
     codec = SimCC((WX // 2, WY // 2), 2.0, (1.5, 2.0))
-    x, y, _ = codec.encode(KEYPOINTS.numpy(), np.ones((N, K), np.float32))
-    np.testing.assert_allclose(TARGET[0].numpy(), x, atol=1e-6)
-    np.testing.assert_allclose(TARGET[1].numpy(), y, atol=1e-6)
+    labels = codec.encode(KEYPOINTS.numpy(), INSIDE.float().numpy())
+    trained = edgepose.torch.simcc_encode(KEYPOINTS, INSIDE.float(), **CODEC)
+    for encoded, wanted, twin in zip(labels, trained, TARGET, strict=False):
+        np.testing.assert_array_equal(encoded, wanted.numpy())  # one op: the same bits
+        np.testing.assert_allclose(encoded, twin.numpy(), atol=1e-6)
 
 
 def test_absent_points_get_flat_labels():
@@ -104,9 +109,9 @@ def test_heatmap_loss_is_least_at_the_label():
     for cell in range(12):
         logits = torch.full((1, 1, 16, 12), -4.0)
         logits[0, 0, 3, cell] = 4.0
-        values.append(float(losses.heatmap_loss(logits, keypoints, weight, stride=8)))
-    assert int(np.argmin(values)) in (4, 5)  # 40 px lies between the centers of cells 4 (35.5) and 5 (43.5)
-    assert float(losses.heatmap_loss(torch.zeros(1, 1, 16, 12), keypoints, 0 * weight, stride=8)) == 0
+        values.append(float(losses.heatmap_loss(OPS, logits, keypoints, weight, (96, 128))))
+    assert int(np.argmin(values)) == 5  # 40 px of stride 8
+    assert float(losses.heatmap_loss(OPS, torch.zeros(1, 1, 16, 12), keypoints, 0 * weight, (96, 128))) == 0
 
 
 def test_fpd_mixes_label_and_teacher_on_every_stack():
@@ -165,8 +170,6 @@ def test_heatmap1d_is_half_the_mean_square():
      ("onehot", "round", False), ("smooth", "round", False)],
 )  # fmt: skip
 def test_plain_labels_are_those_of_the_reference(kind, center, normalize):
-    from edgepose.ops import reference
-
     keypoints = np.concatenate((KEYPOINTS.numpy(), [[[-0.6, 3.0]] * K, [[30.0, 5.0]] * K])).astype(np.float32)
     visible = np.ones(keypoints.shape[:2], np.float32)
     visible[0, 1] = 0
@@ -176,20 +179,63 @@ def test_plain_labels_are_those_of_the_reference(kind, center, normalize):
         np.testing.assert_allclose(a.numpy(), b, atol=1e-6)
 
 
+@pytest.mark.parametrize("center", ["round", "exact"])
+def test_plain_heat_maps_are_those_of_the_op(center):
+    keypoints = np.concatenate((RNG.uniform(0, 64, (4, 9, 2)), [[[-9, 9]] * 9, [[9, 73]] * 9, [[np.nan, 3]] * 9]))
+    keypoints, visible = keypoints.astype(np.float32), np.ones((7, 9), np.float32)
+    visible[0, :2] = 0, 0.4
+    options = {"input_size": (64, 48), "heatmap_size": (16, 12), "sigma": 1.5, "center": center}
+    tensors = torch.from_numpy(keypoints), torch.from_numpy(visible)
+    wanted = reference.heatmap_encode(keypoints, visible, **options)
+    for encode in (OPS.heatmap_encode, edgepose.torch.heatmap_encode):
+        for ours, theirs in zip(encode(*tensors, **options), wanted, strict=True):
+            np.testing.assert_allclose(ours.numpy(), theirs, atol=1e-6)
+
+
+POINTS = RNG.uniform(12, 51, (4, 20, 2)).astype(np.float32)  # px of 64 × 64, far from the edges
+MAPS = {"input_size": (64, 64), "heatmap_size": (16, 16), "sigma": 1.5}
+
+
+def test_cell_i_stands_for_pixel_i_times_the_stride():
+    """The convention of SimpleBaseline and mmpose, on both ways: (20, 36) px is cell (5, 9) of 4 px."""
+    maps, _ = edgepose.torch.heatmap_encode(torch.tensor([[[20.0, 36.0]]]), torch.ones(1, 1), **MAPS)
+    assert (maps[0, 0] == 1).nonzero().tolist() == [[9, 5]]
+    points, peak = decode_maps(maps, (64, 64))
+    assert points.tolist() == [[[20.0, 36.0]]]
+    assert peak.tolist() == [[1.0]]
+    halved, _ = decode_maps(maps, (32, 32))  # half-size epochs: two pixels a cell
+    assert halved.tolist() == [[[10.0, 18.0]]]
+    skewed = maps.clone()
+    skewed[0, 0, 9, 6] += 0.01
+    assert decode_maps(skewed, (64, 64))[0].tolist() == [[[21.0, 36.0]]]  # a quarter of a cell to the right
+
+
 def test_heat_maps_give_their_points_back():
     """Within the quarter cell that the shift towards the higher neighbor leaves."""
-    points = torch.from_numpy(RNG.uniform(8, 55, (4, 20, 2)).astype(np.float32))
-    maps = gaussian_maps(points, (16, 16), 4, sigma=1.5)
-    back, peak = decode_maps(maps, 4)
-    assert float((back - points).abs().max()) <= 1.01
-    assert float(peak.min()) > 0.8
-    corner, _ = decode_maps(torch.eye(4)[None, None].flip(-1), 4)  # a peak at the edge has one neighbor only
-    assert torch.isfinite(corner).all()
+    maps, _ = edgepose.torch.heatmap_encode(torch.from_numpy(POINTS), torch.ones(4, 20), center="exact", **MAPS)
+    found, peak = decode_maps(maps, (64, 64))
+    assert np.abs(found - POINTS).max() <= 1.01
+    assert peak.min() > 0.8
+    corner, _ = decode_maps(torch.eye(4)[None, None].flip(-1), (16, 16))  # a peak at the edge has one neighbor only
+    assert np.isfinite(corner).all()
+
+
+def test_mirrored_maps_have_no_bias():
+    """The label and that of the mirrored points, left and right swapped, meet half a pixel beside the point."""
+    points = torch.from_numpy(POINTS[:, :3])
+    swap = [0, 2, 1]
+    turned = points[:, swap] * torch.tensor([-1, 1]) + torch.tensor([63, 0])
+    maps, mirrored = (
+        edgepose.torch.heatmap_encode(p, torch.ones(4, 3), center="exact", **MAPS)[0] for p in (points, turned)
+    )
+    mean = mirrored_mean(maps, mirrored, swap).contiguous()
+    found, _ = edgepose.torch.heatmap_decode(mean, input_size=(64, 64), refine="dark", blur=3)
+    np.testing.assert_allclose(found - torch.tensor([MIRRORED_OFFSET, 0]), points, atol=0.05)
 
 
 def test_the_fused_kernels_give_the_twins_losses_and_gradients():
     """What `--no-kernels` compares: same numbers, the kernels' gradients against autograd's."""
-    fused = pytest.importorskip("edgepose.torch")
+    fused = edgepose.torch
     far = KEYPOINTS.clone()
     far[0, 0] = torch.tensor([-20.0, 5.0])
     visible = INSIDE.float()

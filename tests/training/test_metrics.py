@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from edgepose.skeletons import Skeleton
+from edgepose_training.evaluation.coco_files import detections_of, part_stats, truths_of
 from edgepose_training.metrics import bootstrap, nme, pck
 from edgepose_training.metrics.average_precision import AveragePrecision, Detection, Truth, crowdpose_stats
-from edgepose_training.metrics.coco_files import detections_of, part_stats, truths_of
 from edgepose_training.metrics.oks import instance_scores, oks, oks_nms, pairwise_oks, soft_oks_nms
 
 SPEC = Path(__file__).parents[2].parent / "shared" / "spec"

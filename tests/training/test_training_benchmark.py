@@ -9,7 +9,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edgepose_training.data.loaders import Batch, normalize  # noqa: E402
-from edgepose_training.engine.losses import PlainTorch, rtmpose_loss  # noqa: E402
+from edgepose_training.engine.kernels import PlainTorch  # noqa: E402
+from edgepose_training.engine.losses import rtmpose_loss  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 

@@ -89,7 +89,7 @@ class Config(Record):
     # how many those are. The sum counts as if there were so many, however the batch is split; 0: the whole batch.
     loss_batch: int = 0
     label_kind: str = "gaussian"  # gaussian, laplace, onehot, smooth (SimCC's label smoothing)
-    label_center: str = "round"  # "exact": the Gaussian of the SimCC paper, not rounded to a bin
+    label_center: str = "round"  # of Gaussians, to a bin or a cell; "exact": as the SimCC paper has them, not rounded
     label_normalize: bool = False  # True: the density's integral is 1 (SimCC paper), not its peak
     label_smoothing: float = 0.1  # share of a "smooth" label outside of its bin
     heatmap_sigma: float = 2.0  # label width of heat maps, in their cells

@@ -40,7 +40,7 @@ PLAIN = Strength()
 
 
 @dataclass(frozen=True)
-class Labels:
+class CropLabels:
     """N people in their windows; pixels of the window."""
 
     bbox: Tensor  # [N, 4] xyxy
@@ -49,11 +49,11 @@ class Labels:
     weights: Tensor  # [N, K]
     size: Tensor  # [N, 2] width and height of the window
 
-    def __getitem__(self, rows: Tensor | slice) -> Labels:
-        return Labels(*(t[rows] for t in vars(self).values()))
+    def __getitem__(self, rows: Tensor | slice) -> CropLabels:
+        return CropLabels(*(t[rows] for t in vars(self).values()))
 
-    def to(self, device: torch.device) -> Labels:
-        return Labels(*(t.to(device) for t in vars(self).values()))
+    def to(self, device: torch.device) -> CropLabels:
+        return CropLabels(*(t.to(device) for t in vars(self).values()))
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _shifted(z: Tensor, bits: int) -> Tensor:
     return z >> bits & (1 << 64 - bits) - 1
 
 
-def plan(labels: Labels, skeleton: Skeleton, input_size: tuple[int, int], strength: Strength, u: Tensor) -> Plan:
+def plan(labels: CropLabels, skeleton: Skeleton, input_size: tuple[int, int], strength: Strength, u: Tensor) -> Plan:
     """Draw a plan for each person from `u` [N, DRAWS], uniform in [0, 1). `input_size` is (W, H)."""
     width, height = input_size
     bottom, bbox = _cut(labels, skeleton, strength.truncation_prob, u[:, 0], u[:, 1])
@@ -128,7 +128,7 @@ def plan(labels: Labels, skeleton: Skeleton, input_size: tuple[int, int], streng
 
 
 def targets(
-    labels: Labels, plan: Plan, skeleton: Skeleton, input_size: tuple[int, int]
+    labels: CropLabels, plan: Plan, skeleton: Skeleton, input_size: tuple[int, int]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Keypoints [N, K, 2] in input pixels, weights [N, K], and inside [N, K]: labeled and in the image.
 
@@ -161,7 +161,7 @@ def similarity(center: Tensor, size: Tensor, degrees: Tensor, input_size: tuple[
     return affine
 
 
-def _cut(labels: Labels, skeleton: Skeleton, share: float, gate: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+def _cut(labels: CropLabels, skeleton: Skeleton, share: float, gate: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
     """End some images between chest and hips, as a webcam does; the box ends there too.
 
     Needs an upright person with a shoulder and a hip; others are left alone.
@@ -180,14 +180,14 @@ def _cut(labels: Labels, skeleton: Skeleton, share: float, gate: Tensor, where: 
     return torch.where(chosen, line, labels.size[:, 1]), bbox
 
 
-def _mean(labels: Labels, ids: list[int]) -> tuple[Tensor, Tensor]:
+def _mean(labels: CropLabels, ids: list[int]) -> tuple[Tensor, Tensor]:
     """Mean [N, 2] of the labeled points among `ids`, and where there is one [N]."""
     mask = (labels.visible[:, ids] > 0)[..., None].float()
     return (labels.keypoints[:, ids] * mask).sum(1) / mask.sum(1).clamp(min=1), mask.any(1)[:, 0]
 
 
 def _half_body(
-    labels: Labels, skeleton: Skeleton, center: Tensor, size: Tensor, share: float, gate: Tensor, which: Tensor
+    labels: CropLabels, skeleton: Skeleton, center: Tensor, size: Tensor, share: float, gate: Tensor, which: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Centre and size on the upper or lower half's points × 1.5, for some people with ≥ 9 labeled points."""
     if not skeleton.upper or not skeleton.lower or share <= 0:

@@ -16,7 +16,7 @@ from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
 from edgepose_training.config import Config
 from edgepose_training.data import augment
-from edgepose_training.data.augment import PLAIN, Labels, Plan, Strength, draws
+from edgepose_training.data.augment import PLAIN, CropLabels, Plan, Strength, draws
 from edgepose_training.data.crop_cache import CropCache
 from edgepose_training.data.render import pack_pixels, render_cv2, render_kernel, render_torch
 
@@ -110,12 +110,12 @@ class Crops(Dataset[Item]):
         return Batch(torch.from_numpy(images), *augment.targets(labels, plan, self.skeleton, self.input_size))
 
 
-def labels_of(store: CropCache, indices: Sequence[int] | slice) -> Labels:
+def labels_of(store: CropCache, indices: Sequence[int] | slice) -> CropLabels:
     """The labels of some crops, as tensors."""
     rows = indices if isinstance(indices, slice) else list(indices)
     sizes = store.sizes[rows, ::-1].astype(np.float32)
     arrays = (store.bboxes[rows], store.keypoints[rows], store.visible[rows], store.weights[rows], sizes)
-    return Labels(*(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays))
+    return CropLabels(*(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays))
 
 
 def _one_thread(_: int) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
-from edgepose_training.data.coco import Person, ReadReport, read_coco_wholebody
+from edgepose_training.data.coco import Person, ReadReport, load_json, read_coco_wholebody
 from edgepose_training.data.readers import read_crowdpose, read_halpe, read_lsp, read_lspet, read_mpii
 
 # Each with the skeleton that its points make by themselves.
@@ -39,6 +39,13 @@ def find_files(data: Path, split: str) -> tuple[Path, Path]:
             return labels, next((folder for folder in pictures if folder.is_dir()), pictures[0])
         names.append(labels.name)
     raise EdgeposeError(f"{data}: expected a folder annotations/ with {', '.join(names[:-1])} or {names[-1]}")
+
+
+def empty_images(data: Path, split: str) -> list[Path]:
+    """The images without people that `annotations/negatives.json` lists for a split; none where there is no list."""
+    path = data / "annotations" / "negatives.json"
+    images = load_json(path)["images"] if path.is_file() else []
+    return [data / "images" / image["file_name"] for image in images if image.get("split", split) == split]
 
 
 def read_people(

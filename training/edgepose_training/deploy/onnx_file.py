@@ -10,8 +10,6 @@ import argparse
 import dataclasses
 import io
 import json
-import logging
-import sys
 import tomllib
 import warnings
 from collections.abc import Callable, Sequence
@@ -160,18 +158,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(
     args: argparse.Namespace, export: Callable[[dict[str, Any]], tuple[onnx.ModelProto, ModelCard, float]]
-) -> ModelCard | None:
-    """Export with the entries that the arguments name, write, and say so; None after a complaint."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        entries: dict[str, Any] = {"name": args.name or args.output.stem}
-        for path in args.card:
-            entries |= read_entries(path)
-        model, card, difference = export(entries)
-        write(model, args.output)
-    except EdgeposeError as error:
-        print(error, file=sys.stderr)
-        return None
+) -> tuple[ModelCard, str]:
+    """Export with the entries that the arguments name, and write. Returns the card, and a sentence on the file."""
+    entries: dict[str, Any] = {"name": args.name or args.output.stem}
+    for path in args.card:
+        entries |= read_entries(path)
+    model, card, difference = export(entries)
+    write(model, args.output)
     size = args.output.stat().st_size / 2**20
-    print(f"{args.output}: {card.name}, {size:.1f} MiB, {difference:.1g} of the largest value from torch")
-    return card
+    return card, f"{args.output}: {card.name}, {size:.1f} MiB, {difference:.1g} of the largest value from torch"

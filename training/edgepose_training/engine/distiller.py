@@ -5,12 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-import edgepose.torch
 from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
 from edgepose_training.config import Config
 from edgepose_training.data.loaders import Batch, normalize
-from edgepose_training.engine import losses
+from edgepose_training.engine import kernels, losses
 from edgepose_training.engine.heatmap_distiller import HeatmapDistiller
 from edgepose_training.models import HeatmapAux, PoseNet
 
@@ -52,7 +51,7 @@ class Distiller(nn.Module):
     ) -> None:
         super().__init__()
         self.config, self.student = config, student
-        self.ops: losses.Kernels = edgepose.torch if config.kernels else losses.PlainTorch()
+        self.ops = kernels.choose(config.kernels)
         channels = student.backbone.channels
         # Stage 2 leaves the backbone as it is, so nothing could learn from it there.
         wants_aux = config.aux_heatmap > 0 and config.stage == 1
@@ -94,7 +93,7 @@ class Distiller(nn.Module):
         if self.aux is not None:
             weight = batch.weights * batch.inside * self.part_weight
             terms["aux"] = self.config.aux_heatmap * losses.heatmap_loss(
-                self.aux(maps), batch.keypoints, weight, images.shape[-1] // maps[0].shape[-1]
+                self.ops, self.aux(maps), batch.keypoints, weight, (images.shape[3], images.shape[2])
             )
         if self._teacher[0] is not None and decay > 0:
             terms |= self._teacher_terms(images, maps[-1], logits, decay)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-import edgepose.torch
 from edgepose.skeletons import Skeleton
 from edgepose_training.config import Config
 from edgepose_training.data.loaders import Batch, normalize
-from edgepose_training.engine import losses
-from edgepose_training.engine.heatmaps import gaussian_maps
+from edgepose_training.engine import kernels, losses
 from edgepose_training.models.hourglass import HourglassNet
 
 
@@ -27,17 +25,19 @@ class HeatmapDistiller(nn.Module):
     ) -> None:
         super().__init__()
         self.config, self.student = config, student
-        self.ops: losses.Kernels = edgepose.torch if config.kernels else losses.PlainTorch()
+        self.ops = kernels.choose(config.kernels)
         self._teacher = (teacher,) if teacher is None else (teacher.eval().requires_grad_(False),)
         self.register_buffer("trained", trained, persistent=False)
 
     def forward(self, batch: Batch, _: float) -> dict[str, Tensor]:
         images = normalize(batch.images)
         stacks = self.student.stacks(images) if isinstance(self.student, HourglassNet) else [self.student(images)]
-        size = stacks[-1].shape[-2:]
+        (rows, columns), (height, width) = stacks[-1].shape[-2:], images.shape[-2:]
         # A point that is not in the image keeps its weight: its map is flat.
-        label = gaussian_maps(batch.keypoints, size, images.shape[-1] // size[1], self.config.heatmap_sigma)
-        label = label * batch.inside[..., None, None]
+        label, _ = self.ops.heatmap_encode(
+            batch.keypoints, batch.inside.float(), input_size=(width, height), heatmap_size=(columns, rows),
+            sigma=self.config.heatmap_sigma, center=self.config.label_center,
+        )  # fmt: skip
         weight = batch.weights if self.config.teacher_scores else (batch.weights > 0).float()
         answer = None
         if self._teacher[0] is not None:

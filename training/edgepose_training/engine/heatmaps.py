@@ -1,40 +1,34 @@
-"""Two-dimensional heat maps: labels, and points read off them.
+"""Points read off two-dimensional heat maps, alone and with the mirrored image's.
 
-Cell i of stride s covers the pixels s·i … s·i + s − 1; its center lies at (i + ½)·s − ½. (Public code sets cell i
-at s·i, half a cell off, and gets away with it as long as it does so on both ways.)
+One convention, that of `edgepose.ops.heatmap_encode` and `heatmap_decode`: cell i of stride s stands for pixel s·i. So
+have it SimpleBaseline, HRNet, FPD and mmpose, and there a stack of 3×3 convolutions of stride 2 looks. It is not
+symmetric: a mirrored pixel W − 1 − p lies (s − 1)/s cells away from the mirrored cell.
 """
 
 from __future__ import annotations
 
-import torch
+import numpy as np
 from torch import Tensor
 
+from edgepose import ops
 
-def gaussian_maps(keypoints: Tensor, size: tuple[int, int], stride: int, sigma: float) -> Tensor:
-    """Gaussians of peak 1 at `keypoints` [N, K, 2] (input pixels), [N, K, h, w]; `size` is (h, w), `sigma` in cells."""
-    axes = []
-    for axis, cells in ((1, size[0]), (0, size[1])):
-        centers = (torch.arange(cells, device=keypoints.device) + 0.5) * stride - 0.5
-        z = (centers - keypoints[..., axis, None]) / (sigma * stride)
-        axes.append(torch.exp(-0.5 * z.square()))
-    return axes[0].unsqueeze(-1) * axes[1].unsqueeze(-2)
+MIRRORED_OFFSET = 0.5  # px: how far to the right the points of `mirrored_mean` are
 
 
-def decode_maps(maps: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-    """Points [N, K, 2] in input pixels and peaks [N, K] of heat maps [N, K, h, w].
+def decode_maps(maps: Tensor, input_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Points [N, K, 2] in pixels of `input_size` (W, H) and peaks [N, K] of heat maps [N, K, h, w].
 
     The highest cell, moved a quarter of a cell towards the higher of its two neighbors (Newell et al. 2016, §3).
     """
-    height, width = maps.shape[-2:]
-    peak, index = maps.float().flatten(2).max(-1)
-    row, column = index // width, index % width
-    flat = maps.float().flatten(2)
+    return ops.heatmap_decode(maps.float().contiguous().cpu().numpy(), input_size=input_size, refine="quarter")
 
-    def at(r: Tensor, c: Tensor) -> Tensor:
-        cell = r.clamp(0, height - 1) * width + c.clamp(0, width - 1)
-        return flat.gather(2, cell[..., None])[..., 0]
 
-    right = torch.sign(at(row, column + 1) - at(row, column - 1))
-    down = torch.sign(at(row + 1, column) - at(row - 1, column))
-    cells = torch.stack((column + 0.25 * right, row + 0.25 * down), -1)
-    return (cells + 0.5) * stride - 0.5, peak
+def mirrored_mean(maps: Tensor, mirrored: Tensor, swap: list[int]) -> Tensor:
+    """Mean [N, K, h, w] of an image's maps and of its mirror image's, left and right points exchanged by `swap`.
+
+    Turned back, the mirrored maps are moved by one cell, as SimpleBaseline does. That is 1/s of a cell too far, so the
+    peak of the mean is half of it to the right of the point: `MIRRORED_OFFSET` pixels, whatever the stride.
+    """
+    back = mirrored.flip(-1)[:, swap]
+    back[..., 1:] = back[..., :-1].clone()
+    return (maps + back) / 2

@@ -8,93 +8,17 @@ N people, K keypoints, B bins of one axis. `weight` [N, K]: 0 leaves a point out
 
 from __future__ import annotations
 
-import math
-from typing import Protocol
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from edgepose_training.engine.heatmaps import gaussian_maps
+from edgepose_training.engine.kernels import Kernels
 
 Pair = tuple[Tensor, Tensor]  # one tensor for each axis, x and y
 
 
-class Kernels(Protocol):
-    """The ops that the losses stand on: fused (`edgepose.torch`) or plain (`PlainTorch`)."""
-
-    @staticmethod
-    def heatmap_mse(student: Tensor, target: Tensor, *, weight: Tensor | None = None) -> Tensor: ...
-
-    @staticmethod
-    def simcc_kl_div(student: Tensor, target: Tensor, *, beta: float, target_beta: float | None = None) -> Tensor: ...
-
-    @staticmethod
-    def simcc_encode(
-        keypoints: Tensor, visible: Tensor, *, input_size: tuple[float, float], split_ratio: float,
-        sigma: tuple[float, float], kind: str = "gaussian", center: str = "round", normalize: bool = False,
-        smoothing: float = 0.1
-    ) -> tuple[Tensor, Tensor, Tensor]: ...  # fmt: skip
-
-
-class PlainTorch:
-    """The twins of the kernels in torch's own operations, for comparison (`--no-kernels`)."""
-
-    @staticmethod
-    def heatmap_mse(student: Tensor, target: Tensor, *, weight: Tensor | None = None) -> Tensor:
-        """weight · Σ_cells (student − target)², [N, K] float32."""
-        squares = (student.float() - target.float()).square().sum((-2, -1))
-        return squares if weight is None else squares * weight
-
-    @staticmethod
-    def simcc_kl_div(student: Tensor, target: Tensor, *, beta: float, target_beta: float | None = None) -> Tensor:
-        """Σ_bins t·(log t − log softmax(β·student)), [N, K] float32; t = softmax(target_beta·target), or target."""
-        student, target = student.float(), target.float()
-        log_q = F.log_softmax(beta * student, dim=-1)
-        if target_beta is None:
-            return (torch.special.xlogy(target, target) - target * log_q).sum(-1)
-        log_t = F.log_softmax(target_beta * target, dim=-1)
-        return (log_t.exp() * (log_t - log_q)).sum(-1)
-
-    @staticmethod
-    def simcc_encode(
-        keypoints: Tensor, visible: Tensor, *, input_size: tuple[float, float], split_ratio: float,
-        sigma: tuple[float, float], kind: str = "gaussian", center: str = "round", normalize: bool = False,
-        smoothing: float = 0.1
-    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        """Labels of the kinds of `edgepose.ops.simcc_encode`; zero rows where `visible` [N, K] is below 0.5, and with
-        weight 0 where the label lies outside on either axis."""
-        axes, shown = [], visible >= 0.5
-        outside = torch.zeros_like(shown)
-        dense = kind in ("gaussian", "laplace")
-        for axis in (0, 1):
-            bins = int(input_size[axis] * split_ratio)
-            middle = keypoints[..., axis].float() * split_ratio
-            if center == "round" or not dense:
-                middle = torch.round(middle)
-            z = torch.arange(bins, device=keypoints.device, dtype=torch.float32) - middle[..., None]
-            axes.append(_label_row(z, kind, sigma[axis], normalize, smoothing))
-            reach = 3 * sigma[axis] if dense else 0.0
-            outside |= (middle - reach >= bins) | (middle + reach + dense < 0)
-        drawn = (shown & ~outside)[..., None]
-        return axes[0] * drawn, axes[1] * drawn, visible * ~(shown & outside)
-
-
-def _label_row(z: Tensor, kind: str, sigma: float, normalize: bool, smoothing: float) -> Tensor:
-    """A label over its bins, from their distances `z` to its middle."""
-    match kind:
-        case "gaussian":
-            return torch.exp(-0.5 * (z / sigma).square()) / (sigma * math.sqrt(2 * math.pi) if normalize else 1)
-        case "laplace":
-            return torch.exp(-z.abs() / sigma) / (2 * sigma if normalize else 1)
-        case "onehot" | "smooth":
-            rest = smoothing if kind == "smooth" else 0.0
-            return torch.where(z == 0, 1 - rest, rest / (z.shape[-1] - 1))
-    raise ValueError(f"label_kind expected gaussian, laplace, onehot or smooth, got {kind!r}")
-
-
 def _divergence(
-    ops: type[Kernels] | Kernels, pred: Pair, target: Pair, beta: float, target_beta: float | None
+    ops: Kernels, pred: Pair, target: Pair, beta: float, target_beta: float | None
 ) -> tuple[Tensor, Tensor]:
     """Unreduced divergence of both axes, [N, K] each."""
     return (
@@ -162,13 +86,22 @@ def mirrored_mean(pair: Pair, mirrored: Pair, swap: Tensor, split_ratio: int) ->
     return x, (pair[1] + mirrored[1][:, swap]) / 2
 
 
-def heatmap_loss(logits: Tensor, keypoints: Tensor, weight: Tensor, stride: int, sigma: float = 1.0) -> Tensor:
+def heatmap_loss(
+    ops: Kernels,
+    logits: Tensor,  # [N, K, h, w]
+    keypoints: Tensor,  # [N, K, 2] in pixels of the input
+    weight: Tensor,  # [N, K]
+    input_size: tuple[int, int],  # W, H
+    sigma: float = 1.0,  # cells
+) -> Tensor:
     """Cross-entropy of a softmax over all cells against a Gaussian label: the auxiliary head's loss.
 
-    logits [N, K, h, w]; keypoints [N, K, 2] in input pixels; `sigma` in cells. Mean over batch and keypoints.
+    Mean over batch and keypoints.
     """
     n, k, h, w = logits.shape
-    label = gaussian_maps(keypoints, (h, w), stride, sigma)
+    label, _ = ops.heatmap_encode(
+        keypoints, torch.ones_like(weight), input_size=input_size, heatmap_size=(w, h), sigma=sigma, center="exact"
+    )
     label = label / label.sum((-2, -1), keepdim=True).clamp(min=1e-6)
     log_q = F.log_softmax(logits.float().flatten(2), dim=-1).view(n, k, h, w)
     return -((label * log_q).sum((-2, -1)) * weight).sum() / (n * k)

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from edgepose.codecs import SimCC
 from edgepose.skeletons import Skeleton
 from edgepose_training.data.augment import PADDING
+from edgepose_training.data.coco import BOX_AREA_TO_PERSON
 from edgepose_training.data.crop_cache import CropCache
 from edgepose_training.data.loaders import Batch, normalize
 from edgepose_training.engine.heatmaps import decode_maps
 from edgepose_training.engine.losses import Pair
+from edgepose_training.metrics.oks import keypoint_similarity
 
 
 @torch.no_grad()
@@ -40,7 +42,7 @@ def mean_oks(
         batch = batch.to(device)
         with torch.autocast(device.type, amp, enabled=amp is not None):
             answer = net(normalize(batch.images))
-        keypoints = _points(answer, batch.images.shape[2], codec, input_size)
+        keypoints = _points(answer, codec, input_size)
         stop = start + len(keypoints)
         boxes = store.bboxes[start:stop]
         start = stop
@@ -48,19 +50,18 @@ def mean_oks(
         width, height = input_size
         # The padded box fills the input, so one factor takes its pixels to the input's.
         zoom = width / (PADDING * np.maximum(sides[:, 0], sides[:, 1] * width / height))
-        area = 0.53 * sides.prod(1) * zoom**2
-        error = np.square(keypoints - batch.keypoints.cpu().numpy()).sum(-1)
-        per_point.append(np.exp(-error / (2 * (2 * skeleton.sigmas) ** 2 * area[:, None])))
+        area = BOX_AREA_TO_PERSON * sides.prod(1) * zoom**2
+        per_point.append(keypoint_similarity(keypoints, batch.keypoints.cpu().numpy(), area, skeleton.sigmas))
         labeled.append((batch.inside & (batch.weights > 0)).cpu().numpy())
     oks, mask = np.concatenate(per_point), np.concatenate(labeled)
     parts = {**skeleton.parts, "whole": (0, skeleton.num_keypoints)}
     return {part: _mean(oks[:, a:b], mask[:, a:b]) for part, (a, b) in parts.items()}
 
 
-def _points(answer: Tensor | Pair, width: int, codec: SimCC, input_size: tuple[int, int]) -> np.ndarray:
+def _points(answer: Tensor | Pair, codec: SimCC, input_size: tuple[int, int]) -> np.ndarray:
     """Points [N, K, 2] in pixels of `input_size` from SimCC vectors or heat maps."""
     if isinstance(answer, Tensor):
-        return decode_maps(answer, width // answer.shape[-1])[0].cpu().numpy()
+        return decode_maps(answer, input_size)[0]
     x, y = (axis.float().cpu().numpy() for axis in answer)
     return codec.decode(x, y, score="min")[0] * (input_size[0] / codec.input_size[0])
 

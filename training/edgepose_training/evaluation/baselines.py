@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from edgepose import EdgeposeError, ops
 from edgepose.skeletons import Skeleton
-from edgepose.transforms import apply_affine, bbox_to_center_scale, crop_affine, invert_affine
+from edgepose.transforms import bbox_to_center_scale, crop_affine, invert_affine
 from edgepose_training.evaluation.labels import Labels, Predictions
 
 TINYPOSE_FILE = "pp_tinypose_256x192.onnx"
 TINYPOSE_INPUT = (192, 256)  # W, H
-TINYPOSE_STRIDE = 4
 IMAGENET = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
 
 
@@ -87,8 +85,9 @@ class TinyPose:
         crops = ops.crop_normalize(frame, affine, input_size=TINYPOSE_INPUT, channel_order="rgb", **IMAGENET)
         maps = self._heatmaps(crops)
         mirrored = self._heatmaps(np.ascontiguousarray(crops[..., ::-1]))[:, self._swap, :, ::-1]
-        points, peaks = heatmap_peaks((maps + mirrored) / 2)
-        body = apply_affine(invert_affine(affine), points * TINYPOSE_STRIDE)
+        body, peaks = ops.heatmap_decode(
+            (maps + mirrored) / 2, input_size=TINYPOSE_INPUT, refine="dark", affine=invert_affine(affine)
+        )
         keypoints = np.zeros((len(bboxes), self._count, 2), np.float32)
         scores = np.zeros((len(bboxes), self._count), np.float32)
         keypoints[:, : body.shape[1]], scores[:, : body.shape[1]] = body, peaks
@@ -96,36 +95,3 @@ class TinyPose:
 
     def _heatmaps(self, crops: np.ndarray) -> np.ndarray:
         return self._session.run(None, {self._session.get_inputs()[0].name: crops})[0]
-
-
-def heatmap_peaks(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Peaks [N, K, 2] (x, y cells, sub-cell) and heights [N, K] of heat maps [N, K, h, w].
-
-    The sub-cell part is one Newton step on the log of the smoothed map (DARK).
-    """
-    count, points, height, width = maps.shape
-    flat = maps.reshape(count, points, -1)
-    y, x = np.divmod(flat.argmax(-1), width)  # [N, K]
-    inside = (x > 1) & (x < width - 2) & (y > 1) & (y < height - 2)
-    smooth = np.stack([cv2.GaussianBlur(one.transpose(1, 2, 0), (11, 11), 0) for one in maps])
-    smooth = smooth.reshape(count, height, width, points)  # OpenCV drops a last axis of one
-    log_maps = np.log(np.maximum(smooth, 1e-10))
-    step = _newton_step(log_maps, np.clip(x, 2, width - 3), np.clip(y, 2, height - 3))
-    return np.stack([x, y], -1) + np.where(inside[..., None], step, 0), flat.max(-1)
-
-
-def _newton_step(log_maps: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """−H⁻¹·g [N, K, 2] of log_maps [N, h, w, K] at cells x, y [N, K], by central differences; 0 where H is no peak."""
-    n, k = np.ogrid[: x.shape[0], : x.shape[1]]
-
-    def at(dx: int, dy: int) -> np.ndarray:
-        return log_maps[n, y + dy, x + dx, k].astype(np.float64)
-
-    gx, gy = (at(1, 0) - at(-1, 0)) / 2, (at(0, 1) - at(0, -1)) / 2
-    xx = (at(2, 0) - 2 * at(0, 0) + at(-2, 0)) / 4
-    yy = (at(0, 2) - 2 * at(0, 0) + at(0, -2)) / 4
-    xy = (at(1, 1) - at(1, -1) - at(-1, 1) + at(-1, -1)) / 4
-    determinant = xx * yy - xy * xy
-    peak = determinant > 1e-12
-    step = -np.stack([yy * gx - xy * gy, xx * gy - xy * gx], -1) / np.where(peak, determinant, 1)[..., None]
-    return np.where(peak[..., None], np.clip(step, -1, 1), 0)

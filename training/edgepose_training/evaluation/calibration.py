@@ -7,20 +7,58 @@ regression of right on score, thinned to a few knots, for the card.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from edgepose.skeletons import Skeleton
+from edgepose_training.data.coco import Person
+from edgepose_training.evaluation.labels import Labels
+from edgepose_training.evaluation.predictors import Predictor, predict
+from edgepose_training.metrics.oks import keypoint_similarity
 
 log = logging.getLogger("calibrate")
 
 
 KNOTS = 12  # of each part's map: more only follow the noise
-
-
 MIN_POINTS = 200  # labeled points of a part below which no map is fitted
+
+Calibration = dict[str, list[list[float]]]  # part → [[score, …], [share right, …]], the card's entry
+Rows = list[tuple[float, float, int]]  # mean score, share right, points
+
+
+@dataclass(frozen=True)
+class Observations:
+    """What a net said of N people and of empty images, and whether it was right."""
+
+    scores: np.ndarray  # [N, K] bare
+    right: np.ndarray  # [N, K] bool
+    counted: np.ndarray  # [N, K] bool: labeled, or known to be wrong
+
+
+def observe(
+    predictor: Predictor,
+    people: Sequence[Person],
+    empty: Iterable[np.ndarray],  # [H, W, 3] BGR images without people
+    right: float,
+) -> Observations:
+    """Bare scores on the labels' boxes and on whole empty images, whose points are all wrong.
+
+    A point is right if its own OKS is at least `right`.
+    """
+    skeleton = predictor.skeleton
+    people, (found,) = predict(people, [predictor])
+    labels = Labels.of(people)
+    similarity = keypoint_similarity(found.keypoints, labels.keypoints, labels.area, skeleton.sigmas)
+    wrong = [predictor(frame, np.array([[0, 0, *frame.shape[1::-1]]], np.float32))[1][0] for frame in empty]
+    scores = np.array(wrong).reshape(-1, skeleton.num_keypoints)
+    return Observations(
+        np.concatenate([found.scores, scores]),
+        np.concatenate([similarity >= right, np.zeros(scores.shape, bool)]),
+        np.concatenate([labels.visible > 0, np.ones(scores.shape, bool)]),
+    )
 
 
 def isotonic(scores: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -59,31 +97,37 @@ def fit(scores: np.ndarray, right: np.ndarray) -> list[list[float]]:
     return [list(knots), list(knots.values())]
 
 
-def calibrate(
-    scores: np.ndarray,  # [N, K] bare
-    right: np.ndarray,  # [N, K] bool
-    counted: np.ndarray,  # [N, K] bool: labeled, or known to be wrong
-    skeleton: Skeleton,
-) -> dict[str, list[list[float]]]:
+def calibrate(seen: Observations, skeleton: Skeleton) -> Calibration:
     """Part → knots, for the parts with enough points."""
     fitted = {}
     for part, (start, stop) in skeleton.parts.items():
-        mask = counted[:, start:stop]
+        mask = seen.counted[:, start:stop]
         if mask.sum() < MIN_POINTS:
             log.warning("%s: only %d points, its scores stay as they are", part, mask.sum())
             continue
-        fitted[part] = fit(scores[:, start:stop][mask], right[:, start:stop][mask])
+        fitted[part] = fit(seen.scores[:, start:stop][mask], seen.right[:, start:stop][mask])
     return fitted
 
 
-def reliability(seen: np.ndarray, right: np.ndarray, bins: int = 5) -> list[tuple[float, float, int]]:
+def reliabilities(seen: Observations, calibration: Calibration, skeleton: Skeleton) -> dict[str, Rows]:
+    """How well the calibrated scores hold, by part."""
+    rows = {}
+    for part, (raw, shown) in calibration.items():
+        start, stop = skeleton.parts[part]
+        mask = seen.counted[:, start:stop]
+        scores = np.interp(seen.scores[:, start:stop][mask], raw, shown)
+        rows[part] = reliability(scores, seen.right[:, start:stop][mask])
+    return rows
+
+
+def reliability(seen: np.ndarray, right: np.ndarray, bins: int = 5) -> Rows:
     """(mean score, share right, points) of equal score ranges that hold any points."""
     ranges = np.minimum((seen * bins).astype(int), bins - 1)
     rows = [(seen[ranges == b], right[ranges == b]) for b in range(bins)]
     return [(float(s.mean()), float(r.mean()), len(s)) for s, r in rows if len(s)]
 
 
-def plot(rows: Mapping[str, Sequence[tuple[float, float, int]]], path: Path) -> None:
+def plot(rows: Mapping[str, Rows], path: Path) -> None:
     """The reliability diagram: on the diagonal, a score of .8 is right in 80 % of cases. Areas: points."""
     from matplotlib.figure import Figure
 

@@ -16,7 +16,7 @@ from edgepose_training.data.augment import PADDING
 from edgepose_training.data.loaders import MEAN, STD
 from edgepose_training.engine.cards import card_of
 from edgepose_training.engine.checkpoints import load, load_net
-from edgepose_training.engine.heatmaps import decode_maps
+from edgepose_training.engine.heatmaps import MIRRORED_OFFSET, decode_maps, mirrored_mean
 
 
 def pick_device(device: str) -> str:
@@ -89,12 +89,14 @@ class HeatmapPredictor:
         with torch.inference_mode():
             batch = torch.from_numpy(crops).to(self.device)
             maps = self._net(batch).float()
-            if self._flip:  # cells lie symmetrically, so nothing is to be corrected
-                maps = (maps + self._net(batch.flip(-1)).float().flip(-1)[:, self.skeleton.swap.tolist()]) / 2
-            points, peaks = decode_maps(maps, width // maps.shape[-1])
-        scores = peaks.clamp(0, 1).cpu().numpy()
+            if self._flip:
+                maps = mirrored_mean(maps, self._net(batch.flip(-1)).float(), self.skeleton.swap.tolist())
+        points, peaks = decode_maps(maps, self._input_size)
+        if self._flip:
+            points[..., 0] -= MIRRORED_OFFSET
+        scores = peaks.clip(0, 1)
         scores[:, self._unsupervised] = 0
-        return apply_affine(invert_affine(affine), points.cpu().numpy()), scores
+        return apply_affine(invert_affine(affine), points), scores
 
 
 def answers_with_maps(path: str | Path) -> bool:

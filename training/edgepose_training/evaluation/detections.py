@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgepose import EdgeposeError, Skeleton
+from edgepose.boxes import iou_matrix
 from edgepose_training.data.coco import Person, load_document, load_json
 from edgepose_training.evaluation.coco_results import results_of
 from edgepose_training.evaluation.labels import Labels, Predictions
@@ -51,18 +52,9 @@ def unlabeled_people(annotations: Path, people: Sequence[Person]) -> dict[int, n
         boxes = np.array(image.get("person_boxes", []), np.float32).reshape(-1, 4)
         boxes = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
         if image["id"] in labeled and len(boxes):
-            overlap = box_iou(boxes, np.stack(labeled[image["id"]])).max(1)
+            overlap = iou_matrix(boxes, np.stack(labeled[image["id"]])).max(1)
             regions[image["id"]] = boxes[overlap < SAME_PERSON_IOU]
     return regions
-
-
-def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Intersection over union [N, M] of xyxy boxes [N, 4] and [M, 4]."""
-    low = np.maximum(first[:, None, :2], second[None, :, :2])
-    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(-1) for boxes in (first, second)]
-    return shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9)
 
 
 @dataclass(frozen=True)

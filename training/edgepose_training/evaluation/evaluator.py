@@ -37,17 +37,18 @@ def evaluate(
     return figures, labels, predictions[0]
 
 
-def _report(record: dict[str, Any]) -> str:
+def report(record: dict[str, Any]) -> str:
+    """The record of `evaluate.py` as a table."""
     conditions = f"{record['boxes']} boxes" + (", flip test" if record["flip"] else "")
     title = f"{record['people']} people in {record['images']} images of {record['split']}, {conditions}"
     figures = record.get("predictors")
     return f"{title}\n\n{markdown(figures) if figures else json.dumps(record['detector'], indent=1)}"
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     """NaN is no JSON: undefined figures become null."""
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
+        return [without_nan(item) for item in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value

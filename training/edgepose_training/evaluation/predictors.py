@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from edgepose import EdgeposeError, TopdownEstimator
-from edgepose.posenet import PoseNet
+from edgepose.posemodel import PoseModel
 from edgepose.runtime import Session
 from edgepose.skeletons import Skeleton
 from edgepose_training.data.coco import Person
@@ -49,7 +49,7 @@ class CropPredictor:
 
     def __init__(self, name: str, session: Session, *, flip: bool = False) -> None:
         self.name = name
-        self._net = PoseNet(session, flip_test=flip)
+        self._net = PoseModel(session, flip_test=flip)
         self.skeleton, self.thresholds = self._net.skeleton, self._net.thresholds
 
     def __call__(self, frame: np.ndarray, bboxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -89,6 +89,14 @@ def _of_checkpoint(
     if answers_with_maps(path):
         return HeatmapPredictor(path, device, threads, input_size, flip=flip)
     return CropPredictor(Path(path).stem, CheckpointSession(path, device, threads, input_size), flip=flip)
+
+
+def tell_apart(predictors: Sequence[Predictor]) -> None:
+    """Number the names that come again, so that figures can go by name."""
+    names: set[str] = set()
+    for number, predictor in enumerate(predictors):
+        predictor.name = f"{predictor.name} ({number})" if predictor.name in names else predictor.name
+        names.add(predictor.name)
 
 
 def frames(people: Sequence[Person]) -> Iterator[tuple[np.ndarray, list[Person]]]:

@@ -6,7 +6,6 @@ model has no neck) and says so; CrowdPose's AP needs all of its points.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -102,17 +101,24 @@ def _distances(
     return distances, labels.image_id, [name for name, has in zip(wanted.keypoints, known, strict=True) if not has]
 
 
-def run(args: argparse.Namespace, predictor: Predictor) -> dict[str, Any]:
-    """The figures of `args.protocol`, read from `args.annotations` and `args.images`."""
-    if not (args.annotations and args.images):
-        raise EdgeposeError(f"--protocol {args.protocol} needs --annotations and --images.")
-    if args.results:
-        raise EdgeposeError(f"--results are COCO-WholeBody's: not with --protocol {args.protocol}.")
-    if args.protocol == "crowdpose":
-        boxes = None if args.boxes == "gt" else read_boxes(Path(args.boxes))
-        return crowdpose(read_crowdpose(args.annotations, args.images), predictor, args.annotations, boxes)
-    if args.boxes != "gt":
-        raise EdgeposeError(f"--protocol {args.protocol} is measured in the boxes of its labels: leave --boxes out.")
-    if args.protocol == "mpii":
-        return mpii(read_mpii(args.annotations, args.images, head_boxes=args.head_boxes), predictor)
-    return lsp(read_lsp(args.annotations, args.images, split="test"), predictor)
+def measure(
+    protocol: str,
+    predictor: Predictor,
+    annotations: Path,
+    images: Path,
+    *,
+    boxes: Path | None = None,
+    head_boxes: Path | None = None,
+) -> dict[str, Any]:
+    """The figures of `crowdpose`, `mpii` or `lsp`. Raises EdgeposeError.
+
+    `boxes`: a detector's file instead of the labels' boxes, CrowdPose only; `head_boxes`: MPII's unit of length.
+    """
+    if protocol == "crowdpose":
+        found = None if boxes is None else read_boxes(boxes)
+        return crowdpose(read_crowdpose(annotations, images), predictor, annotations, found)
+    if boxes is not None:
+        raise EdgeposeError(f"--protocol {protocol} is measured in the boxes of its labels: leave --boxes out.")
+    if protocol == "mpii":
+        return mpii(read_mpii(annotations, images, head_boxes=head_boxes), predictor)
+    return lsp(read_lsp(annotations, images, split="test"), predictor)

@@ -11,6 +11,18 @@ import numpy as np
 EPSILON = np.spacing(1.0)  # as in COCO's evaluation, so that values agree to the last digit
 
 
+def keypoint_similarity(
+    first: np.ndarray,  # [..., K, 2]
+    second: np.ndarray,  # [..., K, 2]
+    area: np.ndarray,  # [...] px², of the person
+    sigmas: np.ndarray,  # [K]
+) -> np.ndarray:
+    """Similarity [..., K] of each point with its counterpart, float64: exp(−d² / (2 · (2σ)² · area))."""
+    squared = ((np.asarray(first, np.float64) - np.asarray(second, np.float64)) ** 2).sum(-1)
+    variances = (2 * np.asarray(sigmas, np.float64)) ** 2
+    return np.exp(-squared / (variances * (np.asarray(area, np.float64)[..., None] + EPSILON) * 2))
+
+
 def oks(
     predicted: np.ndarray,  # [N, K, 2]
     labeled: np.ndarray,  # [N, K, 2]
@@ -19,7 +31,7 @@ def oks(
     sigmas: np.ndarray,  # [K]
 ) -> np.ndarray:
     """OKS [N] of each prediction with its own label, float64; NaN where a person has no labeled point."""
-    similarity = _similarity(predicted, labeled, np.asarray(area, np.float64)[:, None], sigmas)
+    similarity = keypoint_similarity(predicted, labeled, area, sigmas)
     labeled_points = np.asarray(visible) > 0
     count = labeled_points.sum(1)
     total = np.where(labeled_points, similarity, 0).sum(1)
@@ -46,7 +58,7 @@ def pairwise_oks(
     """OKS [N, N] between predictions; every point counts, the scale is the mean of the two areas."""
     areas = np.asarray(areas, np.float64)
     mean_area = (areas[:, None] + areas[None]) / 2
-    return _similarity(keypoints[:, None], keypoints[None], mean_area[..., None], sigmas).mean(-1)
+    return keypoint_similarity(keypoints[:, None], keypoints[None], mean_area, sigmas).mean(-1)
 
 
 def oks_nms(
@@ -84,9 +96,3 @@ def soft_oks_nms(
         remaining *= np.exp(-(similarity[best] ** 2) / threshold)
         remaining[kept] = -np.inf
     return np.array(kept, np.intp), np.array(kept_scores)
-
-
-def _similarity(first: np.ndarray, second: np.ndarray, area: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
-    squared = ((np.asarray(first, np.float64) - np.asarray(second, np.float64)) ** 2).sum(-1)
-    variances = (2 * np.asarray(sigmas, np.float64)) ** 2
-    return np.exp(-squared / (variances * (area + EPSILON) * 2))

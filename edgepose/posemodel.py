@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 _DEFAULT_THRESHOLD = 0.3  # a point is confident from this score on, when the card says nothing
 
 
-class PoseNet:
+class PoseModel:
     """``crop``, ``run``, ``decode``: the three steps from boxes in a frame to points in the frame.
 
     ``flip_test``: the net sees each crop's mirror image too, and the mean of both answers counts.

@@ -7,7 +7,7 @@ import pytest
 
 import edgepose
 from edgepose import EdgeposeError, ModelCard, Skeleton, TopdownEstimator
-from edgepose.posenet import PoseNet
+from edgepose.posemodel import PoseModel
 from edgepose.runtime import Session
 
 AT_X = [0, 383, 100, 192, 200, 250] + [192] * 11
@@ -132,7 +132,7 @@ def test_the_cards_calibration_is_applied_to_the_cards_score(constant_net, ideal
 def test_the_net_sees_the_cards_colors(constant_net, ideal_answers, order: str, expected: tuple[float, ...]) -> None:
     """A blue frame: BGR 255, 127.5, 0."""
     card = _carded(channel_order=order, mean=(0, 0, 0), std=(254, 254, 254))
-    net = PoseNet(Session(constant_net(ideal_answers, card=card), "cpu", 1), None)
+    net = PoseModel(Session(constant_net(ideal_answers, card=card), "cpu", 1), None)
     crops, _ = net.crop(np.full((400, 300, 3), (254, 127, 0), np.uint8), np.float32([[100, 100, 200, 250]]))
     np.testing.assert_allclose(crops[0, :, 128, 96], expected, atol=1e-6)
 

@@ -1,0 +1,68 @@
+"""What every command has around its work: output that any terminal takes, a log, and complaints in one sentence."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable
+
+from edgepose import EdgeposeError
+from edgepose.terminal import safe_output
+
+Main = Callable[[list[str] | None], int | None]
+
+FAILED = 2  # also argparse's, for wrong arguments
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+CLOSED = 141  # 128 + SIGPIPE
+
+
+def command(level: int = logging.INFO, *, times: bool = False) -> Callable[[Main], Callable[..., int]]:
+    """Decorates `main(argv) -> exit status` of a command; None is 0.
+
+    The log goes to stderr from `level` on, with `times` each line with its time. EdgeposeError, and OSError that names
+    a file, become one sentence and status 2; Ctrl-C becomes status 130, and a reader that went away (`| head`)
+    status 141, both without a traceback. Whatever else is raised is a bug and keeps its traceback.
+    """
+    form = {"format": "%(asctime)s %(message)s", "datefmt": "%H:%M:%S"} if times else {"format": "%(message)s"}
+
+    def decorated(main: Main) -> Callable[..., int]:
+        @functools.wraps(main)
+        def run(argv: list[str] | None = None) -> int:
+            safe_output()
+            logging.basicConfig(level=level, **form)
+            try:
+                status = main(argv) or 0
+                sys.stdout.flush()  # here, where a reader that went away can still be told from a bug
+                return status
+            except EdgeposeError as error:
+                return _complain(error, FAILED)
+            except KeyboardInterrupt:
+                return _complain("interrupted", INTERRUPTED)
+            except BrokenPipeError:
+                _discard(sys.stdout)
+                return _complain("whoever read the output went away", CLOSED)
+            except OSError as error:
+                if error.filename is None:
+                    raise
+                return _complain(f"{error.filename}: {error.strerror}", FAILED)
+
+        return run
+
+    return decorated
+
+
+def _complain(sentence: object, status: int) -> int:
+    try:
+        print(sentence, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        _discard(sys.stderr)
+    return status
+
+
+def _discard(stream: object) -> None:
+    """What is left in the buffer has no reader: without this Python complains about it at its end."""
+    descriptor = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(descriptor, stream.fileno())  # type: ignore[attr-defined]
+    os.close(descriptor)
