@@ -59,7 +59,7 @@ EDGEPOSE_INLINE int64_t item_size(DType dtype) {
   }
 }
 
-// Storage types of logits. Arithmetic is float32 throughout; simcc.h (scalar) and simd.h (vectors) load them.
+// Storage types of logits. Arithmetic is float32 throughout; numeric.h (scalar) and simd.h (vectors) load them.
 struct half_t {
   uint16_t bits;
 };
