@@ -40,10 +40,12 @@ class SimCC:
         keypoints: ArrayLike,  # [N, K, 2] pixels of the crop
         visible: ArrayLike,  # [N, K] weight of the label; below 0.5: not labelled
     ) -> tuple[Float, Float, Float]:  # [N, K, Wx], [N, K, Wy], [N, K]
-        """Gaussian labels of peak 1 around the rounded bin, and the weights of the points (spec §B.3).
+        """Gaussian labels of peak 1 around the rounded bin, and the weights of the points.
 
         Unlabelled points get zero rows and keep their weight; points whose label would lie outside the crop
         on either axis get zero rows and weight 0.
+
+        Source: SimCC §3.2; mmpose codecs/simcc_label.py.
         """
         points, weight = np.asarray(keypoints, np.float32), np.array(visible, np.float32)
         if points.ndim != 3 or points.shape[2] != 2:

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from edgepose import EdgeposeError
+from edgepose_training.data import sources
 from edgepose_training.detector.evaluator import evaluate, markdown
 
 
@@ -23,24 +24,20 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("model", type=Path, help="the .onnx file that is measured")
     parser.add_argument("--beside", type=Path, required=True, help="another detector, the yardstick of time")
     parser.add_argument("--data", type=Path, required=True, help="folder with annotations/ and images/")
+    sources.add_argument(parser)
     parser.add_argument("-o", "--output", type=Path, help="markdown file; the numbers go beside it as .json")
     parser.add_argument("--limit", type=int, help="about so many images only, for a first look")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        results = evaluate([args.model, args.beside], args.data, args.limit)
+        results = evaluate(
+            [args.model, args.beside], args.data, args.limit, sources.SourceRoles.of(args.data, args.sources)
+        )
     except EdgeposeError as error:
         print(error, file=sys.stderr)
         return 2
-    words = [
-        "python training/evaluate_detector.py",
-        str(args.model),
-        "--beside",
-        str(args.beside),
-        "--data",
-        str(args.data),
-    ]
-    text = markdown(results, " ".join([*words, *(["-o", str(args.output)] if args.output else [])]))
+    words = ["python training/evaluate_detector.py", args.model.name, "--beside", args.beside.name, "--data DATA"]
+    text = markdown(results, " ".join([*words, *(["--sources", args.sources] if args.sources else [])]))
     print(text)
     if args.output:
         args.output.write_text(text + "\n", encoding="utf-8")
