@@ -24,7 +24,7 @@ from edgepose import EdgeposeError
 from edgepose.modelcard import RELATIVE
 from edgepose.runtime import Session
 from edgepose_training.data.coco import load_json, read_coco_wholebody
-from edgepose_training.data.registry import chosen, find_files
+from edgepose_training.data.registry import find_files, sample_people
 from edgepose_training.evaluation.calibration import calibrate, plot, reliability
 from edgepose_training.evaluation.checkpoint_predictors import CheckpointSession
 from edgepose_training.evaluation.labels import Labels
@@ -35,7 +35,7 @@ def _observations(args: argparse.Namespace, split: str, predictor: CropPredictor
     """Bare scores, right and counted, each [N, K], of a split's people and empty images."""
     skeleton = predictor.skeleton
     people = read_coco_wholebody(*find_files(args.data, split), skeleton)
-    people, (found,) = predict(chosen(people, None, args.people), [predictor])
+    people, (found,) = predict(sample_people(people, None, args.people), [predictor])
     labels = Labels.of(people)
     distance = np.linalg.norm(found.keypoints - labels.keypoints, axis=2)
     spread = 2 * (2 * skeleton.sigmas[None]) ** 2 * labels.area[:, None]

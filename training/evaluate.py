@@ -21,7 +21,7 @@ import numpy as np
 from edgepose import EdgeposeError, Skeleton
 from edgepose_training.data import sources
 from edgepose_training.data.coco import Person, ReadReport, read_coco_wholebody
-from edgepose_training.data.registry import chosen, find_files
+from edgepose_training.data.registry import find_files, sample_people
 from edgepose_training.evaluation import protocols
 from edgepose_training.evaluation.baselines import TinyPose
 from edgepose_training.evaluation.coco_results import results_of
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     predictors = _predictors(args)
     skeleton = predictors[0].skeleton
     report = ReadReport()
-    people = chosen(_read(args, args.split, skeleton, report), args.source, args.limit)
+    people = sample_people(_read(args, args.split, skeleton, report), args.source, args.limit)
     record: dict[str, Any] = {
         "model": args.model, "split": args.split, "flip": args.flip, "skipped": dict(report.skipped),
         "boxes": "ground truth" if args.boxes == "gt" else args.boxes,
