@@ -16,7 +16,7 @@ from pathlib import Path
 
 from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
-from edgepose_training.data.packing import ASPECT, pack
+from edgepose_training.data.packing import ASPECT, COMPACT, pack
 from edgepose_training.data.registry import DATASETS, find_files, read_people
 from edgepose_training.data.shards import ShardWriter
 
@@ -54,9 +54,9 @@ def main(argv: list[str] | None = None) -> int:
                         "16 MiB, 256 px, quality 75")  # fmt: skip
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args(argv)
-    for name, usual, compact in (("part_mib", 256, 16), ("max_side", 288, 256), ("quality", 90, 75)):
+    for name, usual in (("part_mib", 256), ("max_side", 288), ("quality", 90)):
         if getattr(args, name) is None:
-            setattr(args, name, compact if args.compact else usual)
+            setattr(args, name, COMPACT[name] if args.compact else usual)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         people = read_people(

@@ -26,6 +26,10 @@ PADDING = 1.25  # of the box, as at inference
 ASPECT = 3 / 4  # W/H of the network's input
 
 
+# Shards that travel: MiB of one, height of a padded box in px, quality of the images.
+COMPACT = {"part_mib": 16, "max_side": 256, "quality": 75}
+
+
 def crop_person(
     image: np.ndarray, person: Person, *, context: float = 1.6, max_side: int = 288, aspect: float = ASPECT
 ) -> Crop:
