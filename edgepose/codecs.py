@@ -44,6 +44,8 @@ class SimCC:
 
         Unlabeled points get zero rows and keep their weight; points whose label would lie outside the crop
         on either axis get zero rows and weight 0. Raises ValueError for other shapes and without a sigma.
+
+        Source: SimCC §3.2; mmpose codecs/simcc_label.py.
         """
         if self.sigma is None:
             raise ValueError("SimCC.encode: sigma expected (x, y) bins, got None")

@@ -43,7 +43,9 @@ class OneEuro:
     """Smooths the keypoints of every track, each keypoint with its own cut-off.
 
     Speeds are measured in sizes of the person per second, so one setting serves a face close to a webcam
-    and a figure across the room. The velocity is taken against the previous filtered point (spec §B.8).
+    and a figure across the room. The velocity is taken against the previous filtered point.
+
+    Source: Casiez et al. 2012; RTMPose §3.4; mmdeploy's pose tracker.
     """
 
     def __init__(

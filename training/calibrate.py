@@ -23,7 +23,7 @@ from edgepose.modelcard import RELATIVE
 from edgepose.runtime import Session
 from edgepose_training.command import command
 from edgepose_training.data.coco import read_coco_wholebody
-from edgepose_training.data.registry import chosen, empty_images, find_files
+from edgepose_training.data.registry import empty_images, find_files, sample_people
 from edgepose_training.evaluation.calibration import (
     Calibration,
     Observations,
@@ -42,7 +42,7 @@ def _observed(args: argparse.Namespace, split: str, predictor: CropPredictor) ->
     people = read_coco_wholebody(*find_files(args.data, split), predictor.skeleton)
     empty = islice(empty_images(args.data, split), max(args.people // 8, 1))
     frames = (frame for path in empty if (frame := cv2.imread(str(path), cv2.IMREAD_COLOR)) is not None)
-    return observe(predictor, chosen(people, None, args.people), frames, args.right)
+    return observe(predictor, sample_people(people, None, args.people), frames, args.right)
 
 
 def run(args: argparse.Namespace) -> tuple[Calibration, dict[str, Rows]]:

@@ -18,7 +18,7 @@ import numpy as np
 from edgepose import EdgeposeError
 from edgepose_training.command import command
 from edgepose_training.data.coco import read_coco_wholebody
-from edgepose_training.data.registry import chosen, find_files
+from edgepose_training.data.registry import find_files, sample_people
 from edgepose_training.evaluation.contact_sheets import draw, sample, worst
 from edgepose_training.evaluation.labels import Labels
 from edgepose_training.evaluation.predictors import make_predictor, predict
@@ -58,7 +58,7 @@ def _sheet_of(args: argparse.Namespace, predictor) -> np.ndarray:
     if args.part not in part_slices(skeleton):
         raise EdgeposeError(f"There is no part {args.part!r}: name one of {', '.join(part_slices(skeleton))}.")
     people = read_coco_wholebody(*find_files(args.data, args.split), skeleton, split=args.split)
-    people, (predictions,) = predict(chosen(people, args.source, args.limit), [predictor])
+    people, (predictions,) = predict(sample_people(people, args.source, args.limit), [predictor])
     labels = Labels.of(people)
     oks = part_oks(labels, predictions, skeleton, part_slices(skeleton)[args.part], labels.visible)
     picks = worst(oks, args.worst) + sample(oks, args.random)

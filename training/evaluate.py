@@ -20,8 +20,9 @@ import numpy as np
 
 from edgepose import EdgeposeError, Skeleton
 from edgepose_training.command import command
+from edgepose_training.data import sources
 from edgepose_training.data.coco import Person, ReadReport, read_coco_wholebody
-from edgepose_training.data.registry import chosen, find_files
+from edgepose_training.data.registry import find_files, sample_people
 from edgepose_training.evaluation.baselines import TinyPose
 from edgepose_training.evaluation.coco_results import results_of
 from edgepose_training.evaluation.detections import detector_stats, read_boxes, unlabeled_people
@@ -79,15 +80,17 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     predictors = _predictors(args)
     skeleton = predictors[0].skeleton
     reading = ReadReport()
-    people = chosen(_read(args, args.split, skeleton, reading), args.source, args.limit)
+    people = sample_people(_read(args, args.split, skeleton, reading), args.source, args.limit)
     record: dict[str, Any] = {
         "model": args.model, "split": args.split, "flip": args.flip, "skipped": dict(reading.skipped),
         "boxes": "ground truth" if args.boxes == "gt" else args.boxes,
     }  # fmt: skip
     if args.boxes == "gt":
         train = None if args.no_baselines else _read(args, "train", skeleton, ReadReport())
-        intervals = not args.no_intervals
-        record["predictors"], labels, first = evaluate(predictors, people, train, skeleton, intervals=intervals)
+        roles = sources.SourceRoles.of(args.data, args.sources)
+        record["predictors"], labels, first = evaluate(
+            predictors, people, train, skeleton, roles, intervals=not args.no_intervals
+        )
         results = results_of(labels.image_id, labels.bbox, np.ones(len(labels)), first, skeleton)
     else:
         ignored = unlabeled_people(_files(args, args.split)[0], people)
@@ -116,6 +119,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--annotations", type=Path, help="annotation file, where DATA does not tell")
     parser.add_argument("--images", type=Path, help="image folder, where DATA does not tell")
     parser.add_argument("--source", action="append", help="people of this source only (may be repeated)")
+    sources.add_argument(parser)
     parser.add_argument("--boxes", default="gt", help="gt, or a COCO detection file (JSON): AP only; CrowdPose too")
     parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
     parser.add_argument("--compare", action="append", default=[], help="another model beside it (may be repeated)")

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from edgepose_training.command import command
+from edgepose_training.data import sources
 from edgepose_training.detector.evaluator import evaluate, markdown
 
 
@@ -23,19 +24,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("model", type=Path, help="the .onnx file that is measured")
     parser.add_argument("--beside", type=Path, required=True, help="another detector, the yardstick of time")
     parser.add_argument("--data", type=Path, required=True, help="folder with annotations/ and images/")
+    sources.add_argument(parser)
     parser.add_argument("-o", "--output", type=Path, help="markdown file; the numbers go beside it as .json")
     parser.add_argument("--limit", type=int, help="about so many images only, for a first look")
     args = parser.parse_args(argv)
-    results = evaluate([args.model, args.beside], args.data, args.limit)
-    words = [
-        "python training/evaluate_detector.py",
-        str(args.model),
-        "--beside",
-        str(args.beside),
-        "--data",
-        str(args.data),
-    ]
-    text = markdown(results, " ".join([*words, *(["-o", str(args.output)] if args.output else [])]))
+    roles = sources.SourceRoles.of(args.data, args.sources)
+    results = evaluate([args.model, args.beside], args.data, args.limit, roles)
+    words = ["python training/evaluate_detector.py", args.model.name, "--beside", args.beside.name, "--data DATA"]
+    text = markdown(results, " ".join([*words, *(["--sources", args.sources] if args.sources else [])]))
     if args.output:
         args.output.write_text(text + "\n", encoding="utf-8")
         args.output.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

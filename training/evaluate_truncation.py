@@ -16,7 +16,7 @@ from pathlib import Path
 
 from edgepose_training.command import command
 from edgepose_training.data.coco import read_coco_wholebody
-from edgepose_training.data.registry import chosen, find_files
+from edgepose_training.data.registry import find_files, sample_people
 from edgepose_training.evaluation.predictors import make_predictor
 from edgepose_training.evaluation.truncation import cut_at_waist, measure, report
 
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     predictor = make_predictor(args.model, threads=args.threads)
     people = read_coco_wholebody(*find_files(args.data, args.split), predictor.skeleton, split=args.split)
-    answers = cut_at_waist(chosen(people, None, args.limit), predictor)
+    answers = cut_at_waist(sample_people(people, None, args.limit), predictor)
     figures = measure(answers, predictor.thresholds, predictor.skeleton)
     if args.json:
         args.json.write_text(json.dumps(figures, indent=1))

@@ -4,6 +4,7 @@ At home:      gpu_train.py pack --data DATA -o runs/gpu          compact shards,
 On the GPU:   gpu_train.py receive BUNDLE…  --work WORK          decode what came, join weights that came
               gpu_train.py train CONFIG --name NAME --work WORK --out OUT --minutes 8
 At home:      gpu_train.py collect FOLDER -o runs/gpu/weights    weights and curves out of what came back
+Both ways:    gpu_train.py split FILE… -o FOLDER                 a file in chunks that are small enough to travel
 
 `make gpu-train` does what belongs on the GPU. A run goes on from its full state if the machine still has it, else
 from weights that were received, else from nothing. docs/training.md shows whole visits.
@@ -17,22 +18,19 @@ import sys
 import time
 from pathlib import Path
 
-from edgepose.skeletons import Skeleton
+from edgepose_training.bundles import chunks
 from edgepose_training.bundles.visits import (
-    SPLITS,
     collect,
     find_weights,
     hand_out,
     make_bundles,
     needed_weights,
+    pack_shards,
     receive,
 )
 from edgepose_training.command import command
 from edgepose_training.config import Config
 from edgepose_training.data.crop_cache import CropCache
-from edgepose_training.data.packing import COMPACT, COMPACT_SIDE, pack
-from edgepose_training.data.registry import DATASETS, find_files, read_people
-from edgepose_training.data.shards import ShardWriter
 from edgepose_training.distributed import pick_device
 from edgepose_training.engine.interruption import until_asked
 from edgepose_training.engine.time_budget import TimeBudget
@@ -41,18 +39,9 @@ from edgepose_training.engine.trainer import Run
 log = logging.getLogger("gpu_train")
 
 
-def pack_bundles(args: argparse.Namespace) -> list[Path]:
-    """Compact shards of both splits, grouped into bundles; shards that are there already stay."""
-    for split in SPLITS:
-        folder = args.output / "shards" / split
-        if folder.is_dir() and list(folder.glob("*.tar*")):
-            log.info("%s is there already", folder)
-            continue
-        people = read_people("coco", *find_files(args.data, split), Skeleton.load(DATASETS["coco"]), split=split)
-        people = [person for person in people if not args.license or person.license == args.license]
-        with ShardWriter(folder, **COMPACT) as writer:
-            count = pack(people, writer, workers=args.workers, max_side=COMPACT_SIDE)
-        log.info("%s: %d people in %d shards", folder, count, len(writer.paths))
+def pack(args: argparse.Namespace) -> list[Path]:
+    """Compact shards of both splits, and bundles of them."""
+    pack_shards(args.data, args.output / "shards", args.license, args.workers)
     return make_bundles(args.output / "shards", args.output / "bundles", int(args.bundle_mib * 2**20))
 
 
@@ -87,7 +76,9 @@ def main(argv: list[str] | None = None) -> int:
     one = commands.add_parser("pack", help="compact shards and bundles")
     one.add_argument("--data", type=Path, required=True, help="folder with annotations/ and images/")
     one.add_argument("-o", "--output", type=Path, default=Path("runs/gpu"))
-    one.add_argument("--bundle-mib", type=float, default=48, help="largest bundle; the sources travel beside it")
+    one.add_argument(
+        "--bundle-mib", "--parcel-mib", type=float, default=48, help="largest bundle; the sources travel beside it"
+    )
     one.add_argument("--license", help="people of this license class only, e.g. permissive")
     one.add_argument("--workers", type=int, default=2)
     one = commands.add_parser("receive", help="decode a bundle's shards, join its weights")
@@ -108,10 +99,14 @@ def main(argv: list[str] | None = None) -> int:
     one = commands.add_parser("collect", help="weights and curves out of what came back")
     one.add_argument("folders", type=Path, nargs="+")
     one.add_argument("-o", "--output", type=Path, default=Path("runs/gpu/weights"))
+    one = commands.add_parser("split", help="a file in chunks; receive and collect join them")
+    one.add_argument("paths", type=Path, nargs="+", metavar="FILE")
+    one.add_argument("-o", "--output", type=Path, required=True, help="folder for the chunks")
+    one.add_argument("--chunk-mib", type=float, default=16, help="largest chunk")
     args = parser.parse_args(argv)
     match args.command:
         case "pack":
-            for bundle in pack_bundles(args):
+            for bundle in pack(args):
                 size = sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
                 print(f"{bundle}  {size / 2**20:.0f} MiB")
         case "receive":
@@ -121,6 +116,10 @@ def main(argv: list[str] | None = None) -> int:
         case "collect":
             for path in collect(args.folders, args.output):
                 print(path)
+        case "split":
+            for path in args.paths:
+                for written in chunks.split(path, args.output, int(args.chunk_mib * 2**20)):
+                    print(written)
     return 0
 
 

@@ -4,12 +4,14 @@
 #   BUNDLES="runs/gpu/bundles/0" OUT=back sh training/gpu_train.sh edgepose_teacher_gpu --name teacher --minutes 8
 #
 # Without arguments it only builds and receives. Environment: PYTHON (python3), BUNDLES (folders), WORK
-# (runs/gpu/work, kept from visit to visit), OUT (runs/gpu/out, taken home). Nothing is downloaded.
+# (runs/gpu/work, kept from visit to visit), OUT (runs/gpu/out, taken home). Nothing is downloaded. PARCELS is an older
+# name of BUNDLES.
 set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 work=${WORK:-runs/gpu/work}
 out=${OUT:-runs/gpu/out}
+bundles=${BUNDLES:-${PARCELS:-}}
 kernels=
 
 # The packages as the editable install would name them, for a Python in which nothing can be installed.
@@ -29,5 +31,5 @@ if ! $python -c 'import edgepose._C' 2>/dev/null; then
 fi
 if [ -e build/no-kernels ]; then kernels=--no-kernels; fi
 
-if [ -n "${BUNDLES:-}" ]; then $python training/gpu_train.py receive $BUNDLES --work "$work"; fi
+if [ -n "$bundles" ]; then $python training/gpu_train.py receive $bundles --work "$work"; fi
 if [ $# -gt 0 ]; then $python training/gpu_train.py train "$@" $kernels --work "$work" --out "$out"; fi

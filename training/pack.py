@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.quality is not None:
         options = options | {"quality": args.quality}
     people = read_people(
-        args.dataset, *_files(args), Skeleton.load(args.skeleton or DATASETS[args.dataset]),
+        args.dataset, *_files(args), Skeleton.load(args.skeleton or DATASETS[args.dataset].skeleton),
         split=args.split, keep_unlabeled=args.keep_unlabeled,
     )  # fmt: skip
     if args.license:

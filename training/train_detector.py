@@ -17,6 +17,7 @@ import torch
 
 from edgepose import EdgeposeError
 from edgepose_training.command import command
+from edgepose_training.data import sources
 from edgepose_training.detector.config import DetectorConfig
 from edgepose_training.detector.image_cache import ImageCache
 from edgepose_training.detector.person_lists import read_pictures
@@ -33,6 +34,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("config", nargs="?", help="TOML file of differences from edgepose_training/detector/config.py")
     parser.add_argument("--data", type=Path, required=True, help="folder with annotations/ and images/")
     parser.add_argument("--hints", type=Path, help="COCO detection file for the training images")
+    sources.add_argument(parser)
     parser.add_argument("--cache", type=Path, help="folder of decoded images (default: beside --output)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --output")
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/detector/run"), help="folder of the run")
@@ -49,14 +51,16 @@ def train(args: argparse.Namespace) -> None:
     last = args.output / "last.pt"
     if last.exists() and not args.resume:
         raise EdgeposeError(f"{args.output} holds a run already; continue it with --resume or choose another --output")
-    pictures = read_pictures(args.data, "train", args.hints)
-    valid = [p for p in read_pictures(args.data, "val") if len(p.people)]
+    roles = sources.SourceRoles.of(args.data, args.sources)
+    if roles == sources.NO_ROLES:
+        log.warning("nothing is known of the data's sources (--sources): every list of people is taken as it is")
+    pictures = read_pictures(args.data, "train", args.hints, roles)
+    valid = [p for p in read_pictures(args.data, "val", roles=roles) if len(p.people)]
     store = ImageCache(pictures, args.cache or args.output.parent / "pictures")
     people = sum(len(p.people) for p in pictures)
     log.info("%d images, %d people; %d images to validate", len(pictures), people, len(valid))
-    run = DetectorRun(
-        config, Painter(pictures, store, config.source_weights), valid, args.output, pick_device(args.device)
-    )
+    painter = Painter(pictures, store, {**roles.weights, **config.source_weights})
+    run = DetectorRun(config, painter, valid, args.output, pick_device(args.device))
     if args.resume:
         run.resume(last)
     if args.stop_after:

@@ -40,6 +40,25 @@ def test_equal_scores_are_one_step() -> None:
     np.testing.assert_allclose(share, [0, 2 / 3])
 
 
+def test_knots_as_pooling_adjacent_violators_by_hand_gave_them() -> None:
+    """Recorded with the loop in plain Python that stood here before scipy's."""
+    rng = np.random.default_rng(7)
+    scores = rng.uniform(size=60).round(2)
+    at, share, points = isotonic(scores, rng.uniform(size=60) < scores**2)
+    np.testing.assert_allclose(at, [0.16, 0.506957, 0.76, 0.82, 0.909], atol=1e-6)
+    np.testing.assert_allclose(share, [0, 0.304348, 0.4, 0.5, 1], atol=1e-6)
+    assert points.tolist() == [20, 23, 5, 2, 10]
+    rng = np.random.default_rng(8)
+    scores = rng.uniform(size=5000)
+    raw, seen = fit(scores, rng.uniform(size=5000) < scores**2)
+    assert raw == [
+        0.0, 0.05126, 0.15008, 0.23398, 0.30001, 0.37446, 0.47585, 0.54591, 0.6131, 0.69351, 0.7705, 0.8648, 0.9586, 1.0
+    ]  # fmt: skip
+    assert seen == [
+        0.0, 0.0065, 0.0252, 0.0321, 0.0742, 0.1287, 0.2255, 0.2446, 0.3597, 0.4849, 0.5651, 0.7361, 0.9114, 0.9114
+    ]  # fmt: skip
+
+
 def test_the_map_keeps_the_order_of_the_scores() -> None:
     """Long steps must not make one score of many: thresholds would cut nothing, or everything, at once."""
     rng = np.random.default_rng(2)

@@ -24,7 +24,7 @@ def annotation(number: int, **changes) -> dict:
 def write(folder: Path, annotations: list, images: list | None = None) -> Path:
     cv2.imwrite(str(folder / "a.png"), np.zeros((48, 64, 3), np.uint8))
     listed = images if images is not None else [
-        {"id": 1, "file_name": "a.png", "width": 64, "height": 48, "source": "coco", "license": "research"}
+        {"id": 1, "file_name": "a.png", "width": 64, "height": 48, "source": "coco", "licence": "research"}
     ]  # fmt: skip
     path = folder / "train.json"
     path.write_text(json.dumps({"images": listed, "annotations": annotations}))

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from detector_fixtures import write_data
 
+from edgepose_training.data.sources import SourceRoles
 from edgepose_training.detector.batches import DetectorBatches, canvas_size, normalized
 from edgepose_training.detector.config import DetectorConfig
 from edgepose_training.detector.image_cache import ImageCache
 from edgepose_training.detector.person_lists import clean, read_pictures
 from edgepose_training.detector.samples import Mixture, Painter, empty_window, paint, placement, texture
 
+EDGEPOSE = SourceRoles.load("edgepose")
 NONE = np.zeros((0, 4), np.float32)
 NO_SCORES = np.zeros(0, np.float32)
 
@@ -25,7 +27,7 @@ def entry(source: str, boxes: list[list[float]]) -> dict:
 def test_a_box_around_a_crowd_is_ignored() -> None:
     crowd = [0, 0, 100, 50]
     heads = [[5 + 30 * i, 5, 20, 30] for i in range(3)]
-    picture = clean(entry("coco", [crowd, *heads]), Path(), NONE, NONE, NO_SCORES)
+    picture = clean(entry("coco", [crowd, *heads]), Path(), NONE, NONE, NO_SCORES, EDGEPOSE)
     np.testing.assert_array_equal(picture.ignored, [[0, 0, 100, 50]])
     assert len(picture.people) == 3
 
@@ -33,15 +35,15 @@ def test_a_box_around_a_crowd_is_ignored() -> None:
 def test_raised_hands_of_selfies_are_ignored() -> None:
     body, hand = [20, 10, 70, 90], [2, 30, 15, 20]
     labeled = np.float32([[20, 10, 90, 100]])
-    picture = clean(entry("hands", [body, hand]), Path(), labeled, NONE, NO_SCORES)
+    picture = clean(entry("hands", [body, hand]), Path(), labeled, NONE, NO_SCORES, EDGEPOSE)
     np.testing.assert_array_equal(picture.people, labeled)
     np.testing.assert_array_equal(picture.ignored, [[2, 30, 17, 50]])
-    assert len(clean(entry("coco", [body, hand]), Path(), labeled, NONE, NO_SCORES).people) == 2
+    assert len(clean(entry("coco", [body, hand]), Path(), labeled, NONE, NO_SCORES, EDGEPOSE).people) == 2
 
 
 def test_a_piece_of_a_person_is_not_a_second_one() -> None:
     whole, upper = [10, 10, 40, 80], [12, 12, 36, 40]
-    picture = clean(entry("ccp", [upper, whole]), Path(), NONE, NONE, NO_SCORES)
+    picture = clean(entry("ccp", [upper, whole]), Path(), NONE, NONE, NO_SCORES, EDGEPOSE)
     np.testing.assert_array_equal(picture.people, [[10, 10, 50, 90]])
     np.testing.assert_array_equal(picture.ignored, [[12, 12, 48, 52]])
 
@@ -51,10 +53,10 @@ def test_hints_fill_the_gaps() -> None:
     hints = np.float32([[1, 1, 40, 80], [60, 0, 90, 80], [60, 82, 75, 100], [5, 5, 30, 40]])
     scores = np.float32([0.9, 0.8, 0.4, 0.7])
     listed = [[0, 0, 40, 80]]
-    filled = clean(entry("hexlong", listed), Path(), NONE, hints, scores)
+    filled = clean(entry("hexlong", listed), Path(), NONE, hints, scores, EDGEPOSE)
     np.testing.assert_array_equal(filled.people, np.float32([[0, 0, 40, 80], [60, 0, 90, 80]]))
     np.testing.assert_array_equal(filled.ignored, hints[2:3])
-    drawn_by_people = clean(entry("coco", listed), Path(), NONE, hints, scores)
+    drawn_by_people = clean(entry("coco", listed), Path(), NONE, hints, scores, EDGEPOSE)
     np.testing.assert_array_equal(drawn_by_people.ignored, hints[1:3])
 
 

@@ -38,19 +38,33 @@ def run(*arguments) -> dict:
 
 
 def test_a_model_that_meets_every_label_scores_one_everywhere(data, model):
-    figures = run(model, "--data", data)["predictors"]["constant"]
+    figures = run(model, "--data", data, "--sources", "edgepose")["predictors"]["constant"]
     for part in ("body", "foot", "face", "lefthand", "righthand", "wholebody", "body (truth)"):
         assert figures["parts"][part]["mean_oks"]["value"] == pytest.approx(1, abs=1e-4), part
         assert figures["parts"][part]["ap"]["value"] == pytest.approx(1), part
     assert figures["parts"]["body"]["mean_oks"]["count"] == 4
     assert figures["parts"]["body (truth)"]["mean_oks"]["count"] == 1  # the one person of the coco image
-    assert figures["lspet_pck20"]["value"] == 1
-    assert figures["lspet_pck20"]["count"] == 2 * 17
+    assert figures["torso_pck20"]["value"] == 1
+    assert figures["torso_pck20"]["count"] == 2 * 17
     assert figures["face_nme"]["value"] == pytest.approx(0, abs=1e-5)
     assert figures["face_nme_shown"]["count"] == figures["face_nme"]["count"]  # sure of all, at its own thresholds
     assert figures["webcam_hand_error"]["count"] == 2
     assert figures["sources"]["gesture"]["body"]["mean_oks"]["count"] == 1
     assert figures["sources"]["gesture"]["foot"]["ap"] == pytest.approx(1)
+
+
+def test_without_roles_there_are_no_rows_of_sources_that_others_do_not_have(data, model, tmp_path):
+    quick = "--no-baselines", "--no-intervals"
+    figures = run(model, "--data", data, *quick)["predictors"]["constant"]
+    assert "body (truth)" not in figures["parts"]
+    assert not {"torso_pck20", "webcam_hand_error"} & set(figures)
+    (data / "annotations" / "sources.toml").write_text('webcam = ["gesture"]')
+    assert run(model, "--data", data, *quick)["predictors"]["constant"]["webcam_hand_error"]["count"] == 2
+    named = tmp_path / "roles.toml"
+    named.write_text('torso_pck = ["coco"]')
+    figures = run(model, "--data", data, *quick, "--sources", named)["predictors"]["constant"]
+    assert figures["torso_pck20"]["count"] == 17
+    assert "webcam_hand_error" not in figures  # what is named goes before what lies beside the data
 
 
 def test_moved_labels_cost_what_the_formula_says(tmp_path, model):
@@ -119,7 +133,7 @@ def test_models_with_other_keypoints_are_refused(data, model, tmp_path):
 
 def test_a_body_only_model_is_measured_by_its_own_skeleton(data, tmp_path):
     model = fixtures.constant_model(tmp_path / "body.onnx", fixtures.card(Skeleton.load("coco17")))
-    figures = run(model, "--data", data)["predictors"]
+    figures = run(model, "--data", data, "--sources", "edgepose")["predictors"]
     assert list(figures["body"]["parts"]) == ["body", "body (truth)"]
     assert figures["body"]["parts"]["body"]["mean_oks"]["value"] == pytest.approx(1, abs=1e-4)
     assert "mean face and hands in their true boxes" not in figures

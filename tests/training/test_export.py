@@ -74,18 +74,20 @@ def test_the_averaged_weights_are_the_ones_exported(trained):
     assert not torch.equal(state["ema"]["head.cls_x.weight"], state["model"]["head.cls_x.weight"])
 
 
-def spoil(model: onnx.ModelProto) -> None:
-    """Change one weight of one classifier."""
+def spoilt(model: onnx.ModelProto) -> onnx.ModelProto:
+    """One weight of one classifier changed."""
     (tensor,) = (tensor for tensor in model.graph.initializer if list(tensor.dims) == [256, 2 * INPUT_SIZE[0]])
     values = numpy_helper.to_array(tensor).copy()
     values[10, 20] += 0.1 * np.abs(values).max()
     tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    return model
 
 
 def test_a_file_that_disagrees_with_torch_is_not_written(trained, tmp_path, monkeypatch, capsys):
     output = tmp_path / "net.onnx"
     output.write_bytes(b"the file before")
-    monkeypatch.setattr(onnx_graph, "drop_unused_initializers", spoil)
+    simplify = onnx_graph.simplify
+    monkeypatch.setattr(onnx_graph, "simplify", lambda model: spoilt(simplify(model)))
     assert export.main([str(trained), "-o", str(output)]) != 0
     complaint = capsys.readouterr().err.strip()
     assert complaint.startswith("Not written: torch and onnxruntime differ by")
@@ -147,7 +149,7 @@ def test_the_file_carries_its_card(trained, tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "complaint"),
     [
-        ("card.toml", 'license = "MIT"', "no entry 'license'"),
+        ("card.toml", 'licensed = "MIT"', "no entry 'licensed'"),
         ("card.toml", "license = ", "cannot read the card's entries"),
         ("card.json", "[1]", "expected entries by name"),
         ("card.json", '{"score": "best"}', "make no sense"),
@@ -209,14 +211,7 @@ def test_a_checkpoint_can_be_looked_at_on_smaller_pictures(trained):
 def decoded(card: ModelCard, simcc_x: np.ndarray, simcc_y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Outputs of a graph that is nothing but the decoder."""
     names = ("simcc_x", "simcc_y")
-    values = [
-        onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *array.shape[1:]])
-        for name, array in zip(names, (simcc_x, simcc_y), strict=True)
-    ]
-    graph = onnx.helper.make_graph([], "decoder", values, values)
-    opset = [onnx.helper.make_opsetid("", onnx_file.OPSET)]
-    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8)
-    onnx_graph.append_decode(model, card)
+    model = exporter.decoder_to_onnx(card)
     onnx.checker.check_model(model, full_check=True)
     import onnxruntime
 
@@ -266,6 +261,17 @@ def test_export_with_decode_ends_in_keypoints_and_scores(trained):
     assert keypoints.shape == (3, 17, 2)
     assert scores.shape == (3, 17)
     assert (scores[:, 3] == 0).all()
+
+
+def test_the_decoder_goes_behind_quantized_and_rounded_weights(trained, people):
+    model, card, _ = exporter.export(trained, with_decode=True, int8_people=people, weights="int8")
+    logits, _, _ = exporter.export(trained, int8_people=people, weights="int8")
+    assert list(model.metadata_props) == list(logits.metadata_props)
+    keypoints, scores = onnx_file.run_onnx(model, crops(3))
+    expected = SimCC.from_card(card).decode(*onnx_file.run_onnx(logits, crops(3)), score=card.score)
+    np.testing.assert_array_equal(keypoints, expected[0])
+    expected[1][:, 3] = 0
+    np.testing.assert_allclose(scores, expected[1], rtol=2e-5, atol=1e-6)
 
 
 # --- int8 ---------------------------------------------------------------------------------------------------

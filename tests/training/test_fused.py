@@ -115,7 +115,7 @@ def test_a_net_is_the_same_with_and_without(calls):
     for (name, a), b in zip(plain.named_parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(b.grad, a.grad, rtol=1e-3, atol=1e-4 * float(a.grad.abs().max()), msg=name)
     other.load_state_dict(plain.state_dict())
-    files = [onnx_file.trace(net.eval(), x, ("x", "y"), {}).SerializeToString() for net in (plain, other)]
+    files = [onnx_file.trace(net.eval(), [x], ["input"], ("x", "y"), {}).SerializeToString() for net in (plain, other)]
     assert files[0] == files[1]
 
 

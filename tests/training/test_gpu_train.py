@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import evaluation_fixtures as fixtures
 import numpy as np
 import pytest
 
@@ -74,11 +75,11 @@ def steps(folder: Path) -> list[int]:
         return [int(row["step"]) for row in csv.DictReader(file)]
 
 
-def every_parcel(home: Path) -> tuple[str, ...]:
+def every_bundle(home: Path) -> tuple[str, ...]:
     return tuple(sorted(path.name for path in (home / "bundles").iterdir()))
 
 
-def test_parcels_hold_everybody_once_and_bounded(home):
+def test_bundles_hold_everybody_once_and_bounded(home):
     bundles = sorted((home / "bundles").iterdir())
     assert len(bundles) > 1
     sizes = [sum(p.stat().st_size for p in bundle.rglob("*.tar.gz")) for bundle in bundles]
@@ -89,10 +90,26 @@ def test_parcels_hold_everybody_once_and_bounded(home):
     assert list((home / "bundles" / "0" / "val").iterdir())  # the first visit can already validate
 
 
-def test_a_second_visit_adds_its_parcel_and_goes_on_exactly(home, tmp_path):
+def test_packing_at_home_makes_the_shards_of_pack_py_and_bundles_of_them(tmp_path, capsys):
+    data = tmp_path / "data"
+    for split in ("train", "val"):
+        fixtures.dataset(data, split=split)
+    words = ["pack", "--data", str(data), "-o", str(tmp_path / "gpu"), "--parcel-mib", "4", "--workers", "1"]
+    assert gpu_train.main(words) == 0
+    assert capsys.readouterr().out.startswith(f"{tmp_path / 'gpu' / 'bundles' / '0'}  ")
+    for split in ("train", "val"):
+        words = ["--data", str(data), "--split", split, "--compact", "--workers", "1", "-o", str(tmp_path / split)]
+        assert pack.main(words) == 0
+        (ours,), (theirs,) = ((folder / split).glob("*.tar.gz") for folder in (tmp_path / "gpu/bundles/0", tmp_path))
+        for one, other in zip(read_shard(ours), read_shard(theirs), strict=True):
+            np.testing.assert_array_equal(one.image, other.image)
+            np.testing.assert_array_equal(one.keypoints, other.keypoints)
+
+
+def test_a_second_visit_adds_its_bundle_and_goes_on_exactly(home, tmp_path):
     """The machine is still there: full state, a store that has grown."""
     machine, out = tmp_path / "machine", tmp_path / "out"
-    names = every_parcel(home)
+    names = every_bundle(home)
     assert visit(home, machine, out, "tiny", "--name", "a", "--stop-after", "0.0001", bundles=names[:1]) == 0
     first = steps(machine / "runs" / "a")
     before = len(CropCache.open(machine / "train"))
@@ -118,7 +135,7 @@ def test_a_lost_machine_costs_the_optimizer_only(home, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Run, "train_step", killed)
     with pytest.raises(KeyError):
-        visit(home, machine, out, "tiny", "--name", "a", bundles=every_parcel(home))
+        visit(home, machine, out, "tiny", "--name", "a", bundles=every_bundle(home))
     monkeypatch.undo()
     shutil.rmtree(machine)
     assert gpu_train.main(["collect", str(out), "-o", str(tmp_path / "weights")]) == 0
@@ -129,10 +146,10 @@ def test_a_lost_machine_costs_the_optimizer_only(home, tmp_path, monkeypatch):
     assert all(torch.isfinite(value).all() for value in net.state_dict().values())
 
     fresh = tmp_path / "fresh"
-    # Weights may travel as one file or in parts, as they came.
+    # Weights may travel as one file or in chunks, as they came.
     shutil.copytree(out, tmp_path / "bundle")
     assert gpu_train.main(["receive", str(tmp_path / "bundle"), "--work", str(fresh)]) == 0
-    assert visit(home, fresh, tmp_path / "out2", "tiny", "--name", "a", bundles=every_parcel(home)) == 0
+    assert visit(home, fresh, tmp_path / "out2", "tiny", "--name", "a", bundles=every_bundle(home)) == 0
     state = checkpoints.load(fresh / "runs" / "a" / "last.pt")
     assert (state["epoch"], state["step"], state["fresh_optimizer"]) == (3, 15, 5)
     assert steps(fresh / "runs" / "a") == list(range(6, 16))
@@ -140,7 +157,7 @@ def test_a_lost_machine_costs_the_optimizer_only(home, tmp_path, monkeypatch):
 
 def test_slim_weights_are_the_averaged_ones_and_small(home, tmp_path):
     machine, out = tmp_path / "machine", tmp_path / "out"
-    visit(home, machine, out, "tiny", "--name", "a", "--set", "epochs=1", bundles=every_parcel(home))
+    visit(home, machine, out, "tiny", "--name", "a", "--set", "epochs=1", bundles=every_bundle(home))
     (slim,) = visits.collect([out], tmp_path / "back")
     full = machine / "runs" / "a" / "last.pt"
     assert slim.stat().st_size < 0.2 * full.stat().st_size
@@ -153,10 +170,10 @@ def test_stage_after_stage_in_one_place(home, tmp_path):
     """A teacher that was trained elsewhere and received, a student here, its second stage here."""
     school, machine, out = tmp_path / "school", tmp_path / "machine", tmp_path / "out"
     once = ("--set", "epochs=1")
-    visit(home, school, out, "tiny", "--name", "teacher", *once, bundles=every_parcel(home))
+    visit(home, school, out, "tiny", "--name", "teacher", *once, bundles=every_bundle(home))
     visits.collect([out], tmp_path / "bundle")
     assert gpu_train.main(["receive", str(tmp_path / "bundle"), "--work", str(machine)]) == 0
-    visit(home, machine, out, "tiny", "--name", "one", "--teacher", "teacher", *once, bundles=every_parcel(home))
+    visit(home, machine, out, "tiny", "--name", "one", "--teacher", "teacher", *once, bundles=every_bundle(home))
     assert "feature" in (machine / "runs" / "one" / "train.csv").read_text()
     visit(home, machine, out, "stage2", "--name", "two", "--teacher", "one", *once)
     assert sorted(path.name for path in out.glob("*.parts.json")) == [
@@ -167,7 +184,7 @@ def test_stage_after_stage_in_one_place(home, tmp_path):
 def test_time_chooses_the_epochs_and_later_pieces_keep_them(home, tmp_path):
     machine, out = tmp_path / "machine", tmp_path / "out"
     args = ("tiny", "--name", "a", "--set", "batch=1", "--set", "epochs=50", "--minutes", "0.0001")
-    assert visit(home, machine, out, *args, bundles=every_parcel(home)) == 0
+    assert visit(home, machine, out, *args, bundles=every_bundle(home)) == 0
     state = checkpoints.load(machine / "runs" / "a" / "last.pt")
     # No time at all, so no more than the two epochs that ten steps of warm-up and thirty timed ones took.
     assert state["config"]["epochs"] == state["epoch"] == 2
@@ -177,7 +194,7 @@ def test_time_chooses_the_epochs_and_later_pieces_keep_them(home, tmp_path):
 
 
 def test_missing_weights_are_named(home, tmp_path, capsys):
-    assert visit(home, tmp_path, tmp_path, "tiny", "--name", "a", "--teacher", "who", bundles=every_parcel(home)) == 2
+    assert visit(home, tmp_path, tmp_path, "tiny", "--name", "a", "--teacher", "who", bundles=every_bundle(home)) == 2
     assert "--teacher who: neither trained here nor received" in capsys.readouterr().err
     assert gpu_train.main(["receive", str(tmp_path / "nothing"), "--work", str(tmp_path)]) == 2
     assert "no such bundle" in capsys.readouterr().err
@@ -189,7 +206,7 @@ def test_the_script_runs_a_visit(home, tmp_path):
     root = Path(__file__).parents[2]
     environment = {
         **os.environ, "PYTHON": sys.executable, "OUT": str(tmp_path / "out"), "WORK": str(tmp_path / "work"),
-        "BUNDLES": " ".join(str(home / "bundles" / name) for name in every_parcel(home)), "OMP_NUM_THREADS": "1",
+        "PARCELS": " ".join(str(home / "bundles" / name) for name in every_bundle(home)), "OMP_NUM_THREADS": "1",
     }  # fmt: skip
     command = ["sh", str(root / "training" / "gpu_train.sh"), str(home / "tiny.toml"), "--name", "a",
                "--device", "cpu", "--set", "epochs=1"]  # fmt: skip

@@ -10,17 +10,16 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from edgepose import EdgeposeError
 
-PART_BYTES = 16 << 20
-
-
+CHUNK_BYTES = 16 << 20
 MANIFEST = ".parts.json"
 
 
-def split(path: Path, folder: Path, part_bytes: int = PART_BYTES) -> list[Path]:
-    """Cut a file into parts of at most `part_bytes`, over an earlier cut of it. Returns what was written.
+def split(path: Path, folder: Path, chunk_bytes: int = CHUNK_BYTES) -> list[Path]:
+    """Cut a file into chunks of at most `chunk_bytes`, over an earlier cut of it. Returns what was written.
 
     The old manifest goes first, so that a copy interrupted between two states never passes for either.
     """
@@ -31,12 +30,12 @@ def split(path: Path, folder: Path, part_bytes: int = PART_BYTES) -> list[Path]:
     for old in folder.glob(path.name + ".[0-9][0-9][0-9]"):
         old.unlink()
     entries, written = [], []
-    for number, start in enumerate(range(0, max(len(data), 1), part_bytes)):
-        chunk = data[start : start + part_bytes]
-        part = folder / f"{path.name}.{number:03d}"
-        part.write_bytes(chunk)
-        entries.append({"name": part.name, "size": len(chunk), "sha256": hashlib.sha256(chunk).hexdigest()})
-        written.append(part)
+    for number, start in enumerate(range(0, max(len(data), 1), chunk_bytes)):
+        chunk = data[start : start + chunk_bytes]
+        target = folder / f"{path.name}.{number:03d}"
+        target.write_bytes(chunk)
+        entries.append({"name": target.name, "size": len(chunk), "sha256": hashlib.sha256(chunk).hexdigest()})
+        written.append(target)
     temporary = manifest.with_suffix(".tmp")
     temporary.write_text(json.dumps({"file": path.name, "size": len(data), "parts": entries}, indent=1))
     os.replace(temporary, manifest)
@@ -44,28 +43,28 @@ def split(path: Path, folder: Path, part_bytes: int = PART_BYTES) -> list[Path]:
 
 
 def join(manifest: Path, folder: Path) -> Path:
-    """Put a file together again in `folder`. Raises EdgeposeError that names the part that is missing or damaged."""
+    """Put a file together again in `folder`. Raises EdgeposeError that names the chunk that is missing or damaged."""
     try:
         table = json.loads(manifest.read_text())
-        name, parts = Path(table["file"]).name, table["parts"]
+        name, entries = Path(table["file"]).name, table["parts"]
     except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise EdgeposeError(f"{manifest}: not a manifest of parts ({error})") from error
+        raise EdgeposeError(f"{manifest}: not a manifest of chunks ({error})") from error
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / (name + ".tmp")
     with temporary.open("wb") as file:
-        for entry in parts:
-            file.write(_part(manifest.parent / Path(entry["name"]).name, entry))
+        for entry in entries:
+            file.write(_chunk(manifest.parent / Path(entry["name"]).name, entry))
     os.replace(temporary, folder / name)
     return folder / name
 
 
-def _part(path: Path, entry: dict) -> bytes:
+def _chunk(path: Path, entry: dict[str, Any]) -> bytes:
     try:
         chunk = path.read_bytes()
     except OSError as error:
-        raise EdgeposeError(f"{path}: this part is missing ({error.strerror})") from error
+        raise EdgeposeError(f"{path}: this chunk is missing ({error.strerror})") from error
     if hashlib.sha256(chunk).hexdigest() != entry["sha256"]:
-        raise EdgeposeError(f"{path}: this part is damaged ({len(chunk)} bytes of {entry['size']}); copy it again")
+        raise EdgeposeError(f"{path}: this chunk is damaged ({len(chunk)} bytes of {entry['size']}); copy it again")
     return chunk
 
 

@@ -1,4 +1,4 @@
-"""What travels to and from a GPU that is there for minutes at a time: bundles of shards, weights in chunks, curves."""
+"""Visits to a GPU that is there for minutes at a time: bundles of shards out, weights in chunks and curves back."""
 
 from __future__ import annotations
 
@@ -8,15 +8,34 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from edgepose import EdgeposeError
+from edgepose import EdgeposeError, Skeleton
+from edgepose_training.bundles import chunks
+from edgepose_training.data import crop_cache
+from edgepose_training.data.packing import COMPACT, COMPACT_SIDE, pack
+from edgepose_training.data.registry import find_files, read_people
+from edgepose_training.data.shards import SUFFIXES, ShardWriter
 
 log = logging.getLogger("gpu_train")
 
-
 SPLITS = ("train", "val")
-
-
+SKELETON = "coco_wholebody"
 RUN_LOG = ("train.csv", "valid.csv", "curves.png")
+
+
+# --- at home, before a visit
+
+
+def pack_shards(data: Path, folder: Path, license_class: str | None, workers: int) -> None:
+    """Compact shards of both splits in `folder`/{train,val}; a split that is there already stays."""
+    for split in SPLITS:
+        if list((folder / split).glob("*.tar*")):
+            log.info("%s is there already", folder / split)
+            continue
+        people = read_people("coco", *find_files(data, split), Skeleton.load(SKELETON), split=split)
+        people = [person for person in people if license_class in (None, person.license)]
+        with ShardWriter(folder / split, **COMPACT) as writer:
+            count = pack(people, writer, workers=workers, max_side=COMPACT_SIDE)
+        log.info("%d people in %d shards in %s", count, len(writer.paths), folder / split)
 
 
 def make_bundles(shards: Path, folder: Path, limit: int) -> list[Path]:
@@ -43,12 +62,11 @@ def make_bundles(shards: Path, folder: Path, limit: int) -> list[Path]:
     return [folder / str(number) for number in range(len(bundles))]
 
 
-def receive(folders: list[Path], work: Path) -> None:
-    """Add the shards of `folders`/{train,val} to the stores in `work`; put their weights into `work`/weights."""
-    from edgepose_training.bundles import chunks
-    from edgepose_training.data import crop_cache
-    from edgepose_training.data.shards import SUFFIXES
+# --- on the GPU's machine
 
+
+def receive(folders: list[Path], work: Path) -> None:
+    """Add the shards of `folders`/{train,val} to the caches in `work`; put their weights into `work`/weights."""
     for folder in folders:
         if not folder.is_dir():
             raise EdgeposeError(f"{folder}: no such bundle")
@@ -71,6 +89,7 @@ def find_weights(name: str, work: Path) -> Path | None:
 
 
 def needed_weights(name: str, work: Path, option: str) -> Path:
+    """Weights of a run. Raises EdgeposeError that names the `option` for a run that has none."""
     path = find_weights(name, work)
     if path is None:
         raise EdgeposeError(f"{option} {name}: neither trained here nor received; {work} has no weights of it")
@@ -78,8 +97,7 @@ def needed_weights(name: str, work: Path, option: str) -> Path:
 
 
 def hand_out(run, name: str, work: Path, out: Path) -> None:  # type: ignore[no-untyped-def]
-    """Weights in parts and curves in one file, ready to be taken away at any time."""
-    from edgepose_training.bundles import chunks
+    """Weights in chunks and curves in one file, ready to be taken away at any time."""
     from edgepose_training.engine import checkpoints
 
     weights = work / "outgoing" / f"{name}.pt"
@@ -93,16 +111,17 @@ def hand_out(run, name: str, work: Path, out: Path) -> None:  # type: ignore[no-
     log.info("%s: %d files, %.1f MiB in %s", name, len(written) + 1, weights.stat().st_size / 2**20, out)
 
 
-def collect(folders: list[Path], output: Path) -> list[Path]:
-    """Join the weights in `folders`, and unpack the curves beside them. Returns the checkpoints."""
-    from edgepose_training.bundles import chunks
+# --- at home, after a visit
 
+
+def collect(folders: list[Path], output: Path) -> list[Path]:
+    """Join the files in chunks in `folders`, and unpack the curves beside them. Returns the joined files."""
     manifests = [manifest for folder in folders for manifest in chunks.find_manifests(folder)]
     if not manifests:
-        raise EdgeposeError(f"{folders[0]}: no weights in parts there")
-    weights = [chunks.join(manifest, output) for manifest in manifests]
+        raise EdgeposeError(f"{folders[0]}: no *{chunks.MANIFEST} there")
+    joined = [chunks.join(manifest, output) for manifest in manifests]
     for folder in folders:
         for archive in folder.glob("*.run_log.zip"):
             with zipfile.ZipFile(archive) as file:
                 file.extractall(output / archive.name.removesuffix(".zip"))
-    return weights
+    return joined

@@ -6,13 +6,13 @@ little low and its scale is a height of 200 px; LSP's third row says hidden, LSP
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
 from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
@@ -36,6 +36,7 @@ MPII_SCALE = 200.0  # px of a person's height at scale 1
 MPII_CENTER_SHIFT = 15.0  # px at scale 1 by which a box reaches further down than its center says
 LSP_MARGIN = 1.15  # box = extent of the joints × this; the runtime's padding of 1.25 comes on top
 LSP_TRAINING = 1000  # the first so many images of LSP train, the other thousand test
+ORIENTATION, QUARTER_TURNS = 0x0112, (5, 6, 7, 8)  # EXIF
 # Halpe's points in the order of COCO-WholeBody: head, neck and hip are dropped, the feet go side by side.
 HALPE_TO_WHOLEBODY = [*range(17), 20, 22, 24, 21, 23, 25, *range(26, 136)]
 HALPE_POINTS = {
@@ -151,25 +152,20 @@ def read_lspet(joints: str | Path, images_root: str | Path, *, report: ReadRepor
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(W, H) of a JPEG or PNG from its first bytes. Raises SkipEntry for a missing file or another format."""
+    """(W, H) of a JPEG or PNG as it is decoded, turned by its orientation tag; only its header is read.
+
+    Raises SkipEntry for a missing file or another format.
+    """
     try:
-        with path.open("rb") as file:
-            data = file.read(1 << 18)  # embedded thumbnails stand before the size
+        with Image.open(path, formats=("JPEG", "PNG")) as image:
+            width, height = image.size
+            exif = Image.Exif()
+            exif.load(image.info.get("exif", b""))  # getexif() would decode a PNG, whose tags may come last
+            return (height, width) if exif.get(ORIENTATION) in QUARTER_TURNS else (width, height)
+    except UnidentifiedImageError:
+        raise SkipEntry("image file is no JPEG or PNG") from None
     except OSError:
         raise SkipEntry("image file missing") from None
-    try:
-        if data.startswith(b"\x89PNG"):
-            return struct.unpack(">II", data[16:24])
-        place = 2
-        while data.startswith(b"\xff\xd8"):
-            marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4])
-            if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a frame header, not a table
-                height, width = struct.unpack(">HH", data[place + 5 : place + 9])
-                return width, height
-            place += 2 + length
-    except (IndexError, struct.error):
-        pass
-    raise SkipEntry("image file is no JPEG or PNG")
 
 
 def _mpii_entry(entry: Any, root: Path, may_lack_joints: bool) -> tuple[Path, np.ndarray, PointLabels]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,14 +13,23 @@ from edgepose.skeletons import Skeleton
 from edgepose_training.data.coco import Person, ReadReport, load_json, read_coco_wholebody
 from edgepose_training.data.readers import read_crowdpose, read_halpe, read_lsp, read_lspet, read_mpii
 
-# Each with the skeleton that its points make by themselves.
+
+class Dataset(NamedTuple):
+    """How the files of a data set are read: `reader(annotations, images, report=…, **options)`."""
+
+    reader: Callable[..., list[Person]]
+    skeleton: str  # that its points make by themselves
+    options: tuple[str, ...] = ("split", "keep_unlabeled")  # that the reader takes; "skeleton": it makes others too
+
+
+# A new data set is a reader (see readers.py) and a row here.
 DATASETS = {
-    "coco": "coco_wholebody",
-    "crowdpose": "crowdpose14",
-    "halpe": "halpe136",
-    "mpii": "mpii16",
-    "lsp": "lsp14",
-    "lspet": "lsp14",
+    "coco": Dataset(read_coco_wholebody, "coco_wholebody", ("skeleton", "split", "keep_unlabeled")),
+    "crowdpose": Dataset(read_crowdpose, "crowdpose14"),
+    "halpe": Dataset(read_halpe, "halpe136", ("skeleton", "split", "keep_unlabeled")),
+    "mpii": Dataset(read_mpii, "mpii16"),
+    "lsp": Dataset(read_lsp, "lsp14", ("split",)),
+    "lspet": Dataset(read_lspet, "lsp14", ()),
 }
 # Ours, COCO-WholeBody's and COCO's names of the labels of a split, with the folders that may hold its images.
 LAYOUTS = (
@@ -62,24 +72,14 @@ def read_people(
 
     `keep_unlabeled`: also those without any label, where a data set has such.
     """
-    if dataset == "coco":
-        return read_coco_wholebody(
-            annotations, images, skeleton, split=split, keep_unlabeled=keep_unlabeled, report=report
-        )
-    if dataset == "halpe":
-        return read_halpe(annotations, images, skeleton, split=split, keep_unlabeled=keep_unlabeled, report=report)
-    if skeleton.name != DATASETS[dataset]:
-        raise EdgeposeError(f"{dataset} has the points of {DATASETS[dataset]}, not of {skeleton.name}")
-    if dataset == "crowdpose":
-        return read_crowdpose(annotations, images, split=split, keep_unlabeled=keep_unlabeled, report=report)
-    if dataset == "mpii":
-        return read_mpii(annotations, images, split=split, keep_unlabeled=keep_unlabeled, report=report)
-    if dataset == "lsp":
-        return read_lsp(annotations, images, split=split, report=report)
-    return read_lspet(annotations, images, report=report)
+    known = DATASETS[dataset]
+    if "skeleton" not in known.options and skeleton.name != known.skeleton:
+        raise EdgeposeError(f"{dataset} has the points of {known.skeleton}, not of {skeleton.name}")
+    given = {"skeleton": skeleton, "split": split, "keep_unlabeled": keep_unlabeled}
+    return known.reader(annotations, images, report=report, **{name: given[name] for name in known.options})
 
 
-def chosen(people: list[Person], sources: Sequence[str] | None, limit: int | None) -> list[Person]:
+def sample_people(people: list[Person], sources: Sequence[str] | None, limit: int | None) -> list[Person]:
     """The people of these sources, and a random sample of them if there are more than `limit`."""
     people = [person for person in people if not sources or person.source in sources]
     if not people:

@@ -15,6 +15,7 @@ from torch import nn
 from edgepose import ModelCard
 from edgepose_training.data.coco import Person
 from edgepose_training.deploy import onnx_file, onnx_graph
+from edgepose_training.deploy.decode import SimCCDecoder
 from edgepose_training.engine.cards import load_for_export
 
 BATCHES = (1, 3)  # people on whom torch and onnxruntime are compared
@@ -25,9 +26,20 @@ def to_onnx(net: nn.Module, card: ModelCard) -> onnx.ModelProto:
     width, height = card.input_size
     outputs = ("simcc_x", "simcc_y")
     axes = {name: {0: "N"} for name in ("input", *outputs)}
-    model = onnx_file.trace(net, torch.zeros(2, 3, height, width), outputs, axes)
+    model = onnx_file.trace(net, [torch.zeros(2, 3, height, width)], ["input"], outputs, axes)
     count, bins = card.skeleton.num_keypoints, card.bins
     onnx_graph.set_output_shapes(model, {name: ("N", count, n) for name, n in zip(outputs, bins, strict=True)})
+    return model
+
+
+def decoder_to_onnx(card: ModelCard) -> onnx.ModelProto:
+    """The card's decoder as ONNX: `simcc_x`, `simcc_y` → `keypoints` [N, K, 2], `scores` [N, K]."""
+    count = card.skeleton.num_keypoints
+    inputs, outputs = ("simcc_x", "simcc_y"), ("keypoints", "scores")
+    examples = [torch.zeros(2, count, bins) for bins in card.bins]
+    axes = {name: {0: "N"} for name in (*inputs, *outputs)}
+    model = onnx_file.trace(SimCCDecoder(card), examples, inputs, outputs, axes)
+    onnx_graph.set_output_shapes(model, {"keypoints": ("N", count, 2), "scores": ("N", count)})
     return model
 
 
@@ -64,6 +76,6 @@ def export(
             card = dataclasses.replace(card, accuracy=card.accuracy | {"int8": measured})
         difference = onnx_file.check_parity(net, model, shapes, np.inf)
     if with_decode:
-        onnx_graph.append_decode(model, card)
+        model = onnx_graph.join(model, decoder_to_onnx(card))
     onnx_file.sign(model, card)
     return model, card, difference

@@ -31,20 +31,23 @@ OPSET = 17  # TensorRT ≥ 8.6 and OpenVINO ≥ 2023 take it whole
 TOLERANCES = {"float32": 1e-4, "float16": 2e-2, "int8": 1e-1}
 
 
-def trace(net: nn.Module, pictures: Tensor, outputs: Sequence[str], axes: dict[str, dict[int, str]]) -> onnx.ModelProto:
-    """The net as ONNX, from `input` to `outputs`; `axes` names what is dynamic."""
+def trace(
+    net: nn.Module,
+    examples: Sequence[Tensor],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    axes: dict[str, dict[int, str]],
+) -> onnx.ModelProto:
+    """The net as ONNX, from `inputs`, like `examples`, to `outputs`; `axes` names what is dynamic."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # Tracing warns of its own deprecation, and of shape checks that hold for every input of this size.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            net.cpu().eval(), (pictures,), buffer, input_names=["input"], output_names=list(outputs), dynamic_axes=axes,
-            opset_version=OPSET, dynamo=False,
+            net.cpu().eval(), tuple(examples), buffer, input_names=list(inputs), output_names=list(outputs),
+            dynamic_axes=axes, opset_version=OPSET, dynamo=False,
         )  # fmt: skip
-    model = onnx.load_from_string(buffer.getvalue())
-    onnx_graph.simplify(model)
-    onnx_graph.drop_unused_initializers(model)
-    return model
+    return onnx_graph.simplify(onnx.load_from_string(buffer.getvalue()))
 
 
 def run_onnx(model: onnx.ModelProto, batch: np.ndarray) -> list[np.ndarray]:

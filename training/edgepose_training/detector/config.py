@@ -34,18 +34,9 @@ class DetectorConfig(Record):
     zoom: float = 0.35  # share of samples that are a window of an image: people cut by its border
     negative: float = 0.12  # share of single images and mosaic tiles without people
     smallest: float = 16.0  # px on the canvas; whose long side is shorter is ignored
-    # How often a source's images are drawn, relative to their number. Sources of few people and rooms are many
-    # images of the same; COCO's boxes are the only ones drawn by people on unselected photographs.
-    source_weights: dict[str, float] = dataclasses.field(
-        default_factory=lambda: {
-            "coco": 3.0,
-            "openimages": 2.0,
-            "mpii": 2.0,
-            "lspet": 0.8,
-            "gesture": 0.5,
-            "faces": 0.6,
-        }
-    )
+    # Source → how often its images are drawn, relative to their number; goes before the data's own weights (see
+    # data/sources.py).
+    source_weights: dict[str, float] = dataclasses.field(default_factory=dict)
 
     # --- optimization
     steps: int = 12000

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgepose import Detector
+from edgepose_training.data.sources import NO_ROLES, SourceRoles
 from edgepose_training.detector import targets as bars
 
 log = logging.getLogger("evaluate")
@@ -43,10 +44,12 @@ WORDS = {
 }
 
 
-def evaluate(paths: Sequence[Path], data: Path, limit: int | None = None) -> dict[str, Any]:
+def evaluate(
+    paths: Sequence[Path], data: Path, limit: int | None = None, roles: SourceRoles = NO_ROLES
+) -> dict[str, Any]:
     """All numbers, by file. Raises EdgeposeError."""
     scenes = bars.read_scenes(data)
-    places = bars.empty_places(data, scenes, EMPTY_PLACES)
+    places = bars.empty_places(data, scenes, EMPTY_PLACES, roles)
     if limit:
         scenes, places = scenes[:: max(len(scenes) // limit, 1)], places[:: max(len(places) // limit, 1)]
     results: dict[str, Any] = {}
@@ -58,11 +61,11 @@ def evaluate(paths: Sequence[Path], data: Path, limit: int | None = None) -> dic
         highest = bars.highest_scores(detector, places)
         results[path.stem] = {
             "threshold": threshold,
-            **bars.measure(found, scenes, threshold),
+            **bars.measure(found, scenes, threshold, roles),
             "false_alarms": bars.false_alarms(highest, threshold),
-            "by_source": bars.by_source(found, scenes, threshold),
+            "by_source": bars.by_source(found, scenes, threshold, roles),
             "by_threshold": {
-                str(t): bars.measure(found, scenes, t) | {"false_alarms": bars.false_alarms(highest, t)}
+                str(t): bars.measure(found, scenes, t, roles) | {"false_alarms": bars.false_alarms(highest, t)}
                 for t in THRESHOLDS
             },
             "pictures": len(scenes),

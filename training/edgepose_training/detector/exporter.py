@@ -42,7 +42,7 @@ def to_onnx(net: DetectorNet, card: ModelCard) -> onnx.ModelProto:
     """The net as ONNX with dynamic batch, height and width."""
     width, height = card.input_size
     axes = {"input": {0: "N", 2: "H", 3: "W"}, "cells": {0: "N", 2: "A"}}
-    model = onnx_file.trace(net, torch.zeros(FRAMES, 3, height, width), ["cells"], axes)
+    model = onnx_file.trace(net, [torch.zeros(FRAMES, 3, height, width)], ["input"], ["cells"], axes)
     del model.graph.output[:]
     model.graph.output.append(helper.make_tensor_value_info("cells", TensorProto.FLOAT, ["N", CELL_VALUES, "A"]))
     return model

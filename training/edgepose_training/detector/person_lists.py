@@ -1,15 +1,13 @@
 """What the lists of people hold: which boxes are people to find, and where nobody knows.
 
-Looking at images with the boxes drawn (`contact_sheet.py` shows how) gave these rules. A region that is ignored
-is neither a person nor the absence of one.
+Looking at images with the boxes drawn (`contact_sheet.py` shows how) gave these rules; `SourceRoles` says which source
+needs which. A region that is ignored is neither a person nor the absence of one.
 
-* tracking: the boxes are shifted and cut arms off. Left out.
-* faces, gesture, hands, linto: the lists come from a detector that also took raised hands for people, and pieces of
-  a person for a second one. What carries no points is ignored.
-* coco: a crowd has one box around it. A box around at least three others is ignored.
-* sources boxed by a detector list some people twice, whole and in part: a box mostly inside another is ignored.
-* openimages, hexlong, img: people in the background are missing. A detector's boxes (`hints`) fill the gaps: sure
-  ones are people, unsure ones are ignored, in every source.
+* A crowd has one box around it: a box around at least three others is ignored.
+* A close-up's boxes come from a detector that also took raised hands for people: what carries no points is ignored.
+* Sources boxed by a detector list some people twice, whole and in part: a box mostly inside another is ignored.
+* Incomplete lists lack people in the background. A detector's boxes (`hints`) fill the gaps: sure ones are people;
+  unsure ones are ignored, in every source.
 """
 
 from __future__ import annotations
@@ -24,12 +22,9 @@ import numpy as np
 
 from edgepose.boxes import containment_matrix, iou_matrix
 from edgepose_training.data.coco import load_document, load_json
+from edgepose_training.data.sources import NO_ROLES, SourceRoles
 from edgepose_training.evaluation.detections import read_boxes
 
-LEFT_OUT = {"tracking"}
-SELFIES = {"faces", "gesture", "hands", "linto"}  # one person at a camera
-BOXED_BY_DETECTOR = SELFIES | {"lspet", "ccp", "mpii"}
-INCOMPLETE = {"openimages", "hexlong", "img"}
 SURE = 0.6  # a hint of that score is a person,
 UNSURE = 0.35  # from this one on it is ignored; RTMDet-nano gives bare walls up to 0.3
 CROWD = 3  # boxes inside a box around a crowd
@@ -48,7 +43,7 @@ class Picture:
     aspect_known: bool = True  # False: stretched by its source, nobody knows how far
 
 
-def read_pictures(data: Path, split: str, hints: Path | None = None) -> list[Picture]:
+def read_pictures(data: Path, split: str, hints: Path | None = None, roles: SourceRoles = NO_ROLES) -> list[Picture]:
     """Images of `annotations/<split>.json` with cleaned lists, then those of `negatives.json` without people.
 
     `hints` is a COCO detection file for the split. Raises EdgeposeError for unreadable files.
@@ -60,9 +55,9 @@ def read_pictures(data: Path, split: str, hints: Path | None = None) -> list[Pic
     found = read_boxes(hints) if hints else {}
     nobody = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
     pictures = [
-        clean(entry, data / "images", _xyxy(labeled[entry["id"]]), *found.get(entry["id"], nobody))
+        clean(entry, data / "images", _xyxy(labeled[entry["id"]]), *found.get(entry["id"], nobody), roles)
         for entry in document["images"]
-        if entry["source"] not in LEFT_OUT
+        if entry["source"] not in roles.left_out
     ]
     return pictures + list(read_negatives(data, split))
 
@@ -85,18 +80,19 @@ def clean(
     labeled: np.ndarray,  # [L, 4] boxes of people with points
     hints: np.ndarray,  # [D, 4] boxes of a detector
     scores: np.ndarray,  # [D]
+    roles: SourceRoles = NO_ROLES,
 ) -> Picture:
     """An image's list by the rules of this module."""
     source, boxes = entry["source"], _xyxy(entry.get("person_boxes", []))
     inside = containment_matrix(boxes, boxes) > INSIDE
     larger = _areas(boxes)[:, None] > _areas(boxes)[None]
     kept = (inside & larger).sum(axis=1) < CROWD  # not a box around a crowd
-    if source in SELFIES:
+    if source in roles.close_ups:
         kept &= _matched(boxes, labeled)
-    if source in BOXED_BY_DETECTOR:
+    if source in roles.boxed_by_detector:
         kept &= ~(inside & larger & kept[:, None]).any(axis=0)
     new = ~_matched(hints, boxes) & ~(containment_matrix(boxes[kept], hints) > INSIDE).any(axis=0)
-    sure = new & (scores >= SURE) & (source in INCOMPLETE)
+    sure = new & (scores >= SURE) & (source in roles.incomplete)
     unsure = new & (scores >= UNSURE) & ~sure
     return Picture(
         folder / entry["file_name"],

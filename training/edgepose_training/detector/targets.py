@@ -15,7 +15,8 @@ import numpy as np
 from edgepose import Detector, EdgeposeError
 from edgepose.boxes import iou_matrix
 from edgepose_training.data.coco import load_document
-from edgepose_training.detector.person_lists import SELFIES, read_negatives
+from edgepose_training.data.sources import NO_ROLES, SourceRoles
+from edgepose_training.detector.person_lists import read_negatives
 from edgepose_training.detector.samples import empty_window
 from edgepose_training.metrics.box_precision import BoxTruth, average_precision, match_boxes, recall
 
@@ -24,17 +25,6 @@ LARGE, TALL = 0.15, 1 / 3  # of the image's height
 SAME = 0.5  # overlap of a box that finds a person
 WINDOW_SIDE = 88  # px of a window without people, at least; below it is hard to say for an eye either
 PER_SOURCE = 130  # windows; more of one source would be the same rooms again
-# Images whose window shows somebody whom the list leaves out, seen by eye on contact sheets.
-CROSSED_OUT = {
-    "coco/000000071004", "coco/000000085316", "coco/000000190313", "coco/000000210982", "coco/000000263098",
-    "coco/000000263696", "coco/000000394246", "hexlong/e2f8aca2b48e58e1092122a6c81464ab9e3eaa4e",
-    "hexlong/e6302d72833cbcfcbd146b0d7887f30080cb070d", "hexlong/e6cd264a6dc79f97bee04013d6b74f4acbe7810f",
-    "hexlong/eae9b15f2333a8882d868bacb99ef3eaef31454d", "hexlong/ed62ff54a42dc014d5b98ca6e5b989342090277e",
-    "hexlong/f5004e68ad7859615ed4933961f6fb90e79cc43f", "lspet/im00473", "lspet/im01695", "lspet/im04228",
-    "lspet/im08895", "mpii/004234975", "mpii/056389211", "openimages/488df46f6d111ebe",
-    "openimages/8094a43147494766", "openimages/80fd9e7b728ef82d", "openimages/e30c70d003849864",
-    "openimages/e5bdec6a629082d5", "openimages/edd42c477b8b1b12",
-}  # fmt: skip
 Boxes = tuple[np.ndarray, np.ndarray]  # [D, 4] xyxy, scores [D]
 
 
@@ -88,7 +78,7 @@ def read_scenes(data: Path) -> list[Scene]:
     ]
 
 
-def empty_places(data: Path, scenes: Sequence[Scene], count: int) -> list[Empty]:
+def empty_places(data: Path, scenes: Sequence[Scene], count: int, roles: SourceRoles = NO_ROLES) -> list[Empty]:
     """The val images of `negatives.json`, then windows of other val images that touch no listed box.
 
     The same windows on every call.
@@ -99,7 +89,7 @@ def empty_places(data: Path, scenes: Sequence[Scene], count: int) -> list[Empty]
         scene = scenes[i]
         if len(places) == count:
             break
-        if f"{scene.path.parent.name}/{scene.path.stem}" in CROSSED_OUT or taken[scene.source] == PER_SOURCE:
+        if f"{scene.path.parent.name}/{scene.path.stem}" in roles.not_empty or taken[scene.source] == PER_SOURCE:
             continue
         margin = np.array([-4, -4, 4, 4], np.float32)
         window = empty_window(np.random.default_rng([5, i]), scene.size[::-1], scene.listed + margin, tries=200)
@@ -113,14 +103,16 @@ def find_people(detector: Detector, scenes: Sequence[Scene]) -> list[Boxes]:
     return [detector(read_picture(scene.path)) for scene in scenes]
 
 
-def measure(found: Sequence[Boxes], scenes: Sequence[Scene], threshold: float) -> dict[str, float]:
+def measure(
+    found: Sequence[Boxes], scenes: Sequence[Scene], threshold: float, roles: SourceRoles = NO_ROLES
+) -> dict[str, float]:
     """The bars on images with people, at the detector's default threshold; shares in [0, 1]."""
     large = [match_boxes(*boxes, _truth(scene, LARGE)) for boxes, scene in zip(found, scenes, strict=True)]
     tall = [match_boxes(*boxes, _truth(scene, TALL)) for boxes, scene in zip(found, scenes, strict=True)]
     near = [
         (iou_matrix(boxes[scores >= threshold], scene.labeled) >= SAME).any(axis=0)
         for (boxes, scores), scene in zip(found, scenes, strict=True)
-        if scene.source in SELFIES
+        if scene.source in roles.close_ups
     ]
     return {
         "ap50": average_precision(large),
@@ -129,13 +121,15 @@ def measure(found: Sequence[Boxes], scenes: Sequence[Scene], threshold: float) -
     }
 
 
-def by_source(found: Sequence[Boxes], scenes: Sequence[Scene], threshold: float) -> dict[str, dict[str, float]]:
+def by_source(
+    found: Sequence[Boxes], scenes: Sequence[Scene], threshold: float, roles: SourceRoles = NO_ROLES
+) -> dict[str, dict[str, float]]:
     groups: defaultdict[str, list[int]] = defaultdict(list)
     for i, scene in enumerate(scenes):
         groups[scene.source].append(i)
     return {
         source: {"people": float(sum(len(scenes[i].listed) for i in rows))}
-        | measure([found[i] for i in rows], [scenes[i] for i in rows], threshold)
+        | measure([found[i] for i in rows], [scenes[i] for i in rows], threshold, roles)
         for source, rows in sorted(groups.items())
     }
 

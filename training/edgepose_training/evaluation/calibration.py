@@ -64,25 +64,17 @@ def observe(
 def isotonic(scores: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The rising steps nearest to `right` [M] over `scores` [M]: mean score, share right and points of each.
 
-    Pool adjacent violators. A step counts at its middle: the line through the middles rises everywhere, so that no two
-    scores become the same (centered isotonic regression, Oron and Flournoy, 2017).
+    A step counts at its middle: the line through the middles rises everywhere, so that no two scores become the same
+    (centered isotonic regression, Oron and Flournoy, 2017).
     """
+    from scipy.optimize import isotonic_regression
+
     values, place = np.unique(scores.astype(float), return_inverse=True)
     counts = np.bincount(place)
-    means = np.bincount(place, right.astype(float)) / counts
-    steps: list[tuple[float, float, int]] = []
-    for here in zip(values.tolist(), means.tolist(), counts.tolist(), strict=True):
-        while steps and steps[-1][1] >= here[1]:
-            before = steps.pop()
-            count = before[2] + here[2]
-            here = (
-                (before[0] * before[2] + here[0] * here[2]) / count,
-                (before[1] * before[2] + here[1] * here[2]) / count,
-                count,
-            )
-        steps.append(here)
-    at, share, points = (np.array(column) for column in zip(*steps, strict=True))
-    return at, share, points
+    steps = isotonic_regression(np.bincount(place, right.astype(float)) / counts, weights=counts)
+    starts = steps.blocks[:-1]
+    points = np.add.reduceat(counts, starts)
+    return np.add.reduceat(values * counts, starts) / points, steps.x[starts], points
 
 
 def fit(scores: np.ndarray, right: np.ndarray) -> list[list[float]]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgepose import Skeleton
 from edgepose_training.data.coco import Person
+from edgepose_training.data.sources import NO_ROLES, SourceRoles
 from edgepose_training.evaluation.baselines import mean_parts, mean_pose
 from edgepose_training.evaluation.labels import Labels, Predictions
 from edgepose_training.evaluation.predictors import Predictor, predict
@@ -21,6 +22,7 @@ def evaluate(
     people: Sequence[Person],
     train: Sequence[Person] | None,
     skeleton: Skeleton,
+    roles: SourceRoles = NO_ROLES,
     *,
     intervals: bool = True,
 ) -> tuple[dict[str, Any], Labels, Predictions]:
@@ -33,7 +35,7 @@ def evaluate(
     figures: dict[str, Any] = {}
     for one in predictions:
         if one.parts is None or set(one.parts) & set(skeleton.parts):
-            figures[one.name] = summarize(labels, one, skeleton, intervals=intervals)
+            figures[one.name] = summarize(labels, one, skeleton, roles, intervals=intervals)
     return figures, labels, predictions[0]
 
 

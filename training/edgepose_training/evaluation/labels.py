@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +47,7 @@ class Labels:
         """`visible` [N, K] with the labels of teachers struck out."""
         return np.where(self.visible == TRUTH, self.visible, 0)
 
-    def from_sources(self, sources: Sequence[str]) -> np.ndarray:
+    def from_sources(self, sources: Collection[str]) -> np.ndarray:
         """Mask [N] of the people of these sources."""
         return np.isin(self.source, list(sources))
 

@@ -2,7 +2,7 @@
 
 Mean OKS of a part: the mean, over people with at least one labeled point of the part (v > 0), of OKS over
 those labeled points, with the person's area as the file gives it. Unlabeled points never count. "body
-(truth)" counts v = 2 points of the COCO images alone: labels that no net made.
+(truth)" counts v = 2 points of the sources in which people labeled them: labels that no net made.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 from edgepose.skeletons import Skeleton
 from edgepose.transforms import bbox_to_center_scale
+from edgepose_training.data.sources import NO_ROLES, SourceRoles
 from edgepose_training.evaluation.labels import Labels, Predictions
 from edgepose_training.metrics.average_precision import AveragePrecision, Detection, Truth
 from edgepose_training.metrics.bootstrap import Estimate, mean_estimate, ratio_estimate, short, statistic_estimate
@@ -23,9 +24,6 @@ from edgepose_training.metrics.oks import instance_scores, oks, oks_nms
 from edgepose_training.metrics.pck import normalized_distances, torso_length
 
 BODY_TRUTH = "body (truth)"
-TRUTH_SOURCES = ("coco",)
-PCK_SOURCES = ("lspet",)
-WEBCAM_SOURCES = ("gesture", "hands", "linto")
 MIN_HAND_POINTS = 18
 TORSO = ("left_shoulder", "right_hip")
 INPUT_ASPECT = 3 / 4
@@ -40,9 +38,17 @@ def part_slices(skeleton: Skeleton) -> dict[str, slice]:
 
 
 def summarize(
-    labels: Labels, predictions: Predictions, skeleton: Skeleton, *, intervals: bool = True
+    labels: Labels,
+    predictions: Predictions,
+    skeleton: Skeleton,
+    roles: SourceRoles = NO_ROLES,
+    *,
+    intervals: bool = True,
 ) -> dict[str, Any]:
-    """All figures of one predictor, JSON-ready: `parts`, `sources`, and the special measures by name."""
+    """All figures of one predictor, JSON-ready: `parts`, `sources`, and the special measures by name.
+
+    `roles` says for which sources there are special measures.
+    """
     rows: dict[str, Any] = {}
     sources: dict[str, dict[str, Any]] = {str(source): {} for source in np.unique(labels.source)}
     everyone = np.ones(len(labels), bool)
@@ -60,8 +66,8 @@ def summarize(
             oks_of_source = asdict(mean_estimate(similarity[mine], labels.image_id[mine]))
             figures[part] = {"mean_oks": oks_of_source, "ap": measured["stats"]["AP"]}
     if "body" in rows:
-        rows |= _body_truth(labels, predictions, skeleton, intervals)
-    return {"parts": rows, "sources": sources} | _special_measures(labels, predictions, skeleton)
+        rows |= _body_truth(labels, predictions, skeleton, roles, intervals)
+    return {"parts": rows, "sources": sources} | _special_measures(labels, predictions, skeleton, roles)
 
 
 def part_oks(
@@ -146,9 +152,9 @@ def ranked(
 
 
 def _body_truth(
-    labels: Labels, predictions: Predictions, skeleton: Skeleton, intervals: bool
+    labels: Labels, predictions: Predictions, skeleton: Skeleton, roles: SourceRoles, intervals: bool
 ) -> dict[str, dict[str, Any]]:
-    people = labels.from_sources(TRUTH_SOURCES)
+    people = labels.from_sources(roles.body_truth)
     if not people.any():
         return {}
     points, truth = slice(*skeleton.parts["body"]), labels.truth_only()
@@ -160,19 +166,23 @@ def _body_truth(
     return {BODY_TRUTH: row}
 
 
-def _special_measures(labels: Labels, predictions: Predictions, skeleton: Skeleton) -> dict[str, Any]:
+def _special_measures(
+    labels: Labels, predictions: Predictions, skeleton: Skeleton, roles: SourceRoles
+) -> dict[str, Any]:
     known = set(predictions.parts or skeleton.parts) & set(skeleton.parts)
     measures: dict[str, Any] = {}
-    if "body" in known and set(TORSO) <= set(skeleton.keypoints):
-        measures["lspet_pck20"] = asdict(torso_pck(labels, predictions, skeleton))
+    if roles.torso_pck and "body" in known and set(TORSO) <= set(skeleton.keypoints):
+        people = labels.from_sources(roles.torso_pck)
+        measures["torso_pck20"] = asdict(torso_pck(labels, predictions, skeleton, people))
     if "face" in known:
         errors = face_errors(labels, predictions, skeleton)
         measures |= _with_sources("face_nme", errors, labels)
         if predictions.thresholds is not None:
             shown = np.where(shown_faces(labels, predictions, skeleton), errors, np.nan)
             measures |= _with_sources("face_nme_shown", shown, labels)
-    if {"lefthand", "righthand"} <= known:
-        measures["webcam_hand_error"] = asdict(hand_error(labels, predictions, skeleton))
+    if roles.webcam and {"lefthand", "righthand"} <= known:
+        people = labels.from_sources(roles.webcam)
+        measures["webcam_hand_error"] = asdict(hand_error(labels, predictions, skeleton, people))
     return measures
 
 
@@ -186,9 +196,10 @@ def _with_sources(name: str, errors: np.ndarray, labels: Labels) -> dict[str, An
     return {name: asdict(mean_estimate(errors, labels.image_id)), f"{name}_by_source": by_source}
 
 
-def torso_pck(labels: Labels, predictions: Predictions, skeleton: Skeleton, threshold: float = 0.2) -> Estimate:
-    """PCK over the v = 2 body points of LSPET people, by ‖left shoulder − right hip‖ where both are known."""
-    people = labels.from_sources(PCK_SOURCES)
+def torso_pck(
+    labels: Labels, predictions: Predictions, skeleton: Skeleton, people: np.ndarray, threshold: float = 0.2
+) -> Estimate:
+    """PCK over the v = 2 body points of `people` [N], by ‖left shoulder − right hip‖ where both are known."""
     points, truth = slice(*skeleton.parts["body"]), labels.truth_only()[people]
     shoulder, hip = (skeleton.keypoints.index(name) for name in TORSO)
     length = torso_length(labels.keypoints[people], truth, (shoulder, hip))
@@ -222,9 +233,8 @@ def shown_faces(labels: Labels, predictions: Predictions, skeleton: Skeleton) ->
     return labeled.any(1) & (2 * (labeled & passing).sum(1) >= labeled.sum(1))
 
 
-def hand_error(labels: Labels, predictions: Predictions, skeleton: Skeleton) -> Estimate:
-    """Mean error ÷ diagonal of the label's hand box: webcam sources, hands with ≥ 18 labeled points."""
-    people = labels.from_sources(WEBCAM_SOURCES)
+def hand_error(labels: Labels, predictions: Predictions, skeleton: Skeleton, people: np.ndarray) -> Estimate:
+    """Mean error ÷ diagonal of the label's hand box: hands of `people` [N] with ≥ 18 labeled points."""
     errors = []
     for part in ("lefthand", "righthand"):
         points = slice(*skeleton.parts[part])
@@ -236,7 +246,7 @@ def hand_error(labels: Labels, predictions: Predictions, skeleton: Skeleton) -> 
 
 
 SPECIAL_TITLES = {
-    "lspet_pck20": "LSPET PCK@0.2 of torso, v = 2 ↑",
+    "torso_pck20": "PCK@0.2 of torso, v = 2 ↑",
     "face_nme": "face NME by box diagonal ↓",
     "face_nme_shown": "the same of the faces that it shows ↓",
     "webcam_hand_error": "webcam hands, error by box diagonal ↓",
