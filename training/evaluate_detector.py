@@ -1,7 +1,7 @@
-"""A detector against the bars: `python training/evaluate_detector.py MODEL.onnx --beside RTMDET.onnx --data DIR`.
+"""A detector against its targets: `python training/evaluate_detector.py MODEL.onnx --beside RTMDET.onnx --data DIR`.
 
-Measures every file in one run: AP50 of large people, recall of tall ones at the default threshold, empty places in
-which somebody is seen, close-ups, and time on one thread, the files in turns. With `-o benchmarks/detector.md` it
+Measures every file in one run: AP50 of large people, recall of tall ones at the default threshold, false positives
+on empty windows, close-ups, and time on one thread, the files in turns. With `-o benchmarks/detector.md` it
 writes the table, and the numbers as .json beside it. The lists of people are taken as they are, nothing cleaned:
 most were made with RTMDet-nano, which therefore agrees with them better than a detector that sees the same people.
 """

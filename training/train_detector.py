@@ -1,7 +1,7 @@
 """Train edgepose-det: `python training/train_detector.py [CONFIG.toml] --data DATA -o runs/detector/run`.
 
 The images are decoded once into a file beside the run's folder. `--hints` takes a detector's boxes on the training
-images (`python training/detect.py`), which tell where the lists of people forgot somebody.
+images (`python training/detect.py`) as pseudo-labels for people whom the annotations lack.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import torch
 from edgepose import EdgeposeError
 from edgepose_training.detector.config import DetectorConfig
 from edgepose_training.detector.image_cache import ImageCache
-from edgepose_training.detector.person_lists import read_pictures
-from edgepose_training.detector.samples import Painter
+from edgepose_training.detector.person_lists import read_images
+from edgepose_training.detector.samples import SampleBuilder
 from edgepose_training.detector.trainer import DetectorRun
 from edgepose_training.distributed import pick_device
 from edgepose_training.engine.trainer import Stopped
@@ -31,7 +31,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", nargs="?", help="TOML file of differences from edgepose_training/detector/config.py")
     parser.add_argument("--data", type=Path, required=True, help="folder with annotations/ and images/")
-    parser.add_argument("--hints", type=Path, help="COCO detection file for the training images")
+    parser.add_argument("--hints", type=Path, help="COCO detection file for the training images, used as pseudo-labels")
     parser.add_argument("--cache", type=Path, help="folder of decoded images (default: beside --output)")
     parser.add_argument("--resume", action="store_true", help="continue the run in --output")
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/detector/run"), help="folder of the run")
@@ -48,13 +48,13 @@ def train(args: argparse.Namespace) -> None:
     last = args.output / "last.pt"
     if last.exists() and not args.resume:
         raise EdgeposeError(f"{args.output} holds a run already; continue it with --resume or choose another --output")
-    pictures = read_pictures(args.data, "train", args.hints)
-    valid = [p for p in read_pictures(args.data, "val") if len(p.people)]
-    store = ImageCache(pictures, args.cache or args.output.parent / "pictures")
-    people = sum(len(p.people) for p in pictures)
-    log.info("%d images, %d people; %d images to validate", len(pictures), people, len(valid))
+    images = read_images(args.data, "train", args.hints)
+    valid = [p for p in read_images(args.data, "val") if len(p.people)]
+    store = ImageCache(images, args.cache or args.output.parent / "pictures")
+    people = sum(len(p.people) for p in images)
+    log.info("%d images, %d people; %d images to validate", len(images), people, len(valid))
     run = DetectorRun(
-        config, Painter(pictures, store, config.source_weights), valid, args.output, pick_device(args.device)
+        config, SampleBuilder(images, store, config.source_weights), valid, args.output, pick_device(args.device)
     )
     if args.resume:
         run.resume(last)

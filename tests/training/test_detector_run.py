@@ -100,8 +100,8 @@ def test_the_table(data: Path, run: Path, tmp_path: Path) -> None:
         export_detector.main([str(run / "last.pt"), "-o", str(path), "--threshold", "0.3"])
     results = evaluator.evaluate([model, other], data)
     assert results["ours"]["ap50"] == results["other"]["ap50"]
-    assert results["ours"]["pictures"] == 12
-    assert results["ours"]["empty_places"] >= 1
+    assert results["ours"]["images"] == 12
+    assert results["ours"]["empty_windows"] >= 1
     assert results["ours"]["time_ratio"] > 0
     text = evaluator.markdown(results, "command")
     assert text.count("| drawn | 12 |") == 1

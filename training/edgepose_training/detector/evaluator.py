@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from edgepose import Detector
-from edgepose_training.detector import targets as bars
+from edgepose_training.detector import measures
 
 log = logging.getLogger("evaluate")
 
 
-EMPTY_PLACES = 500
+EMPTY_WINDOWS = 500
 
 
 SIDE = 320  # px, of the timed input
@@ -25,7 +25,7 @@ SIDE = 320  # px, of the timed input
 THRESHOLDS = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
 
 
-TARGETS = {"ap50": 0.60, "recall": 0.90, "false_alarms": 0.01, "close_ups": 0.95, "time_ratio": 0.85}
+TARGETS = {"ap50": 0.60, "recall": 0.90, "false_positives": 0.01, "close_ups": 0.95, "time_ratio": 0.85}
 
 
 HIGHER = {"ap50", "recall", "close_ups"}
@@ -34,7 +34,7 @@ HIGHER = {"ap50", "recall", "close_ups"}
 WORDS = {
     "ap50": "AP50, people ≥ 15 % of the height",
     "recall": "recall, people > ⅓ of the height",
-    "false_alarms": f"{EMPTY_PLACES} empty places with somebody",
+    "false_positives": f"{EMPTY_WINDOWS} empty windows with a false positive",
     "close_ups": "close-ups found",
     "time_ratio": f"time of the net at {SIDE}, one thread, ÷ the first",
     "net_ms": f"net at {SIDE} × {SIDE}, ms",
@@ -45,28 +45,28 @@ WORDS = {
 
 def evaluate(paths: Sequence[Path], data: Path, limit: int | None = None) -> dict[str, Any]:
     """All numbers, by file. Raises EdgeposeError."""
-    scenes = bars.read_scenes(data)
-    places = bars.empty_places(data, scenes, EMPTY_PLACES)
+    scenes = measures.read_scenes(data)
+    windows = measures.empty_windows(data, scenes, EMPTY_WINDOWS)
     if limit:
-        scenes, places = scenes[:: max(len(scenes) // limit, 1)], places[:: max(len(places) // limit, 1)]
+        scenes, windows = scenes[:: max(len(scenes) // limit, 1)], windows[:: max(len(windows) // limit, 1)]
     results: dict[str, Any] = {}
     for path in paths:
         detector = Detector(path, "cpu", threads=1)
-        threshold, detector.threshold = detector.threshold, bars.LOWEST
-        log.info("%s: %d images, %d empty places", path.stem, len(scenes), len(places))
-        found = bars.find_people(detector, scenes)
-        highest = bars.highest_scores(detector, places)
+        threshold, detector.threshold = detector.threshold, measures.LOWEST
+        log.info("%s: %d images, %d empty windows", path.stem, len(scenes), len(windows))
+        found = measures.find_people(detector, scenes)
+        highest = measures.highest_scores(detector, windows)
         results[path.stem] = {
             "threshold": threshold,
-            **bars.measure(found, scenes, threshold),
-            "false_alarms": bars.false_alarms(highest, threshold),
-            "by_source": bars.by_source(found, scenes, threshold),
+            **measures.measure(found, scenes, threshold),
+            "false_positives": measures.false_positives(highest, threshold),
+            "by_source": measures.by_source(found, scenes, threshold),
             "by_threshold": {
-                str(t): bars.measure(found, scenes, t) | {"false_alarms": bars.false_alarms(highest, t)}
+                str(t): measures.measure(found, scenes, t) | {"false_positives": measures.false_positives(highest, t)}
                 for t in THRESHOLDS
             },
-            "pictures": len(scenes),
-            "empty_places": len(places),
+            "images": len(scenes),
+            "empty_windows": len(windows),
             "parameters_m": _parameters(path) / 1e6,
         }
     return _with_times(results, paths)
@@ -74,9 +74,9 @@ def evaluate(paths: Sequence[Path], data: Path, limit: int | None = None) -> dic
 
 def _with_times(results: dict[str, Any], paths: Sequence[Path]) -> dict[str, Any]:
     detectors = {path.stem: Detector(path, "cpu", threads=1) for path in paths}
-    nets = bars.interleaved_times({name: bars.network_call(d, SIDE) for name, d in detectors.items()})
-    scene = next(bars.frames(1))
-    whole = bars.interleaved_times({name: (lambda d=d: d(scene)) for name, d in detectors.items()}, rounds=60)
+    nets = measures.interleaved_times({name: measures.network_call(d, SIDE) for name, d in detectors.items()})
+    frame = next(measures.frames(1))
+    whole = measures.interleaved_times({name: (lambda d=d: d(frame)) for name, d in detectors.items()}, rounds=60)
     yardstick = nets[paths[-1].stem]
     for name, times in nets.items():
         results[name] |= {
@@ -94,22 +94,22 @@ def _parameters(path: Path) -> int:
 
 
 def markdown(results: dict[str, Any], command: str) -> str:
-    """The bars, then the sources and the thresholds of the first file."""
+    """The targets, then the sources and the thresholds of the first file."""
     names = list(results)
-    lines = [f"| | bar | {' | '.join(names)} |", "| --- " * (len(names) + 2) + "|"]
+    lines = [f"| | target | {' | '.join(names)} |", "| --- " * (len(names) + 2) + "|"]
     for key, words in WORDS.items():
-        bar = f"{'≥' if key in HIGHER else '≤'} {TARGETS[key]:.2f}" if key in TARGETS else ""
+        target = f"{'≥' if key in HIGHER else '≤'} {TARGETS[key]:.2f}" if key in TARGETS else ""
         words = words.replace("the first", names[-1])
         lines.append(
-            f"| {words} | {bar} | {' | '.join(_mark(key, results[name][key], name == names[0]) for name in names)} |"
+            f"| {words} | {target} | {' | '.join(_mark(key, results[name][key], name == names[0]) for name in names)} |"
         )
     lines.append(f"| threshold | | {' | '.join(format(results[name]['threshold'], '.2f') for name in names)} |")
     first = results[names[0]]
     text = (
         "# The person detector\n\n"
         f"`{command}`\n\n"
-        f"{first['pictures']} val images with their lists of people as they are, {first['empty_places']} val "
-        "images and windows without people. Bold: bar met. Times are CPU time of one thread, the files in turns; "
+        f"{first['images']} val images with their lists of people as they are, {first['empty_windows']} val "
+        "images and windows without people. Bold: target met. Times are CPU time of one thread, the files in turns; "
         f"the ratio is the median over rounds. {platform.machine()}, Python {platform.python_version()}.\n\n"
     )
     text += "\n".join(lines)
@@ -117,10 +117,10 @@ def markdown(results: dict[str, Any], command: str) -> str:
         "source", {s: {"people": row["people"]} for s, row in first["by_source"].items()},
         {name: results[name]["by_source"] for name in names},
     )  # fmt: skip
-    text += f"\n\n## {names[0]} by threshold\n\n| threshold | recall | close-ups | false alarms |\n"
+    text += f"\n\n## {names[0]} by threshold\n\n| threshold | recall | close-ups | false positives |\n"
     text += "| --- | --- | --- | --- |\n"
     for threshold, row in first["by_threshold"].items():
-        text += f"| {threshold} | {row['recall']:.3f} | {row['close_ups']:.3f} | {row['false_alarms']:.3f} |\n"
+        text += f"| {threshold} | {row['recall']:.3f} | {row['close_ups']:.3f} | {row['false_positives']:.3f} |\n"
     return text
 
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from edgepose import EdgeposeError
-from edgepose_training.detector.person_lists import Picture
+from edgepose_training.detector.person_lists import AnnotatedImage
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +22,10 @@ CHUNK = 256  # images decoded ahead of the writer at most
 class ImageCache:
     """Pixels of a list of images, none longer than `side`, memory-mapped and shared by all processes."""
 
-    def __init__(self, pictures: Sequence[Picture], folder: Path, side: int = 320) -> None:
+    def __init__(self, images: Sequence[AnnotatedImage], folder: Path, side: int = 320) -> None:
         self.path = folder / f"pixels-{side}.bin"
         index = folder / f"index-{side}.json"
-        names = [str(picture.path) for picture in pictures]
+        names = [str(image.path) for image in images]
         if not index.exists() or json.loads(index.read_text())["names"] != names:
             folder.mkdir(parents=True, exist_ok=True)
             index.unlink(missing_ok=True)

@@ -70,7 +70,7 @@ def assign(
     is_person: Tensor,  # [N, M] bool
     config: DetectorConfig,
 ) -> tuple[Tensor, Tensor]:
-    """Target score of every cell [N, A], 0 for nobody's, and the index of its person [N, A]."""
+    """Target score of every cell [N, A], 0 for background, and the index of its person [N, A]."""
     overlap = pairwise_iou(people, boxes)  # [N, M, A]
     candidate = inside(centers, people) & is_person[..., None]
     alignment = scores[:, None] ** config.alpha * overlap**config.beta * candidate

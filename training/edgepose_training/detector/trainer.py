@@ -19,8 +19,8 @@ from edgepose_training.detector.batches import DetectorBatch, batches, normalize
 from edgepose_training.detector.config import DetectorConfig
 from edgepose_training.detector.loss import detector_loss
 from edgepose_training.detector.net import DetectorNet
-from edgepose_training.detector.person_lists import Picture
-from edgepose_training.detector.samples import Painter
+from edgepose_training.detector.person_lists import AnnotatedImage
+from edgepose_training.detector.samples import SampleBuilder
 from edgepose_training.engine import checkpoints
 from edgepose_training.engine.optimizer import build_optimizer
 from edgepose_training.engine.run_log import RunLog
@@ -57,9 +57,14 @@ class DetectorRun:
     """A run in the folder `out`. `valid` are the validation images, none: no validation."""
 
     def __init__(
-        self, config: DetectorConfig, painter: Painter, valid: Sequence[Picture], out: Path, device: torch.device
+        self,
+        config: DetectorConfig,
+        builder: SampleBuilder,
+        valid: Sequence[AnnotatedImage],
+        out: Path,
+        device: torch.device,
     ) -> None:
-        self.config, self.painter, self.out, self.device = config, painter, out, device
+        self.config, self.builder, self.out, self.device = config, builder, out, device
         chosen = np.random.default_rng(config.seed).permutation(len(valid))[: config.validate_pictures or None]
         self.valid = [valid[i] for i in sorted(chosen)]
         torch.manual_seed(config.seed)
@@ -91,7 +96,7 @@ class DetectorRun:
         self.net.train()
         started, waited, seen, sums = time.perf_counter(), 0.0, 0, {}
         before = started
-        for step, batch in batches(self.painter, cfg, self.step, self.device):
+        for step, batch in batches(self.builder, cfg, self.step, self.device):
             waited += time.perf_counter() - before
             for name, value in self.train_step(batch.to(self.device)).items():
                 sums[name] = sums.get(name, 0.0) + value
@@ -143,7 +148,7 @@ class DetectorRun:
             self.save("best")
         return values
 
-    def _match(self, picture: Picture):
+    def _match(self, picture: AnnotatedImage):
         side = self.config.input_size
         image = cv2.imread(str(picture.path))
         longest = max(image.shape[:2])
@@ -190,7 +195,7 @@ class DetectorRun:
         log.info("resumed %s at step %d", path, self.step)
 
 
-def large_people(picture: Picture, share: float = LARGE) -> BoxTruth:
+def large_people(picture: AnnotatedImage, share: float = LARGE) -> BoxTruth:
     """An image's people of at least that share of its height; the others are ignored."""
     smallest = share * picture.size[1]
     large = picture.people[:, 3] - picture.people[:, 1] >= smallest

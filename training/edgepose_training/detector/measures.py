@@ -1,4 +1,4 @@
-"""What a person detector is asked for: precision on large people, recall, silence in empty rooms, close-ups, time."""
+"""Measures of a person detector: AP50 of large people, recall, false positives on empty windows, close-ups, time."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from edgepose_training.metrics.box_precision import BoxTruth, average_precision,
 LOWEST = 0.05  # boxes below do not matter to the curve
 LARGE, TALL = 0.15, 1 / 3  # of the image's height
 SAME = 0.5  # overlap of a box that finds a person
-WINDOW_SIDE = 88  # px of a window without people, at least; below it is hard to say for an eye either
-PER_SOURCE = 130  # windows; more of one source would be the same rooms again
-# Images whose window shows somebody whom the list leaves out, seen by eye on contact sheets.
-CROSSED_OUT = {
+WINDOW_SIDE = 88  # px of a window without people, at least; below, people cannot tell either
+PER_SOURCE = 130  # windows; more of one source would repeat the same rooms
+# Images whose window shows a person that the list leaves out, seen by eye on contact sheets.
+NOT_EMPTY = {
     "coco/000000071004", "coco/000000085316", "coco/000000190313", "coco/000000210982", "coco/000000263098",
     "coco/000000263696", "coco/000000394246", "hexlong/e2f8aca2b48e58e1092122a6c81464ab9e3eaa4e",
     "hexlong/e6302d72833cbcfcbd146b0d7887f30080cb070d", "hexlong/e6cd264a6dc79f97bee04013d6b74f4acbe7810f",
@@ -50,21 +50,21 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class Empty:
+class EmptyWindow:
     """An image, or a window (x, y, w, h) of one, without people."""
 
     path: Path
     window: tuple[int, int, int, int] | None
 
     def read(self) -> np.ndarray:
-        image = read_picture(self.path)
+        image = read_image(self.path)
         if self.window is None:
             return image
         x, y, w, h = self.window
         return np.ascontiguousarray(image[y : y + h, x : x + w])
 
 
-def read_picture(path: Path) -> np.ndarray:
+def read_image(path: Path) -> np.ndarray:
     image = cv2.imread(str(path))
     if image is None:
         raise EdgeposeError(f"{path}: cannot read the image")
@@ -88,33 +88,33 @@ def read_scenes(data: Path) -> list[Scene]:
     ]
 
 
-def empty_places(data: Path, scenes: Sequence[Scene], count: int) -> list[Empty]:
+def empty_windows(data: Path, scenes: Sequence[Scene], count: int) -> list[EmptyWindow]:
     """The val images of `negatives.json`, then windows of other val images that touch no listed box.
 
     The same windows on every call.
     """
-    places = [Empty(picture.path, None) for picture in read_negatives(data, "val")]
+    windows = [EmptyWindow(image.path, None) for image in read_negatives(data, "val")]
     taken: Counter[str] = Counter()
     for i in np.random.default_rng(5).permutation(len(scenes)):
         scene = scenes[i]
-        if len(places) == count:
+        if len(windows) == count:
             break
-        if f"{scene.path.parent.name}/{scene.path.stem}" in CROSSED_OUT or taken[scene.source] == PER_SOURCE:
+        if f"{scene.path.parent.name}/{scene.path.stem}" in NOT_EMPTY or taken[scene.source] == PER_SOURCE:
             continue
         margin = np.array([-4, -4, 4, 4], np.float32)
         window = empty_window(np.random.default_rng([5, i]), scene.size[::-1], scene.listed + margin, tries=200)
         if window is not None and min(window[2:]) >= WINDOW_SIDE:
-            places.append(Empty(scene.path, window))
+            windows.append(EmptyWindow(scene.path, window))
             taken[scene.source] += 1
-    return places
+    return windows
 
 
 def find_people(detector: Detector, scenes: Sequence[Scene]) -> list[Boxes]:
-    return [detector(read_picture(scene.path)) for scene in scenes]
+    return [detector(read_image(scene.path)) for scene in scenes]
 
 
 def measure(found: Sequence[Boxes], scenes: Sequence[Scene], threshold: float) -> dict[str, float]:
-    """The bars on images with people, at the detector's default threshold; shares in [0, 1]."""
+    """The measures on images with people, at the detector's default threshold; shares in [0, 1]."""
     large = [match_boxes(*boxes, _truth(scene, LARGE)) for boxes, scene in zip(found, scenes, strict=True)]
     tall = [match_boxes(*boxes, _truth(scene, TALL)) for boxes, scene in zip(found, scenes, strict=True)]
     near = [
@@ -140,13 +140,13 @@ def by_source(found: Sequence[Boxes], scenes: Sequence[Scene], threshold: float)
     }
 
 
-def false_alarms(highest: np.ndarray, threshold: float) -> float:  # [E] highest score of each empty place
-    """Share of places without people in which somebody is seen."""
+def false_positives(highest: np.ndarray, threshold: float) -> float:  # [E] highest score in each empty window
+    """Share of the empty windows with a box at the threshold or above."""
     return float((highest >= threshold).mean())
 
 
-def highest_scores(detector: Detector, places: Sequence[Empty]) -> np.ndarray:  # [E]
-    return np.array([detector(place.read())[1].max(initial=0.0) for place in places])
+def highest_scores(detector: Detector, windows: Sequence[EmptyWindow]) -> np.ndarray:  # [E]
+    return np.array([detector(window.read())[1].max(initial=0.0) for window in windows])
 
 
 def interleaved_times(calls: Mapping[str, Any], rounds: int = 200, warm_up: int = 20) -> dict[str, np.ndarray]:
