@@ -17,7 +17,7 @@ from edgepose import Detector, EdgeposeError
 from edgepose.detectors import decode_cells, letterbox
 from edgepose_training.detector import evaluator
 from edgepose_training.detector.batches import normalized
-from edgepose_training.detector.trainer import load_net
+from edgepose_training.detector.checkpoints import load_net
 from edgepose_training.engine import checkpoints
 
 TINY = [

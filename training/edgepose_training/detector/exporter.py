@@ -13,8 +13,8 @@ from onnx import TensorProto, helper
 from edgepose import ModelCard
 from edgepose_training.data.loaders import MEAN, STD
 from edgepose_training.deploy import onnx_file
+from edgepose_training.detector.checkpoints import load_net
 from edgepose_training.detector.net import CELL_VALUES, DetectorNet
-from edgepose_training.detector.trainer import load_net
 
 FRAMES = 2
 
