@@ -111,7 +111,7 @@ def test_the_chain_of_samples(tmp_path: Path) -> None:
 def test_a_step_is_the_same_whenever_it_is_drawn(tmp_path: Path) -> None:
     images = read_images(write_data(tmp_path / "data"), "train")
     builder = SampleBuilder(images, ImageCache(images, tmp_path / "store"), {})
-    config = DetectorConfig(batch=3, steps=10, first_sides=(64, 96), last_sides=(64, 96))
+    config = DetectorConfig(batch=3, epochs=1, epoch_steps=10, first_sides=(64, 96), last_sides=(64, 96))
     first, again = (DetectorBatches(builder, config)[7] for _ in range(2))
     assert first.images.equal(again.images)
     assert first.people.equal(again.people)
