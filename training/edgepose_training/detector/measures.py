@@ -40,7 +40,7 @@ Boxes = tuple[np.ndarray, np.ndarray]  # [D, 4] xyxy, scores [D]
 
 @dataclass(frozen=True)
 class Scene:
-    """One image of the validation set. Boxes xyxy in pixels of the file."""
+    """One image of a validation set. Boxes xyxy in pixels of the file."""
 
     path: Path
     size: tuple[int, int]  # W, H
@@ -71,8 +71,8 @@ def read_image(path: Path) -> np.ndarray:
     return image
 
 
-def read_scenes(data: Path) -> list[Scene]:
-    document = load_document(data / "annotations" / "val.json")
+def read_scenes(data: Path, split: str = "val") -> list[Scene]:
+    document = load_document(data / "annotations" / f"{split}.json")
     labeled: defaultdict[int, list[list[float]]] = defaultdict(list)
     for annotation in document["annotations"]:
         labeled[annotation["image_id"]].append(annotation["bbox"])
@@ -88,12 +88,12 @@ def read_scenes(data: Path) -> list[Scene]:
     ]
 
 
-def empty_windows(data: Path, scenes: Sequence[Scene], count: int) -> list[EmptyWindow]:
-    """The val images of `negatives.json`, then windows of other val images that touch no listed box.
+def empty_windows(data: Path, scenes: Sequence[Scene], count: int, split: str = "val") -> list[EmptyWindow]:
+    """The split's images in `negatives.json`, then windows of its other images that touch no listed box.
 
     The same windows on every call.
     """
-    windows = [EmptyWindow(image.path, None) for image in read_negatives(data, "val")]
+    windows = [EmptyWindow(image.path, None) for image in read_negatives(data, split)]
     taken: Counter[str] = Counter()
     for i in np.random.default_rng(5).permutation(len(scenes)):
         scene = scenes[i]
@@ -143,6 +143,13 @@ def by_source(found: Sequence[Boxes], scenes: Sequence[Scene], threshold: float)
 def false_positives(highest: np.ndarray, threshold: float) -> float:  # [E] highest score in each empty window
     """Share of the empty windows with a box at the threshold or above."""
     return float((highest >= threshold).mean())
+
+
+def threshold_at(highest: np.ndarray, share: float) -> float:  # [E] highest score in each empty window
+    """The lowest threshold at which at most that share of the empty windows has a false positive."""
+    allowed = int(share * len(highest) + 1e-9)
+    below = np.sort(highest)[::-1][allowed:]
+    return float(np.nextafter(below[0], np.inf, dtype=highest.dtype)) if len(below) else 0.0
 
 
 def highest_scores(detector: Detector, windows: Sequence[EmptyWindow]) -> np.ndarray:  # [E]
