@@ -41,7 +41,7 @@ from edgepose_training.distributed import pick_device
 from edgepose_training.engine import checkpoints
 from edgepose_training.engine.kernels import PlainTorch
 from edgepose_training.engine.losses import rtmpose_loss
-from edgepose_training.engine.trainer import Run
+from edgepose_training.engine.pose_task import pose_trainer
 
 RECIPE = "rtmpose_t_wholebody"
 PLAIN, OURS, THEIRS = "plain float32", "as the recipes", "mmpose"
@@ -100,9 +100,9 @@ class MmposeStep:
 
 def stepper(config: Config, store: CropCache, out: Path, device: torch.device, teacher: Path | None = None):
     """A function that takes one training step, always on the same batch: data is measured by itself."""
-    run = Run(config, store, None, out, device, teacher)
-    batch: Batch = next(iter(run.feed.epoch(config, 0))).to(device)
-    run.distiller.train()
+    run = pose_trainer(config, store, None, out, device, teacher)
+    batch: Batch = next(iter(run.task.feed.epoch(config, 0))).to(device)
+    run.task.module.train()
     return lambda: run.train_step(batch, 1.0)
 
 
@@ -118,13 +118,13 @@ def steps(config: Config, store: CropCache, folder: Path, device: torch.device, 
     work: dict[str, Callable[[], object]] = {
         name: stepper(c, store, folder / f"step{i}", device) for i, (name, c) in enumerate(variants.items())
     }
-    batch = next(iter(Run(plain, store, None, folder / "mmpose", device).feed.epoch(plain, 0))).to(device)
+    batch = next(iter(pose_trainer(plain, store, None, folder / "mmpose", device).task.feed.epoch(plain, 0))).to(device)
     return timed(work | {THEIRS: MmposeStep(config, batch, device)}, rounds, device)
 
 
 def stages(config: Config, store: CropCache, folder: Path, device: torch.device, rounds: int) -> Times:
     teacher = folder / "teacher.pt"
-    checkpoints.save(teacher, Run(config, store, None, folder / "teacher", device).state())
+    checkpoints.save(teacher, pose_trainer(config, store, None, folder / "teacher", device).state())
     second = replace(config, stage=2, beta_logit=1.0)
     pair = {"stage1": config, "stage2": second}
     return timed({name: stepper(c, store, folder / name, device, teacher) for name, c in pair.items()}, rounds, device)
@@ -154,12 +154,12 @@ def losses(config: Config, device: torch.device, rounds: int) -> Times:
 
 
 def waiting(config: Config, store: CropCache, out: Path, device: torch.device, count: int) -> float:
-    run = Run(replace(config, epochs=1000), store, None, out, device)
-    run.distiller.train()
+    run = pose_trainer(replace(config, epochs=1000), store, None, out, device)
+    run.task.module.train()
     waited, done, began = 0.0, 0, 0.0
     for epoch in range(1000):
         before = time.perf_counter()
-        for batch in run.feed.epoch(run.config, epoch):
+        for batch in run.task.feed.epoch(run.config, epoch):
             # The first steps fill the pipeline; an epoch's start, which starts workers, counts.
             if done == 3:
                 waited, began = 0.0, time.perf_counter()

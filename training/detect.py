@@ -1,7 +1,7 @@
 """Run a detector over the images of a data folder: `python training/detect.py MODEL.onnx --data DIR -o boxes.json`.
 
 Writes a COCO detection file (a list of image_id, category_id, bbox as xywh, score), which `evaluate.py` takes for
-people found by a machine and `detector.py --hints` for people whom the lists forgot.
+detected people and `train_detector.py --hints` for pseudo-labels.
 """
 
 from __future__ import annotations

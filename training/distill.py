@@ -23,9 +23,9 @@ from edgepose_training.config import Config
 from edgepose_training.data.crop_cache import CropCache
 from edgepose_training.data.shards import find_shards
 from edgepose_training.distributed import Processes, join_processes, leave_processes, pick_device
-from edgepose_training.engine.interruption import until_asked
+from edgepose_training.engine.interruption import fit_until_stopped
+from edgepose_training.engine.pose_task import pose_trainer
 from edgepose_training.engine.time_budget import TimeBudget
-from edgepose_training.engine.trainer import Run
 
 log = logging.getLogger("distill")
 
@@ -74,16 +74,17 @@ def distill(args: argparse.Namespace, processes: Processes) -> None:
     train = open_shards(args.shards / "train", config, processes)
     valid_dir = args.shards / "val"
     valid = CropCache(find_shards(valid_dir)) if valid_dir.is_dir() and processes.is_main else None
-    training = Run(config, train, valid, args.output, pick_device(args.device), args.teacher, args.init, processes)
+    device = pick_device(args.device)
+    trainer = pose_trainer(config, train, valid, args.output, device, args.teacher, args.init, processes)
     if args.minutes:
-        training.time_budget = TimeBudget(time.monotonic() + args.minutes * 60)
+        trainer.time_budget = TimeBudget(time.monotonic() + args.minutes * 60)
     if resume:
-        training.resume(last)
+        trainer.resume(last)
     if args.stop_after:
-        training.stop_at = time.monotonic() + args.stop_after * 60
-    if not until_asked(training):
+        trainer.stop_at = time.monotonic() + args.stop_after * 60
+    if not fit_until_stopped(trainer):
         again = " ".join(sys.argv) + ("" if args.resume else " --resume")
-        log.info("stopped at epoch %d, step %d; continue with: python %s", training.epoch, training.step, again)
+        log.info("stopped at epoch %d, step %d; continue with: python %s", trainer.epoch, trainer.step, again)
 
 
 @command(times=True)

@@ -32,9 +32,9 @@ from edgepose_training.command import command
 from edgepose_training.config import Config
 from edgepose_training.data.crop_cache import CropCache
 from edgepose_training.distributed import pick_device
-from edgepose_training.engine.interruption import until_asked
+from edgepose_training.engine.interruption import fit_until_stopped
+from edgepose_training.engine.pose_task import pose_trainer
 from edgepose_training.engine.time_budget import TimeBudget
-from edgepose_training.engine.trainer import Run
 
 log = logging.getLogger("gpu_train")
 
@@ -52,21 +52,21 @@ def train(args: argparse.Namespace) -> None:
     valid = CropCache.open(args.work / "val") if (args.work / "val" / "index.npz").exists() else None
     teacher = needed_weights(args.teacher, args.work, "--teacher") if args.teacher else None
     init = needed_weights(args.init, args.work, "--init") if args.init else None
-    run = Run(
+    trainer = pose_trainer(
         config, CropCache.open(args.work / "train"), valid, args.work / "runs" / args.name, pick_device(args.device),
         teacher, init,
     )  # fmt: skip
     if args.minutes:
-        run.time_budget = TimeBudget(began + args.minutes * 60)
+        trainer.time_budget = TimeBudget(began + args.minutes * 60)
     left_off = find_weights(args.name, args.work)
     if left_off is not None:
-        run.resume(left_off)
+        trainer.resume(left_off)
     if args.stop_after:
-        run.stop_at = began + args.stop_after * 60
-    run.after_save = lambda _: hand_out(run, args.name, args.work, args.out)
-    until_asked(run)
-    if run.epoch < run.config.epochs:
-        log.info("%s is at epoch %d of %d; the same command goes on", args.name, run.epoch, run.config.epochs)
+        trainer.stop_at = began + args.stop_after * 60
+    trainer.after_save = lambda _: hand_out(trainer, args.name, args.work, args.out)
+    fit_until_stopped(trainer)
+    if trainer.epoch < trainer.config.epochs:
+        log.info("%s is at epoch %d of %d; the same command goes on", args.name, trainer.epoch, trainer.config.epochs)
 
 
 @command(times=True)

@@ -6,16 +6,16 @@ import sys
 
 import distill
 
-from edgepose_training.engine.trainer import Run
+from edgepose_training.engine.trainer import Trainer
 
-train_step = Run.train_step
+train_step = Trainer.train_step
 
 
-def step_or_die(run: Run, *args: object) -> dict:
+def step_or_die(run: Trainer, *args: object) -> dict:
     if run.step == 7 and run.processes.rank == 1 and run.processes.restarts == 0:
         os.kill(os.getpid(), signal.SIGKILL)
     return train_step(run, *args)
 
 
-Run.train_step = step_or_die
+Trainer.train_step = step_or_die
 sys.exit(distill.main())

@@ -18,7 +18,7 @@ from edgepose_training.data.shards import ShardWriter  # noqa: E402
 from edgepose_training.data.synthetic import synthetic_person  # noqa: E402
 from edgepose_training.engine import checkpoints  # noqa: E402
 from edgepose_training.engine.optimizer import lr_factor  # noqa: E402
-from edgepose_training.engine.trainer import Run  # noqa: E402
+from edgepose_training.engine.pose_task import pose_trainer  # noqa: E402
 from edgepose_training.models import hrnet, resnet  # noqa: E402
 
 NAMES = sorted(path.stem for path in CONFIGS.rglob("*.toml"))
@@ -85,11 +85,11 @@ def test_every_recipe_takes_two_steps(name, stores, tmp_path):
         state = {"model": checkpoints.build_net(one, skeleton).state_dict(), "ema": None}
         checkpoints.save(teacher, state | {"config": one.to_dict(), "skeleton": skeleton.to_dict()})
     store = stores(Skeleton.load(recipe.skeleton).num_keypoints)
-    run = Run(recipe, store, None, tmp_path / "run", torch.device("cpu"), teacher)
-    before = {key: value.clone() for key, value in run.distiller.student.state_dict().items()}
+    run = pose_trainer(recipe, store, None, tmp_path / "run", torch.device("cpu"), teacher)
+    before = {key: value.clone() for key, value in run.task.net.state_dict().items()}
     run.fit_epoch()
     assert run.step == 2
-    moved = {key for key, value in run.distiller.student.state_dict().items() if not torch.equal(before[key], value)}
+    moved = {key for key, value in run.task.net.state_dict().items() if not torch.equal(before[key], value)}
     assert any(key.endswith("weight") for key in moved)
     header, *rows = (tmp_path / "run" / "train.csv").read_text().splitlines()
     values = [float(value) for row in rows for value in row.split(",")]
@@ -115,7 +115,7 @@ def test_fpd_learns_from_people_without_labels(stores, tmp_path):
     store.weights, store.visible = weights.copy(), visible.copy()
     store.weights[1:], store.visible[1:] = 0, 0  # one of four has labels
     try:
-        run = Run(recipe, store, None, tmp_path / "run", torch.device("cpu"), tmp_path / "teacher.pt")
+        run = pose_trainer(recipe, store, None, tmp_path / "run", torch.device("cpu"), tmp_path / "teacher.pt")
         run.fit_epoch()
     finally:
         store.weights, store.visible = weights, visible
@@ -131,7 +131,7 @@ def test_each_arm_of_the_comparison_goes_through_validation_and_files(head, stor
     """`fit` whole, with half precision left as it comes: validation decodes each kind of answer."""
     name = {"simcc": "simcc_resnet50"}.get(head, f"simcc_resnet50_{head}")
     recipe = replace(load(name), size="tiny", input_size=(64, 64), batch=2, epochs=1, workers=0, log_every=1)
-    run = Run(recipe, stores(17), stores(17), tmp_path, torch.device("cpu"))
+    run = pose_trainer(recipe, stores(17), stores(17), tmp_path, torch.device("cpu"))
     run.fit()
     assert 0 <= run.best <= 1
     assert checkpoints.load_net(tmp_path / "best.pt")[1] == recipe

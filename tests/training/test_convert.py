@@ -18,7 +18,7 @@ from edgepose_training.data.crop_cache import CropCache  # noqa: E402
 from edgepose_training.data.shards import ShardWriter  # noqa: E402
 from edgepose_training.data.synthetic import synthetic_person  # noqa: E402
 from edgepose_training.engine import checkpoints, conversion, mmpose_checkpoints  # noqa: E402
-from edgepose_training.engine.trainer import Run  # noqa: E402
+from edgepose_training.engine.pose_task import pose_trainer  # noqa: E402
 from edgepose_training.models import build_pose_net  # noqa: E402
 
 NETS = {
@@ -189,7 +189,9 @@ def test_stage_2_runs_alone_on_a_converted_checkpoint(tmp_path):
             writer.write(dataclasses.replace(person, **fields))
     recipe = Config.load("dwpose_stage2_t")
     recipe = dataclasses.replace(recipe, skeleton="coco17", batch=2, epochs=1, workers=0, amp="off", log_every=1)
-    run = Run(recipe, CropCache(writer.paths), None, tmp_path / "run", torch.device("cpu"), tmp_path / "theirs.pt")
+    run = pose_trainer(
+        recipe, CropCache(writer.paths), None, tmp_path / "run", torch.device("cpu"), tmp_path / "theirs.pt"
+    )
     run.fit()
     net = checkpoints.load_net(tmp_path / "run" / "best.pt")[0].state_dict()
     theirs = mmpose_weights("rtmpose-t-17")

@@ -12,8 +12,8 @@ from edgepose_training.data.sources import SourceRoles
 from edgepose_training.detector.batches import DetectorBatches, canvas_size, normalized
 from edgepose_training.detector.config import DetectorConfig
 from edgepose_training.detector.image_cache import ImageCache
-from edgepose_training.detector.person_lists import clean, read_pictures
-from edgepose_training.detector.samples import Mixture, Painter, empty_window, paint, placement, texture
+from edgepose_training.detector.person_lists import clean, read_images
+from edgepose_training.detector.samples import SampleBuilder, SampleOptions, empty_window, paint, placement, texture
 
 EDGEPOSE = SourceRoles.load("edgepose")
 NONE = np.zeros((0, 4), np.float32)
@@ -27,28 +27,28 @@ def entry(source: str, boxes: list[list[float]]) -> dict:
 def test_a_box_around_a_crowd_is_ignored() -> None:
     crowd = [0, 0, 100, 50]
     heads = [[5 + 30 * i, 5, 20, 30] for i in range(3)]
-    picture = clean(entry("coco", [crowd, *heads]), Path(), NONE, NONE, NO_SCORES, EDGEPOSE)
-    np.testing.assert_array_equal(picture.ignored, [[0, 0, 100, 50]])
-    assert len(picture.people) == 3
+    image = clean(entry("coco", [crowd, *heads]), Path(), NONE, NONE, NO_SCORES, EDGEPOSE)
+    np.testing.assert_array_equal(image.ignored, [[0, 0, 100, 50]])
+    assert len(image.people) == 3
 
 
 def test_raised_hands_of_selfies_are_ignored() -> None:
     body, hand = [20, 10, 70, 90], [2, 30, 15, 20]
     labeled = np.float32([[20, 10, 90, 100]])
-    picture = clean(entry("hands", [body, hand]), Path(), labeled, NONE, NO_SCORES, EDGEPOSE)
-    np.testing.assert_array_equal(picture.people, labeled)
-    np.testing.assert_array_equal(picture.ignored, [[2, 30, 17, 50]])
+    image = clean(entry("hands", [body, hand]), Path(), labeled, NONE, NO_SCORES, EDGEPOSE)
+    np.testing.assert_array_equal(image.people, labeled)
+    np.testing.assert_array_equal(image.ignored, [[2, 30, 17, 50]])
     assert len(clean(entry("coco", [body, hand]), Path(), labeled, NONE, NO_SCORES, EDGEPOSE).people) == 2
 
 
 def test_a_piece_of_a_person_is_not_a_second_one() -> None:
     whole, upper = [10, 10, 40, 80], [12, 12, 36, 40]
-    picture = clean(entry("ccp", [upper, whole]), Path(), NONE, NONE, NO_SCORES, EDGEPOSE)
-    np.testing.assert_array_equal(picture.people, [[10, 10, 50, 90]])
-    np.testing.assert_array_equal(picture.ignored, [[12, 12, 48, 52]])
+    image = clean(entry("ccp", [upper, whole]), Path(), NONE, NONE, NO_SCORES, EDGEPOSE)
+    np.testing.assert_array_equal(image.people, [[10, 10, 50, 90]])
+    np.testing.assert_array_equal(image.ignored, [[12, 12, 48, 52]])
 
 
-def test_hints_fill_the_gaps() -> None:
+def test_pseudo_labels_fill_the_gaps() -> None:
     """A listed person seen again, a sure and an unsure stranger, and a piece of the listed one."""
     hints = np.float32([[1, 1, 40, 80], [60, 0, 90, 80], [60, 82, 75, 100], [5, 5, 30, 40]])
     scores = np.float32([0.9, 0.8, 0.4, 0.7])
@@ -60,7 +60,7 @@ def test_hints_fill_the_gaps() -> None:
     np.testing.assert_array_equal(drawn_by_people.ignored, hints[1:3])
 
 
-def test_windows_touch_nobody() -> None:
+def test_windows_touch_no_box() -> None:
     boxes = np.float32([[120, 0, 150, 200], [180, 150, 320, 240]])
     found = [empty_window(np.random.default_rng(i), (240, 320), boxes, tries=50) for i in range(20)]
     windows = np.array([w for w in found if w is not None])
@@ -90,15 +90,15 @@ def test_boxes_follow_the_pixels(seed: int) -> None:
 
 
 def test_the_chain_of_samples(tmp_path: Path) -> None:
-    pictures = read_pictures(write_data(tmp_path / "data"), "train")
-    assert [len(p.people) for p in pictures] == [1] * 12 + [0]
-    store = ImageCache(pictures, tmp_path / "store", side=64)
+    images = read_images(write_data(tmp_path / "data"), "train")
+    assert [len(p.people) for p in images] == [1] * 12 + [0]
+    store = ImageCache(images, tmp_path / "store", side=64)
     assert store[0].shape == (64, 48, 3)
-    np.testing.assert_array_equal(ImageCache(pictures, tmp_path / "store", side=64)[12], store[12])
-    painter = Painter(pictures, store, {"drawn": 1.0})
+    np.testing.assert_array_equal(ImageCache(images, tmp_path / "store", side=64)[12], store[12])
+    builder = SampleBuilder(images, store, {"drawn": 1.0})
     people = empty = 0
     for seed in range(60):
-        sample = painter.sample(np.random.default_rng(seed), (96, 64), Mixture(0.3, 0.3, 0.3, smallest=10))
+        sample = builder.sample(np.random.default_rng(seed), (96, 64), SampleOptions(0.3, 0.3, 0.3, smallest=10))
         assert sample.image.shape == (64, 96, 3)
         people += len(sample.people)
         empty += not sample.people
@@ -111,13 +111,13 @@ def test_the_chain_of_samples(tmp_path: Path) -> None:
 
 
 def test_a_step_is_the_same_whenever_it_is_drawn(tmp_path: Path) -> None:
-    pictures = read_pictures(write_data(tmp_path / "data"), "train")
-    painter = Painter(pictures, ImageCache(pictures, tmp_path / "store"), {})
-    config = DetectorConfig(batch=3, steps=10, first_sides=(64, 96), last_sides=(64, 96))
-    first, again = (DetectorBatches(painter, config)[7] for _ in range(2))
+    images = read_images(write_data(tmp_path / "data"), "train")
+    builder = SampleBuilder(images, ImageCache(images, tmp_path / "store"), {})
+    config = DetectorConfig(batch=3, epochs=1, epoch_steps=10, first_sides=(64, 96), last_sides=(64, 96))
+    first, again = (DetectorBatches(builder, config)[7] for _ in range(2))
     assert first.images.equal(again.images)
     assert first.people.equal(again.people)
-    assert DetectorBatches(painter, config)[6].images.float().mean() != first.images.float().mean()
+    assert DetectorBatches(builder, config)[6].images.float().mean() != first.images.float().mean()
     assert first.is_person.sum() > 0
 
 

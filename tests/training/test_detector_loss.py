@@ -71,7 +71,7 @@ def test_a_cell_serves_the_person_it_overlaps_most() -> None:
     assert (owner[0, both] == 1).all()
 
 
-def test_padding_is_nobody() -> None:
+def test_padding_is_background() -> None:
     people = torch.tensor([[[0.0, 0, 96, 64], [0.0, 0, 96, 64]]])
     scores = torch.full((1, len(CENTERS)), 0.5)
     boxes = people[:, :1].expand(1, len(CENTERS), 4)
@@ -79,7 +79,7 @@ def test_padding_is_nobody() -> None:
     assert target.sum() == 0
 
 
-def test_a_perfect_answer_costs_nothing_and_a_false_alarm_does() -> None:
+def test_a_perfect_answer_costs_nothing_and_a_false_positive_does() -> None:
     person = torch.tensor([16.0, 8, 80, 60])
     scores = torch.full((len(CENTERS),), -12.0)
     inside = ((person[:2] < CENTERS) & (person[2:] > CENTERS)).all(1)

@@ -7,6 +7,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from edgepose_training.deploy import onnx_file  # noqa: E402
+from edgepose_training.detector.net import DetectorNet  # noqa: E402
 from edgepose_training.distributed import synchronize_norms  # noqa: E402
 from edgepose_training.models import build_pose_net, fused  # noqa: E402
 from edgepose_training.models.cspnext import ConvModule, CSPNeXt  # noqa: E402
@@ -117,6 +118,42 @@ def test_a_net_is_the_same_with_and_without(calls):
     other.load_state_dict(plain.state_dict())
     files = [onnx_file.trace(net.eval(), [x], ["input"], ("x", "y"), {}).SerializeToString() for net in (plain, other)]
     assert files[0] == files[1]
+
+
+def detector_step(net, images, autocast):
+    """Cells, gradients and running statistics of a training step."""
+    net.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        cells = net(images)
+    torch.manual_seed(1)
+    cells.backward(torch.randn(cells.shape).bfloat16().to(cells.dtype) / 100)
+    grads = {name: value.grad.clone() for name, value in net.named_parameters()}
+    return {"cells": cells.detach()} | grads | {name: v.clone() for name, v in net.named_buffers() if v.ndim}
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_the_detector_is_fused_too(autocast, calls, monkeypatch):
+    """Its norms and ReLUs stay torch's; its depth-wise convolutions take their weight gradient in float32."""
+    depthwise = []
+    apply = fused.Depthwise.apply
+    monkeypatch.setattr(fused.Depthwise, "apply", lambda *a: depthwise.append(a[1].shape) or apply(*a))
+    torch.manual_seed(0)
+    plain = DetectorNet((8, 8, 16, 16, 32), (1, 1, 1, 1), 16).to(memory_format=torch.channels_last).train()
+    other, exact = copy.deepcopy(plain), copy.deepcopy(plain).double()
+    fused.fuse(other)
+    images = torch.randn(4, 3, 128, 96).contiguous(memory_format=torch.channels_last)
+    expected, got = detector_step(plain, images, autocast), detector_step(other, images, autocast)
+    assert not calls
+    count = sum(m.groups > 1 for m in other.modules() if isinstance(m, torch.nn.Conv2d))
+    assert count > 10
+    assert len(depthwise) == (count if autocast else 0)
+    true = detector_step(exact, images.double(), False)
+    for name, value in expected.items():
+        if autocast:
+            ours, theirs = (float((t[name].double() - true[name]).norm()) for t in (got, expected))
+            assert ours <= 1.25 * theirs + 1e-6, name
+        else:
+            torch.testing.assert_close(got[name], value, rtol=1e-4, atol=1e-4 * float(value.abs().max()), msg=name)
 
 
 def test_a_mean_has_its_gradient_channels_last():

@@ -23,7 +23,7 @@ from edgepose_training.data.crop_cache import CropCache  # noqa: E402
 from edgepose_training.data.shards import ShardWriter, read_shard  # noqa: E402
 from edgepose_training.data.synthetic import synthetic_person  # noqa: E402
 from edgepose_training.engine import checkpoints  # noqa: E402
-from edgepose_training.engine.trainer import Run  # noqa: E402
+from edgepose_training.engine.trainer import Trainer  # noqa: E402
 
 TINY = """
 size = "n"
@@ -126,14 +126,14 @@ def test_a_second_visit_adds_its_bundle_and_goes_on_exactly(home, tmp_path):
 def test_a_lost_machine_costs_the_optimizer_only(home, tmp_path, monkeypatch):
     """The call is killed; what had been handed out by then starts the next machine."""
     machine, out = tmp_path / "machine", tmp_path / "out"
-    train_step = Run.train_step
+    train_step = Trainer.train_step
 
     def killed(run, *args):
         if run.step == 7:
             raise KeyError("the machine is gone")
         return train_step(run, *args)
 
-    monkeypatch.setattr(Run, "train_step", killed)
+    monkeypatch.setattr(Trainer, "train_step", killed)
     with pytest.raises(KeyError):
         visit(home, machine, out, "tiny", "--name", "a", bundles=every_bundle(home))
     monkeypatch.undo()

@@ -18,7 +18,8 @@ import distill  # noqa: E402
 
 from edgepose_training.data.loaders import DeviceCrops, EpochSampler, strength_at  # noqa: E402
 from edgepose_training.engine import checkpoints  # noqa: E402
-from edgepose_training.engine.trainer import Run  # noqa: E402
+from edgepose_training.engine.pose_task import pose_trainer  # noqa: E402
+from edgepose_training.engine.trainer import Trainer  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -28,8 +29,8 @@ def terms(folder: Path) -> np.ndarray:
         return np.array([[float(row["label"]), float(row["aux"])] for row in csv.DictReader(file)])
 
 
-def fit(config, store, folder: Path) -> Run:
-    run = Run(config, store, store, folder, CPU)
+def fit(config, store, folder: Path) -> Trainer:
+    run = pose_trainer(config, store, store, folder, CPU)
     run.fit()
     return run
 
@@ -67,7 +68,7 @@ def test_the_same_seed_is_the_same_run(store, small, tmp_path):
     )
     np.testing.assert_array_equal(terms(tmp_path / "one"), terms(tmp_path / "two"))
     assert not np.array_equal(terms(tmp_path / "one"), terms(tmp_path / "other"))
-    for a, b in zip(one.distiller.state_dict().values(), two.distiller.state_dict().values(), strict=True):
+    for a, b in zip(one.task.module.state_dict().values(), two.task.module.state_dict().values(), strict=True):
         assert torch.equal(a, b)
     assert other.step == one.step
 
@@ -79,21 +80,21 @@ def test_half_precision_follows_float32(store, small, tmp_path, amp, tolerance):
     run = fit(replace(slow, amp=amp), store, tmp_path / amp)
     np.testing.assert_allclose(terms(tmp_path / amp), terms(tmp_path / "full"), rtol=tolerance)
     assert run.scaler.is_enabled() == (amp == "fp16")
-    assert all(value.dtype != torch.float16 for value in run.distiller.state_dict().values())
+    assert all(value.dtype != torch.float16 for value in run.task.module.state_dict().values())
     if amp == "fp16":
         assert checkpoints.load(tmp_path / amp / "last.pt")["scaler"]["scale"] > 0
 
 
 def test_an_overflow_skips_the_step_and_halves_the_scale(store, small, tmp_path):
-    run = Run(replace(small, amp="fp16"), store, None, tmp_path, CPU)
-    batch = next(iter(run.feed.epoch(run.config, 0)))
+    run = pose_trainer(replace(small, amp="fp16"), store, None, tmp_path, CPU)
+    batch = next(iter(run.task.feed.epoch(run.config, 0)))
     run.train_step(batch, 1.0)
-    before = {name: value.clone() for name, value in run.distiller.named_parameters()}
+    before = {name: value.clone() for name, value in run.task.module.named_parameters()}
     scale = run.scaler.get_scale()
     batch.weights[:] = torch.inf
     run.train_step(batch, 1.0)
     assert run.scaler.get_scale() < scale
-    assert all(torch.equal(value, before[name]) for name, value in run.distiller.named_parameters())
+    assert all(torch.equal(value, before[name]) for name, value in run.task.module.named_parameters())
 
 
 def test_plain_torch_follows_the_kernels(store, small, tmp_path):
@@ -111,15 +112,15 @@ def test_plain_torch_follows_the_kernels(store, small, tmp_path):
 
 def test_what_nobody_labeled_is_not_looked_at(store, small, tmp_path):
     """v = 0: wherever such a point lies, the loss is the same; absent points (labeled, outside) do count."""
-    run = Run(small, store, None, tmp_path, CPU)
-    batch = next(iter(run.feed.epoch(run.config, 0)))
+    run = pose_trainer(small, store, None, tmp_path, CPU)
+    batch = next(iter(run.task.feed.epoch(run.config, 0)))
     batch.weights[:, 5:40] = 0
     batch.inside[:, 5:40] = False
-    run.distiller.eval()
+    run.task.module.eval()
 
     def terms_now() -> dict[str, float]:
         with torch.no_grad():
-            return {name: float(value) for name, value in run.distiller(batch, 1.0).items()}
+            return {name: float(value) for name, value in run.task.module(batch, 1.0).items()}
 
     before = terms_now()
     batch.keypoints[:, 5:40] += 17
@@ -176,12 +177,12 @@ def test_a_run_leaves_tables_plots_and_events(store, small, tmp_path):
 
 
 def test_a_resumed_run_writes_no_step_twice(store, small, tmp_path):
-    run = Run(small, store, None, tmp_path, CPU)
+    run = pose_trainer(small, store, None, tmp_path, CPU)
     run.fit_epoch()
     run.save()
     run.epoch, run.step_in_epoch = 1, 0
     run.fit_epoch()  # and then it crashes, before it saves
-    again = Run(small, store, None, tmp_path, CPU)
+    again = pose_trainer(small, store, None, tmp_path, CPU)
     again.resume(tmp_path / "last.pt")
     again.epoch, again.step_in_epoch = 1, 0
     again.fit_epoch()
@@ -192,10 +193,10 @@ def test_a_resumed_run_writes_no_step_twice(store, small, tmp_path):
 def test_slim_weights_go_on_with_a_warm_up(store, small, tmp_path):
     run = fit(replace(small, epochs=1, warmup=10), store, tmp_path / "one")
     checkpoints.save(tmp_path / "slim.pt", checkpoints.slim(run.state()))
-    again = Run(replace(small, epochs=3, warmup=10, flat=0.9), store, None, tmp_path / "two", CPU)
+    again = pose_trainer(replace(small, epochs=3, warmup=10, flat=0.9), store, None, tmp_path / "two", CPU)
     again.resume(tmp_path / "slim.pt")
     assert (again.epoch, again.step, again.fresh_optimizer) == (1, 3, 3)
-    for name, value in again.distiller.student.state_dict().items():
+    for name, value in again.task.net.state_dict().items():
         torch.testing.assert_close(value, run.ema.state[name], rtol=1e-3, atol=1e-6)
     again.fit()
     with (tmp_path / "two" / "train.csv").open() as file:

@@ -20,7 +20,7 @@ from edgepose_training.data.shards import ShardWriter, find_shards  # noqa: E402
 from edgepose_training.data.synthetic import synthetic_person  # noqa: E402
 from edgepose_training.distributed import GlobalBatchNorm, Processes, synchronize_norms  # noqa: E402
 from edgepose_training.engine import checkpoints  # noqa: E402
-from edgepose_training.engine.trainer import Run  # noqa: E402
+from edgepose_training.engine.pose_task import pose_trainer  # noqa: E402
 
 CRASHING = Path(__file__).with_name("crash_once.py")
 CONFIG = """
@@ -147,9 +147,9 @@ def test_norms_see_the_whole_batch_or_a_share_of_it(data, tmp_path, synchronized
     store = CropCache(find_shards(data / "shards" / "train"))
     torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
     try:
-        run = Run(config, store, None, tmp_path, torch.device("cpu"), processes=Processes(0, 2))
-        norms = [module for module in run.distiller.modules() if isinstance(module, torch.nn.BatchNorm2d)]
-        shared = [module for module in run.distiller.modules() if isinstance(module, GlobalBatchNorm)]
+        run = pose_trainer(config, store, None, tmp_path, torch.device("cpu"), processes=Processes(0, 2))
+        norms = [module for module in run.task.module.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+        shared = [module for module in run.task.module.modules() if isinstance(module, GlobalBatchNorm)]
         assert bool(shared) == synchronized
         assert bool(norms) != synchronized
     finally:

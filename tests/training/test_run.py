@@ -16,14 +16,15 @@ from edgepose_training.config import Config  # noqa: E402
 from edgepose_training.data.loaders import EpochSampler, normalize  # noqa: E402
 from edgepose_training.engine import checkpoints  # noqa: E402
 from edgepose_training.engine.optimizer import Ema, lr_factor  # noqa: E402
-from edgepose_training.engine.trainer import Run, Stopped  # noqa: E402
+from edgepose_training.engine.pose_task import pose_trainer  # noqa: E402
+from edgepose_training.engine.trainer import Stopped, Trainer  # noqa: E402
 from edgepose_training.engine.training_cost import TrainingCost, compare_costs, read_cost  # noqa: E402
 
 CPU = torch.device("cpu")
 
 
-def weights(run: Run) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in run.distiller.state_dict().items()}
+def weights(run: Trainer) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in run.task.module.state_dict().items()}
 
 
 def losses_of(folder) -> list[float]:
@@ -46,7 +47,7 @@ def test_a_few_steps_lower_the_loss(store, small, tmp_path):
         color=0.0,
         lr=3e-3,
     )
-    run = Run(config, store, None, tmp_path, CPU)
+    run = pose_trainer(config, store, None, tmp_path, CPU)
     run.fit()
     losses = losses_of(tmp_path)
     assert len(losses) == 25 * 3
@@ -55,10 +56,10 @@ def test_a_few_steps_lower_the_loss(store, small, tmp_path):
 
 def test_an_interrupted_run_resumes_bit_for_bit(store, small, tmp_path, monkeypatch):
     """Stopped in the middle of an epoch, continued by a fresh process' objects: the same weights to the last bit."""
-    whole = Run(small, store, store, tmp_path / "whole", CPU)
+    whole = pose_trainer(small, store, store, tmp_path / "whole", CPU)
     whole.fit()
 
-    first = Run(small, store, store, tmp_path / "parts", CPU)
+    first = pose_trainer(small, store, store, tmp_path / "parts", CPU)
     steps = 0
     train_step = first.train_step
 
@@ -73,22 +74,22 @@ def test_an_interrupted_run_resumes_bit_for_bit(store, small, tmp_path, monkeypa
     with pytest.raises(Stopped):
         first.fit()
     assert first.step == 2
-    second = Run(small, store, store, tmp_path / "parts", CPU)
+    second = pose_trainer(small, store, store, tmp_path / "parts", CPU)
     second.resume(tmp_path / "parts" / "last.pt")
     second.fit()
     assert second.step == whole.step
     for name, value in weights(whole).items():
-        assert torch.equal(value, second.distiller.state_dict()[name]), name
+        assert torch.equal(value, second.task.module.state_dict()[name]), name
     for name, value in whole.ema.state.items():
         assert torch.equal(value, second.ema.state[name]), name
 
 
 def test_stage1_leaves_the_teacher_alone_and_uses_it(store, small, tmp_path):
-    teacher = Run(small, store, None, tmp_path / "teacher", CPU)
+    teacher = pose_trainer(small, store, None, tmp_path / "teacher", CPU)
     teacher.fit()
     config = replace(small, epochs=1)
-    run = Run(config, store, None, tmp_path / "student", CPU, teacher=tmp_path / "teacher" / "last.pt")
-    (net,) = run.distiller._teacher
+    run = pose_trainer(config, store, None, tmp_path / "student", CPU, teacher=tmp_path / "teacher" / "last.pt")
+    (net,) = run.task.module._teacher
     before = {name: value.clone() for name, value in net.state_dict().items()}
     run.fit()
     assert not net.training
@@ -99,19 +100,19 @@ def test_stage1_leaves_the_teacher_alone_and_uses_it(store, small, tmp_path):
 
 
 def test_stage2_trains_the_head_only_and_runs_the_backbone_once(store, small, tmp_path, caplog):
-    Run(small, store, None, tmp_path / "one", CPU).fit()
+    pose_trainer(small, store, None, tmp_path / "one", CPU).fit()
     config = replace(small, stage=2, epochs=1, aux_heatmap=0.0, beta_logit=1.0)
-    run = Run(config, store, None, tmp_path / "two", CPU, teacher=tmp_path / "one" / "last.pt")
-    (teacher,) = run.distiller._teacher
+    run = pose_trainer(config, store, None, tmp_path / "two", CPU, teacher=tmp_path / "one" / "last.pt")
+    (teacher,) = run.task.module._teacher
     calls = []
-    for name, net in (("student", run.distiller.student), ("teacher", teacher)):
+    for name, net in (("student", run.task.net), ("teacher", teacher)):
         net.backbone.register_forward_hook(lambda *_, name=name: calls.append(name))
     before = weights(run)
     with caplog.at_level("INFO"):
         run.fit()
     assert re.search(r"stage 2 took \d+ s for 3 steps, \d+ % of stage 1's time at \d+\.\d times its pace", caplog.text)
-    assert calls == ["student"] * run.steps_per_epoch
-    after = run.distiller.state_dict()
+    assert calls == ["student"] * run.task.steps_per_epoch
+    after = run.task.module.state_dict()
     changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
     assert changed
     assert all(name.startswith("student.head") for name in changed)
@@ -120,31 +121,31 @@ def test_stage2_trains_the_head_only_and_runs_the_backbone_once(store, small, tm
 @pytest.mark.parametrize("stage", [1, 2])
 def test_a_teacher_that_looks_into_the_mirror_too(store, small, tmp_path, stage):
     """`teacher_flip`: its logits are those of the mirrored image as well, so a mirrored batch hears the same."""
-    Run(small, store, None, tmp_path / "one", CPU).fit()
+    pose_trainer(small, store, None, tmp_path / "one", CPU).fit()
     config = replace(small, stage=stage, epochs=1, aux_heatmap=0.0, teacher_flip=True)
-    run = Run(config, store, None, tmp_path / "two", CPU, teacher=tmp_path / "one" / "last.pt")
-    images = normalize(next(iter(run.feed.epoch(run.config, 0))).images)
-    (teacher,) = run.distiller._teacher
+    run = pose_trainer(config, store, None, tmp_path / "two", CPU, teacher=tmp_path / "one" / "last.pt")
+    images = normalize(next(iter(run.task.feed.epoch(run.config, 0))).images)
+    (teacher,) = run.task.module._teacher
 
     def answer(images):
         with torch.no_grad():
-            return run.distiller._answer(teacher, images, teacher.backbone(images)[-1])
+            return run.task.module._answer(teacher, images, teacher.backbone(images)[-1])
 
     (x, y), (mirrored_x, mirrored_y) = answer(images), answer(images.flip(3))
-    swap = run.distiller.swap
+    swap = run.task.module.swap
     torch.testing.assert_close(mirrored_x[:, swap, :-1].flip(2), x[..., :-1])
     torch.testing.assert_close(mirrored_y[:, swap], y)
     run.fit()
     with pytest.raises(EdgeposeError, match=r"whole number of bins a pixel, got 2\.5"):
-        Run(replace(config, split_ratio=2.5, stage=1), store, None, tmp_path / "three", CPU)
+        pose_trainer(replace(config, split_ratio=2.5, stage=1), store, None, tmp_path / "three", CPU)
 
 
 @pytest.mark.parametrize(("frozen", "learns_first"), [(-1, "stem"), (0, "stage1"), (2, "stage3")])
 def test_frozen_stages_stay_as_they_are(store, small, tmp_path, frozen, learns_first):
-    run = Run(replace(small, frozen_stages=frozen, epochs=1), store, None, tmp_path, CPU)
+    run = pose_trainer(replace(small, frozen_stages=frozen, epochs=1), store, None, tmp_path, CPU)
     before = weights(run)
     run.fit()
-    after = run.distiller.student.backbone.state_dict()
+    after = run.task.net.backbone.state_dict()
     stages = ["stem", *(f"stage{i}" for i in range(1, 5))]
     changed = {stage for stage in stages for name, value in after.items()
                if name.startswith(stage) and not torch.equal(value, before[f"student.backbone.{name}"])}  # fmt: skip
@@ -156,11 +157,11 @@ def test_the_time_of_stage2_is_told_beside_that_of_stage1(store, small, tmp_path
         "stage 2 took 30 s for 600 steps, 20 % of stage 1's time at 3.0 times its pace"
     )
     assert "is not known" in compare_costs(TrainingCost(30, 600), None)
-    run = Run(small, store, None, tmp_path, CPU)
+    run = pose_trainer(small, store, None, tmp_path, CPU)
     run.fit()
     seconds, steps = read_cost(tmp_path / "last.pt")
     assert (0 < seconds <= run.seconds, steps) == (True, run.step)
-    again = Run(small, store, None, tmp_path, CPU)
+    again = pose_trainer(small, store, None, tmp_path, CPU)
     again.resume(tmp_path / "last.pt")
     assert again.seconds == seconds
     state = checkpoints.load(tmp_path / "last.pt")
@@ -170,7 +171,7 @@ def test_the_time_of_stage2_is_told_beside_that_of_stage1(store, small, tmp_path
 
 def test_stage2_without_a_teacher_is_refused(store, small, tmp_path):
     with pytest.raises(EdgeposeError, match="stage 2"):
-        Run(replace(small, stage=2), store, None, tmp_path, CPU)
+        pose_trainer(replace(small, stage=2), store, None, tmp_path, CPU)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +192,7 @@ def test_a_teacher_that_cannot_teach_is_refused(store, small, tmp_path, mine, th
     state = {"model": checkpoints.build_net(other, skeleton).state_dict(), "ema": None, "config": other.to_dict()}
     checkpoints.save(tmp_path / "teacher.pt", state | {"skeleton": skeleton.to_dict()})
     with pytest.raises(EdgeposeError, match=sentence):
-        Run(replace(small, **mine), store, None, tmp_path / "run", CPU, teacher=tmp_path / "teacher.pt")
+        pose_trainer(replace(small, **mine), store, None, tmp_path / "run", CPU, teacher=tmp_path / "teacher.pt")
 
 
 @pytest.mark.parametrize(
@@ -207,29 +208,29 @@ def test_a_teacher_that_cannot_teach_is_refused(store, small, tmp_path, mine, th
 )
 def test_knobs_of_other_nets_are_named(store, small, tmp_path, values, sentence):
     with pytest.raises(EdgeposeError, match=sentence):
-        Run(replace(small, **values), store, None, tmp_path, CPU)
+        pose_trainer(replace(small, **values), store, None, tmp_path, CPU)
 
 
 def test_points_that_nobody_labels_are_listed_and_get_no_loss(store, small, tmp_path):
     store.weights[:, 100] = 0
     try:
-        run = Run(small, store, None, tmp_path, CPU)
+        run = pose_trainer(small, store, None, tmp_path, CPU)
     finally:
         store.weights[:, 100] = 1
-    assert run.unsupervised_keypoints == [100]
-    assert run.distiller.part_weight[100] == 0
-    assert run.distiller.trained[100] == 0
+    assert run.task.unsupervised_keypoints == [100]
+    assert run.task.module.part_weight[100] == 0
+    assert run.task.module.trained[100] == 0
 
 
 def test_half_size_inputs_train_the_same_head(store, small, tmp_path):
     config = replace(small, input_size=(64, 64), half_size_epochs=1, epochs=2)
-    run = Run(config, store, store, tmp_path, CPU)
+    run = pose_trainer(config, store, store, tmp_path, CPU)
     run.fit()
-    assert run.step == 2 * run.steps_per_epoch
+    assert run.step == 2 * run.task.steps_per_epoch
 
 
 def test_checkpoints_survive_a_crash_while_saving(store, small, tmp_path, monkeypatch):
-    run = Run(small, store, None, tmp_path, CPU)
+    run = pose_trainer(small, store, None, tmp_path, CPU)
     run.save()
     monkeypatch.setattr(torch, "save", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):

@@ -1,4 +1,4 @@
-"""Every knob of a training run, in one frozen record; a TOML file holds only what differs from it."""
+"""Every knob of a training run, in a frozen record; a TOML file holds only what differs from it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,43 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Config(Record):
+class TrainerConfig(Record):
+    """What engine/trainer.py asks, whatever it trains."""
+
+    # --- optimization
+    batch: int = 32  # samples a step, over all processes
+    epochs: int = 270
+    optimizer: str = "adamw"  # adamw, adam, rmsprop
+    lr: float = 4e-3
+    weight_decay: float = 0.05  # never on norms and biases
+    warmup: int = 1000  # steps, linear from lr × 1e-5
+    lr_floor: float = 0.05  # of lr, at the end of the cosine
+    flat: float = 0.5  # share of the steps before the cosine starts; 1: one rate to the end
+    lr_milestones: tuple[int, int] = (0, 0)  # epochs after which lr falls to a tenth, instead of the cosine
+    clip: float = 0.0  # gradient norm; 0: off
+    ema: float = 0.0002  # momentum of the averaged weights; 0: off
+    seed: int = 21
+
+    # --- speed
+    workers: int = 1  # loader processes
+    amp: str = "auto"  # auto (bf16 where the device has it), bf16, fp16, off
+    channels_last: bool = True
+    kernels: bool = True  # losses and CSPNeXt's layers by the kernels of edgepose.torch; False: in plain torch
+    compile: bool = False  # the step by torch.compile: a minute or two at the start
+    # Over several processes batch norms see the whole batch. False: each its own share, which costs no exchange in the
+    # middle of a step; for shares of a dozen samples and more.
+    sync_norms: bool = True
+
+    # --- bookkeeping
+    validate_every: int = 1  # epochs
+    log_every: int = 50  # steps
+    save_minutes: float = 0.0  # write last.pt so often, in the middle of an epoch too; 0: after every epoch
+
+
+@dataclass(frozen=True)
+class Config(TrainerConfig):
+    """Every knob of a pose net's training."""
+
     # --- network
     # RTMPose is "cspnext" under "rtmcc"; the others are listed by models/posenet.py and tabled in docs/models.md.
     backbone: str = "cspnext"  # cspnext, resnet, hrnet, stem, hourglass
@@ -95,7 +131,6 @@ class Config(Record):
     heatmap_sigma: float = 2.0  # label width of heat maps, in their cells
     part_weights: dict[str, float] = dataclasses.field(default_factory=dict)  # part → factor on its label loss
     aux_heatmap: float = 0.0  # weight of the auxiliary stride-8 heat-map loss (dropped at export)
-    kernels: bool = True  # losses and CSPNeXt's norms by the kernels of edgepose.torch; False: in plain torch
     teacher_scores: bool = True  # weight v=1 labels by their score; False: as if they were ground truth
 
     # --- distillation (DWPose). Zero weights: plain training.
@@ -109,12 +144,7 @@ class Config(Record):
     fpd_alpha: float = 0.5  # FPD, heat maps with a teacher: share of the teacher's term; images without labels: 1
 
     # --- data
-    batch: int = 32  # people a step, over all processes
-    workers: int = 1  # loader processes
     on_device: bool = False  # keep all crops in the device's memory and augment there; for GPUs
-    # Over several processes batch norms see the whole batch. False: each its own share, which costs no exchange in the
-    # middle of a step; for shares of a dozen people and more.
-    sync_norms: bool = True
     split_shards: bool = False  # each process reads a share of the shards of its own, not all of them
     truncation_prob: float = 0.33  # share of crops cut at chest or waist: teaches absence
     flip: float = 0.5
@@ -133,33 +163,11 @@ class Config(Record):
     weak_augmentation_end: float = 0.11
     weak_end_keeps_geometry: bool = False  # weaker shift and erasing only (RTMPose-x)
 
-    # --- optimization
-    epochs: int = 270
+    # --- schedule, painting and validation
     half_size_epochs: int = 0  # first epochs on inputs of half the size: about 2.5 times as fast
-    optimizer: str = "adamw"  # adamw, adam, rmsprop
-    lr: float = 4e-3
-    weight_decay: float = 0.05  # never on norms and biases
-    warmup: int = 1000  # steps, linear from lr × 1e-5
-    lr_floor: float = 0.05  # of lr, at the end of the cosine
-    flat: float = 0.5  # share of the steps before the cosine starts
-    lr_milestones: tuple[int, int] = (
-        0,
-        0,
-    )  # epochs after which lr falls to a tenth, instead of the cosine (SimCC, FPD)
-    clip: float = 0.0  # gradient norm; 0: off
-    ema: float = 0.0002  # momentum of the averaged weights; 0: off
-    amp: str = "auto"  # auto (bf16 where the device has it), bf16, fp16, off
-    channels_last: bool = True
-    compile: bool = False  # the step by torch.compile: a minute or two at the start
     crop_kernel: bool = False  # `on_device` painting by crop_normalize, person by person, not by torch all at once
     compile_render: bool = False  # `on_device` painting by torch.compile: some seconds
-    seed: int = 21
-
-    # --- bookkeeping
-    validate_every: int = 1  # epochs
     validate_people: int = 0  # first so many people of the validation set; 0: all
-    log_every: int = 50  # steps
-    save_minutes: float = 0.0  # write last.pt so often, in the middle of an epoch too; 0: after every epoch
 
 
 def find_recipe(name: str | Path, folder: Path | None = None) -> Path:

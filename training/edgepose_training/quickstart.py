@@ -16,7 +16,7 @@ from edgepose_training.data.crop_cache import CropCache
 from edgepose_training.data.shards import ShardWriter, find_shards
 from edgepose_training.data.synthetic import synthetic_person
 from edgepose_training.deploy import exporter, onnx_file
-from edgepose_training.engine.trainer import Run
+from edgepose_training.engine.pose_task import pose_trainer
 
 log = logging.getLogger("distill")
 
@@ -99,7 +99,7 @@ def main(out: Path, budget: Budget = Budget()) -> Path:
 
 def _train(out: Path, shards: Path, values: dict, teacher: Path | None = None) -> Path:
     last = out / "last.pt"
-    run = Run(
+    trainer = pose_trainer(
         Config.from_dict(values),
         CropCache(find_shards(shards / "train")),
         CropCache(find_shards(shards / "val")),
@@ -108,8 +108,8 @@ def _train(out: Path, shards: Path, values: dict, teacher: Path | None = None) -
         teacher,
     )
     if last.exists():
-        run.resume(last)
-    run.fit()
+        trainer.resume(last)
+    trainer.fit()
     return last
 
 

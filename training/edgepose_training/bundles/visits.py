@@ -96,16 +96,16 @@ def needed_weights(name: str, work: Path, option: str) -> Path:
     return path
 
 
-def hand_out(run, name: str, work: Path, out: Path) -> None:  # type: ignore[no-untyped-def]
+def hand_out(trainer, name: str, work: Path, out: Path) -> None:  # type: ignore[no-untyped-def]
     """Weights in chunks and curves in one file, ready to be taken away at any time."""
     from edgepose_training.engine import checkpoints
 
     weights = work / "outgoing" / f"{name}.pt"
-    checkpoints.save(weights, checkpoints.slim(run.state()))
+    checkpoints.save(weights, checkpoints.slim(trainer.state()))
     written = chunks.split(weights, out)
     run_log = out / f"{name}.run_log.zip"
     with zipfile.ZipFile(run_log, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in (run.out / file for file in RUN_LOG):
+        for path in (trainer.out / file for file in RUN_LOG):
             if path.exists():
                 archive.write(path, path.name)
     log.info("%s: %d files, %.1f MiB in %s", name, len(written) + 1, weights.stat().st_size / 2**20, out)

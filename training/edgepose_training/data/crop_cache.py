@@ -1,14 +1,12 @@
-"""The decoded crops that training reads: one flat file of pixels and a table of labels, made once from shards.
+"""The decoded crops that training reads: their pixels in one file and a table of labels, made once from shards.
 
-Decoding WebP costs more than augmenting, on every epoch; a flat uint8 file is read at the speed of the page
-cache and shared by all worker processes of a machine.
+Decoding WebP costs more than augmenting, on every epoch; see mapped_images.py.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -19,6 +17,7 @@ import cv2
 import numpy as np
 
 from edgepose import EdgeposeError
+from edgepose_training.data.mapped_images import MappedImages, appending, offsets_of, replacing
 from edgepose_training.data.shards import Crop, read_shard
 
 log = logging.getLogger(__name__)
@@ -58,23 +57,19 @@ class CropCache(Sequence[Crop]):
             self.visible, self.weights = table["visible"], table["weights"]
             self.sources = table["sources"]
             self.licenses = table["licenses" if "licenses" in table else "licences"]  # as it was called before
-        self.path = root / "pixels.bin"
-        self._pixels: np.ndarray | None = None
+        self.images = MappedImages(root / "pixels.bin", self.sizes, self.offsets)
+        self.path = self.images.path
 
     def __len__(self) -> int:
-        return len(self.offsets)
+        return len(self.images)
 
     @property
     def num_keypoints(self) -> int:
         return int(self.keypoints.shape[1])
 
     def __getitem__(self, i):  # type: ignore[override]
-        if self._pixels is None:  # opened in the worker that reads, not inherited through a fork or pickle
-            self._pixels = np.memmap(self.path, np.uint8, "r")
-        h, w = (int(v) for v in self.sizes[i])
-        start = int(self.offsets[i])
         return Crop(
-            image=self._pixels[start : start + h * w * 3].reshape(h, w, 3),
+            image=self.images[i],
             bbox=self.bboxes[i],
             keypoints=self.keypoints[i],
             visible=self.visible[i],
@@ -83,14 +78,11 @@ class CropCache(Sequence[Crop]):
             license=str(self.licenses[i]),
         )
 
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, "_pixels": None}
-
 
 def extend(root: Path, shards: Sequence[Path], *, workers: int = 1) -> int:
     """Decode those of `shards` that a store lacks, and add them to it. Returns the number of new crops.
 
-    A crash leaves the old index, and pixels that it does not know; the next call writes over them.
+    A crash leaves the store as it was.
     """
     root.mkdir(parents=True, exist_ok=True)
     known = _known(root)
@@ -100,10 +92,8 @@ def extend(root: Path, shards: Sequence[Path], *, workers: int = 1) -> int:
     tables = [_load_columns(root)] if known else []
     before = sum(len(table["sizes"]) for table in tables)
     pixels = root / "pixels.bin"
-    pixels.touch()
-    os.truncate(pixels, int(_bytes(tables[0]["sizes"]).sum()) if tables else 0)
     try:
-        with pixels.open("ab") as file:
+        with appending(pixels, tables[0]["sizes"] if tables else np.zeros((0, 2), np.int32)) as file:
             for path, table in zip(new, _decode_all(new, root, workers), strict=True):
                 part = _part(root, path)
                 with part.open("rb") as decoded:
@@ -165,10 +155,6 @@ def _part(root: Path, shard: Path) -> Path:
     return root / f"{shard.name}.pixels"
 
 
-def _bytes(sizes: np.ndarray) -> np.ndarray:  # sizes [N, 2] → [N]
-    return sizes.prod(1).astype(np.int64) * 3
-
-
 def _known(root: Path) -> list[Shard]:
     if not (root / "index.npz").exists():
         return []
@@ -184,7 +170,5 @@ def _load_columns(root: Path) -> Table:
 
 
 def _write_index(root: Path, table: Table, shards: list[Shard]) -> None:
-    lengths = _bytes(table["sizes"])
-    temporary = root / "index.tmp.npz"
-    np.savez(temporary, shards=json.dumps(shards), offsets=np.cumsum(lengths) - lengths, **table)
-    os.replace(temporary, root / "index.npz")
+    with replacing(root / "index.npz") as temporary:
+        np.savez(temporary, shards=json.dumps(shards), offsets=offsets_of(table["sizes"]), **table)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -12,7 +12,8 @@ from torch import Tensor
 
 from edgepose_training.data.loaders import MEAN, STD
 from edgepose_training.detector.config import DetectorConfig
-from edgepose_training.detector.samples import Mixture, Painter, Sample
+from edgepose_training.detector.samples import Sample, SampleBuilder, SampleOptions
+from edgepose_training.distributed import SINGLE_PROCESS, Processes
 
 MAX_PEOPLE, MAX_IGNORED = 24, 48  # an image; the largest are kept
 SHAPES = (0.5625, 0.75, 1.0)  # short side ÷ long side of cameras and photographs
@@ -40,19 +41,23 @@ def normalized(images: Tensor) -> Tensor:  # [N, H, W, 3] uint8 BGR -> [N, 3, H,
 
 
 class DetectorBatches(torch.utils.data.Dataset):
-    """Batch number `step` of a run. Every step has a generator of its own: order and workers do not matter."""
+    """Batch number `step` of a run, or this process' share. Every step has a generator of its own: order and workers do
+    not matter."""
 
-    def __init__(self, painter: Painter, config: DetectorConfig) -> None:
-        self.painter, self.config = painter, config
+    def __init__(self, builder: SampleBuilder, config: DetectorConfig, processes: Processes = SINGLE_PROCESS) -> None:
+        self.builder, self.config, self.processes = builder, config, processes
 
     def __getitem__(self, step: int) -> DetectorBatch:
         config = self.config
         rng = np.random.default_rng([config.seed, step])
         progress = step / config.steps
         mosaic = config.mosaic if progress < 1 - PLAIN_END else 0.0
-        mix = Mixture(mosaic, config.zoom, config.negative, config.smallest)
+        options = SampleOptions(mosaic, config.zoom, config.negative, config.smallest)
         size = canvas_size(rng, config.last_sides if progress >= 1 - config.last else config.first_sides)
-        return collate([self.painter.sample(rng, size, mix) for _ in range(config.batch)])
+        rank, count = self.processes.rank, self.processes.share(config.batch)
+        if rank:  # the same size in all processes, other samples
+            rng = np.random.default_rng([config.seed, step, rank])
+        return collate([self.builder.sample(rng, size, options) for _ in range(count)])
 
     def __len__(self) -> int:
         return self.config.steps
@@ -92,12 +97,11 @@ def _padded(lists: list[list[np.ndarray]], limit: int) -> tuple[Tensor, Tensor]:
 
 
 def batches(
-    painter: Painter, config: DetectorConfig, start: int, device: torch.device
-) -> Iterator[tuple[int, DetectorBatch]]:
-    """Steps and their batches from `start` to the end, painted ahead by worker processes."""
-    steps = range(start, config.steps)
-    loader = torch.utils.data.DataLoader(
-        DetectorBatches(painter, config),
+    builder: SampleBuilder, config: DetectorConfig, steps: range, device: torch.device, processes: Processes
+) -> Iterable[DetectorBatch]:
+    """The batches of some steps, made ahead by worker processes."""
+    return torch.utils.data.DataLoader(
+        DetectorBatches(builder, config, processes),
         batch_size=None,
         sampler=steps,
         num_workers=config.workers,
@@ -105,7 +109,6 @@ def batches(
         pin_memory=device.type == "cuda",
         worker_init_fn=_one_thread,
     )
-    yield from zip(steps, loader, strict=True)
 
 
 def _one_thread(_: int) -> None:

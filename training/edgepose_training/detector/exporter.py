@@ -13,8 +13,8 @@ from onnx import TensorProto, helper
 from edgepose import ModelCard
 from edgepose_training.data.loaders import MEAN, STD
 from edgepose_training.deploy import onnx_file
+from edgepose_training.detector.checkpoints import load_net
 from edgepose_training.detector.net import CELL_VALUES, DetectorNet
-from edgepose_training.detector.trainer import load_net
 
 FRAMES = 2
 
@@ -22,7 +22,7 @@ FRAMES = 2
 def load_for_export(path: Path) -> tuple[DetectorNet, ModelCard]:
     """The net of a checkpoint in eval mode, and the card that its config implies."""
     net, config, state = load_net(path)
-    pictures = state["step"] * config.batch
+    images = state["step"] * config.batch
     card = ModelCard(
         name=path.stem,
         task="detector",
@@ -32,7 +32,7 @@ def load_for_export(path: Path) -> tuple[DetectorNet, ModelCard]:
         std=STD,
         sigma=None,
         beta=None,
-        recipe=f"CSPNeXt blocks, task-aligned assignment, quality focal and GIoU losses, {pictures} images",
+        recipe=f"CSPNeXt blocks, task-aligned assignment, quality focal and GIoU losses, {images} images",
         date=datetime.date.today().isoformat(),
     )
     return net, card

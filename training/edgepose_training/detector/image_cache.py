@@ -1,10 +1,10 @@
-"""Images decoded once: one flat uint8 file that training reads at the speed of the page cache."""
+"""Images decoded once, for training."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,53 +12,58 @@ import cv2
 import numpy as np
 
 from edgepose import EdgeposeError
-from edgepose_training.detector.person_lists import Picture
+from edgepose_training.data.mapped_images import MappedImages, appending, offsets_of, replacing
+from edgepose_training.detector.person_lists import AnnotatedImage
 
 log = logging.getLogger(__name__)
 
 CHUNK = 256  # images decoded ahead of the writer at most
 
 
-class ImageCache:
-    """Pixels of a list of images, none longer than `side`, memory-mapped and shared by all processes."""
+class ImageCache(MappedImages):
+    """A list of images, none longer than `side`, in a file of `folder`. What that lacks is decoded and added to it."""
 
-    def __init__(self, pictures: Sequence[Picture], folder: Path, side: int = 320) -> None:
-        self.path = folder / f"pixels-{side}.bin"
-        index = folder / f"index-{side}.json"
-        names = [str(picture.path) for picture in pictures]
-        if not index.exists() or json.loads(index.read_text())["names"] != names:
-            folder.mkdir(parents=True, exist_ok=True)
-            index.unlink(missing_ok=True)
-            sizes = _decode(names, self.path, side)
-            index.write_text(json.dumps({"names": names, "sizes": sizes}))
-        self.sizes = np.array(json.loads(index.read_text())["sizes"], np.int64).reshape(-1, 2)  # [P, 2] H, W
-        lengths = self.sizes.prod(axis=1) * 3
-        self._offsets = np.cumsum(lengths) - lengths
-        self._pixels: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.sizes)
-
-    def __getitem__(self, i: int) -> np.ndarray:  # [h, w, 3] BGR
-        if self._pixels is None:  # opened in the process that reads, not inherited through a fork or pickle
-            self._pixels = np.memmap(self.path, np.uint8, "r")
-        h, w = self.sizes[i].tolist()
-        start = int(self._offsets[i])
-        return self._pixels[start : start + h * w * 3].reshape(h, w, 3)
-
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, "_pixels": None}
+    def __init__(self, images: Sequence[AnnotatedImage], folder: Path, side: int = 320) -> None:
+        path, index = folder / f"pixels-{side}.bin", folder / f"index-{side}.json"
+        names = [str(image.path) for image in images]
+        sizes = _read_index(index)
+        if new := list(dict.fromkeys(name for name in names if name not in sizes)):
+            _decode(new, path, sizes, side)
+            with replacing(index) as temporary:
+                temporary.write_text(json.dumps({"names": list(sizes), "sizes": list(sizes.values())}))
+        rows = {name: row for row, name in enumerate(sizes)}
+        chosen = [rows[name] for name in names]
+        table = _table(sizes)
+        super().__init__(path, table[chosen], offsets_of(table)[chosen])
 
 
-def _decode(names: Sequence[str], path: Path, side: int) -> list[list[int]]:
-    sizes = []
-    with path.open("wb") as file, ThreadPoolExecutor(2) as pool:
+Sizes = dict[str, list[int]]  # path of an image → H, W, in the order of the file
+
+
+def _read_index(index: Path) -> Sizes:
+    if not index.exists():
+        return {}
+    known = json.loads(index.read_text())
+    return dict(zip(known["names"], known["sizes"], strict=True))
+
+
+def _table(sizes: Sizes) -> np.ndarray:  # [P, 2]
+    return np.array(list(sizes.values()), np.int64).reshape(-1, 2)
+
+
+def _decode(names: Sequence[str], path: Path, sizes: Sizes, side: int) -> None:
+    """Write the images behind those of `sizes`, and their sizes into it."""
+    with appending(path, _table(sizes)) as file:
+        for name, image in zip(names, _read_all(names, side), strict=True):
+            file.write(image.data)
+            sizes[name] = list(image.shape[:2])
+    log.info("decoded %d images into %s, %.1f GB", len(names), path, path.stat().st_size / 1e9)
+
+
+def _read_all(names: Sequence[str], side: int) -> Iterator[np.ndarray]:
+    with ThreadPoolExecutor(2) as pool:
         for start in range(0, len(names), CHUNK):
-            for image in pool.map(lambda name: _read(name, side), names[start : start + CHUNK]):
-                file.write(image.data)
-                sizes.append(list(image.shape[:2]))
-    log.info("decoded %d images, %.1f GB, into %s", len(names), path.stat().st_size / 1e9, path)
-    return sizes
+            yield from pool.map(lambda name: _read(name, side), names[start : start + CHUNK])
 
 
 def _read(name: str, side: int) -> np.ndarray:

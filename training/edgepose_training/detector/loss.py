@@ -11,6 +11,8 @@ Losses: quality focal loss on the score (GFL, Li et al. 2020, eq. 4) over all ce
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -39,15 +41,20 @@ def cell_boxes(cells: Tensor, centers: Tensor, strides: Tensor) -> Tensor:  # [N
     return torch.cat((centers - distances[..., :2], centers + distances[..., 2:]), dim=-1)
 
 
-def detector_loss(cells: Tensor, batch: DetectorBatch, config: DetectorConfig) -> dict[str, Tensor]:  # [N, 5, A]
-    """Terms of the loss, weighted, for the net's raw output."""
+def detector_loss(
+    cells: Tensor,  # [N, 5, A]
+    batch: DetectorBatch,
+    config: DetectorConfig,
+    mean: Callable[[Tensor], Tensor] = lambda total: total,
+) -> dict[str, Tensor]:
+    """Terms of the loss, weighted, for the net's raw output. `mean`: over the processes that share a batch."""
     cells = cells.float()
     centers, strides = cell_grid(tuple(batch.images.shape[1:3]), cells.device)
     boxes, logits = cell_boxes(cells, centers, strides), cells[:, 0]
     with torch.no_grad():
         target, owner = assign(logits.sigmoid(), boxes, centers, batch.people, batch.is_person, config)
         counted = (target > 0) | ~inside(centers, batch.ignored).any(dim=1)
-    total = target.sum().clamp(min=1.0)
+        total = mean(target.sum()).clamp(min=1.0)
     person = quality_focal_loss(logits, target, config.focus) * counted
     chosen = target > 0
     wanted = batch.people.gather(1, owner[..., None].expand(-1, -1, 4))
@@ -70,7 +77,7 @@ def assign(
     is_person: Tensor,  # [N, M] bool
     config: DetectorConfig,
 ) -> tuple[Tensor, Tensor]:
-    """Target score of every cell [N, A], 0 for nobody's, and the index of its person [N, A]."""
+    """Target score of every cell [N, A], 0 for background, and the index of its person [N, A]."""
     overlap = pairwise_iou(people, boxes)  # [N, M, A]
     candidate = inside(centers, people) & is_person[..., None]
     alignment = scores[:, None] ** config.alpha * overlap**config.beta * candidate

@@ -1,4 +1,4 @@
-"""What the lists of people hold: which boxes are people to find, and where nobody knows.
+"""What the lists of people hold: which boxes are people to find, and which regions are ignored.
 
 Looking at images with the boxes drawn (`contact_sheet.py` shows how) gave these rules; `SourceRoles` says which source
 needs which. A region that is ignored is neither a person nor the absence of one.
@@ -6,8 +6,8 @@ needs which. A region that is ignored is neither a person nor the absence of one
 * A crowd has one box around it: a box around at least three others is ignored.
 * A close-up's boxes come from a detector that also took raised hands for people: what carries no points is ignored.
 * Sources boxed by a detector list some people twice, whole and in part: a box mostly inside another is ignored.
-* Incomplete lists lack people in the background. A detector's boxes (`hints`) fill the gaps: sure ones are people;
-  unsure ones are ignored, in every source.
+* Incomplete lists lack people in the background. A detector's boxes (`--hints`) are pseudo-labels there: confident ones
+  become people. In every source, unsure ones that the list lacks are ignored.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from edgepose_training.data.coco import load_document, load_json
 from edgepose_training.data.sources import NO_ROLES, SourceRoles
 from edgepose_training.evaluation.detections import read_boxes
 
-SURE = 0.6  # a hint of that score is a person,
+SURE = 0.6  # a pseudo-label of that score is a person,
 UNSURE = 0.35  # from this one on it is ignored; RTMDet-nano gives bare walls up to 0.3
 CROWD = 3  # boxes inside a box around a crowd
 SAME, INSIDE = 0.5, 0.75
 
 
 @dataclass(frozen=True)
-class Picture:
+class AnnotatedImage:
     """One image's people. Boxes xyxy in pixels of the file, float32."""
 
     path: Path
@@ -40,48 +40,50 @@ class Picture:
     source: str
     people: np.ndarray  # [M, 4]
     ignored: np.ndarray  # [J, 4]
-    aspect_known: bool = True  # False: stretched by its source, nobody knows how far
+    aspect_known: bool = True  # False: stretched by its source, by an unknown factor
 
 
-def read_pictures(data: Path, split: str, hints: Path | None = None, roles: SourceRoles = NO_ROLES) -> list[Picture]:
+def read_images(
+    data: Path, split: str, hints: Path | None = None, roles: SourceRoles = NO_ROLES
+) -> list[AnnotatedImage]:
     """Images of `annotations/<split>.json` with cleaned lists, then those of `negatives.json` without people.
 
-    `hints` is a COCO detection file for the split. Raises EdgeposeError for unreadable files.
+    `hints` is a COCO detection file for the split, used as pseudo-labels. Raises EdgeposeError for unreadable files.
     """
     document = load_document(data / "annotations" / f"{split}.json")
     labeled: defaultdict[int, list[list[float]]] = defaultdict(list)
     for annotation in document["annotations"]:
         labeled[annotation["image_id"]].append(annotation["bbox"])
     found = read_boxes(hints) if hints else {}
-    nobody = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
-    pictures = [
-        clean(entry, data / "images", _xyxy(labeled[entry["id"]]), *found.get(entry["id"], nobody), roles)
+    nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+    images = [
+        clean(entry, data / "images", _xyxy(labeled[entry["id"]]), *found.get(entry["id"], nothing), roles)
         for entry in document["images"]
         if entry["source"] not in roles.left_out
     ]
-    return pictures + list(read_negatives(data, split))
+    return images + list(read_negatives(data, split))
 
 
-def read_negatives(data: Path, split: str) -> Iterable[Picture]:
+def read_negatives(data: Path, split: str) -> Iterable[AnnotatedImage]:
     """Images without people; none where the data has no such list."""
     path = data / "annotations" / "negatives.json"
     if not path.exists():
         return
-    nobody = np.zeros((0, 4), np.float32)
+    no_boxes = np.zeros((0, 4), np.float32)
     for entry in load_json(path)["images"]:
         if entry["split"] == split:
             size = entry["width"], entry["height"]
-            yield Picture(data / "images" / entry["file_name"], size, entry["source"], nobody, nobody)
+            yield AnnotatedImage(data / "images" / entry["file_name"], size, entry["source"], no_boxes, no_boxes)
 
 
 def clean(
     entry: dict[str, Any],
     folder: Path,
     labeled: np.ndarray,  # [L, 4] boxes of people with points
-    hints: np.ndarray,  # [D, 4] boxes of a detector
+    hints: np.ndarray,  # [D, 4] boxes of a detector, pseudo-labels
     scores: np.ndarray,  # [D]
     roles: SourceRoles = NO_ROLES,
-) -> Picture:
+) -> AnnotatedImage:
     """An image's list by the rules of this module."""
     source, boxes = entry["source"], _xyxy(entry.get("person_boxes", []))
     inside = containment_matrix(boxes, boxes) > INSIDE
@@ -94,7 +96,7 @@ def clean(
     new = ~_matched(hints, boxes) & ~(containment_matrix(boxes[kept], hints) > INSIDE).any(axis=0)
     sure = new & (scores >= SURE) & (source in roles.incomplete)
     unsure = new & (scores >= UNSURE) & ~sure
-    return Picture(
+    return AnnotatedImage(
         folder / entry["file_name"],
         (entry["width"], entry["height"]),
         source,

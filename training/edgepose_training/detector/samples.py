@@ -1,4 +1,4 @@
-"""Samples of a detector's training: images, windows, mosaics and images without people, painted on one canvas."""
+"""Samples of a detector's training: images, windows, mosaics and images without people, drawn on one canvas."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 
 from edgepose_training.detector.image_cache import ImageCache
-from edgepose_training.detector.person_lists import Picture
+from edgepose_training.detector.person_lists import AnnotatedImage
 
 PAD = 114  # gray of what no image covers, as at run time
 Rect = tuple[int, int, int, int]  # x, y, w, h of a canvas
 
 ZOOMS = {"whole": (0.6, 1.25), "window": (1.2, 2.8), "tile": (0.9, 2.0)}  # of an image that fits the rectangle
-STRETCH_KNOWN, STRETCH_UNKNOWN = 1.15, 1.5  # factor on the aspect, at most; more where nobody knows it
+STRETCH_KNOWN, STRETCH_UNKNOWN = 1.15, 1.5  # factor on the aspect, at most; more where it is unknown
 VISIBLE = 0.25  # a person of whom less is left in the image is ignored,
 FILLS = 0.25  # unless the rest still fills that share of the rectangle: a close-up
 SMALLEST_WINDOW = 64  # px, side of a window without people
@@ -31,8 +31,8 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Mixture:
-    """How often what is painted."""
+class SampleOptions:
+    """Probabilities of the kinds of samples, and the smallest person that counts."""
 
     mosaic: float
     zoom: float
@@ -40,52 +40,53 @@ class Mixture:
     smallest: float  # px; shorter people are ignored
 
 
-class Painter:
-    """Paints random samples of a list of images."""
+class SampleBuilder:
+    """Builds random samples from a list of images."""
 
-    def __init__(self, pictures: Sequence[Picture], store: ImageCache, weights: dict[str, float]) -> None:
-        self.store = store
-        self.people = [i for i, p in enumerate(pictures) if len(p.people)]
-        self.empty = [i for i, p in enumerate(pictures) if not len(p.people) and not len(p.ignored)]
-        drawn = np.array([weights.get(pictures[i].source, 1.0) for i in self.people])
+    def __init__(self, images: Sequence[AnnotatedImage], cache: ImageCache, weights: dict[str, float]) -> None:
+        self.cache = cache
+        self.people = [i for i, p in enumerate(images) if len(p.people)]
+        self.empty = [i for i, p in enumerate(images) if not len(p.people) and not len(p.ignored)]
+        drawn = np.array([weights.get(images[i].source, 1.0) for i in self.people])
         self._cumulated = np.cumsum(drawn / drawn.sum())
-        zoom = [store.sizes[i, 1] / p.size[0] for i, p in enumerate(pictures)]
-        self.boxes = [(p.people * z, p.ignored * z) for p, z in zip(pictures, zoom, strict=True)]
-        self.stretch = [STRETCH_KNOWN if p.aspect_known else STRETCH_UNKNOWN for p in pictures]
+        zoom = [cache.sizes[i, 1] / p.size[0] for i, p in enumerate(images)]
+        self.boxes = [(p.people * z, p.ignored * z) for p, z in zip(images, zoom, strict=True)]
+        self.stretch = [STRETCH_KNOWN if p.aspect_known else STRETCH_UNKNOWN for p in images]
 
-    def sample(self, rng: np.random.Generator, size: tuple[int, int], mix: Mixture) -> Sample:
+    def sample(self, rng: np.random.Generator, size: tuple[int, int], options: SampleOptions) -> Sample:
         """One canvas of `size` (W, H)."""
         width, height = size
         sample = Sample(np.full((height, width, 3), PAD, np.uint8))
-        if rng.random() < mix.mosaic:
+        if rng.random() < options.mosaic:
             x, y = (int(side * rng.uniform(0.3, 0.7)) for side in size)
             for rect in ((0, 0, x, y), (x, 0, width - x, y), (0, y, x, height - y), (x, y, width - x, height - y)):
-                self._tile(rng, sample, rect, "tile", mix)
+                self._tile(rng, sample, rect, "tile", options)
         else:
-            self._tile(rng, sample, (0, 0, width, height), "window" if rng.random() < mix.zoom else "whole", mix)
-        small = [max(box[2:] - box[:2]) < mix.smallest for box in sample.people]
+            kind = "window" if rng.random() < options.zoom else "whole"
+            self._tile(rng, sample, (0, 0, width, height), kind, options)
+        small = [max(box[2:] - box[:2]) < options.smallest for box in sample.people]
         sample.ignored += [box for box, is_small in zip(sample.people, small, strict=True) if is_small]
         sample.people = [box for box, is_small in zip(sample.people, small, strict=True) if not is_small]
         sample.image = color(rng, sample.image)
         return sample
 
-    def _tile(self, rng: np.random.Generator, sample: Sample, rect: Rect, kind: str, mix: Mixture) -> None:
-        if rng.random() < mix.negative:
+    def _tile(self, rng: np.random.Generator, sample: Sample, rect: Rect, kind: str, options: SampleOptions) -> None:
+        if rng.random() < options.negative:
             self._negative(rng, sample, rect)
             return
         i = self.people[min(int(np.searchsorted(self._cumulated, rng.random())), len(self.people) - 1)]
-        place = placement(rng, self.store.sizes[i], rect, ZOOMS[kind], self.stretch[i])
-        paint(sample.image, self.store[i], rect, place)
+        place = placement(rng, self.cache.sizes[i], rect, ZOOMS[kind], self.stretch[i])
+        paint(sample.image, self.cache[i], rect, place)
         _put_boxes(sample, *self.boxes[i], rect, place)
 
     def _negative(self, rng: np.random.Generator, sample: Sample, rect: Rect) -> None:
-        """An image without people, a window that touches nobody, or a texture."""
+        """An image without people, a window that touches no box, or a texture."""
         kind = rng.random()
         window = self._window(rng) if kind < 0.4 else None
         if window is not None:
             paint(sample.image, window, rect, placement(rng, window.shape[:2], rect, (1.0, 2.0), STRETCH_KNOWN))
         elif kind < 0.9 and self.empty:
-            image = self.store[self.empty[int(rng.integers(len(self.empty)))]]
+            image = self.cache[self.empty[int(rng.integers(len(self.empty)))]]
             paint(sample.image, image, rect, placement(rng, image.shape[:2], rect, (0.8, 2.0), STRETCH_KNOWN))
         else:
             x, y, w, h = rect
@@ -95,10 +96,10 @@ class Painter:
         """A piece of an image with people, between them; None where none was found."""
         for _ in range(8):
             i = self.people[int(rng.integers(len(self.people)))]
-            window = empty_window(rng, self.store.sizes[i], np.concatenate(self.boxes[i]))
+            window = empty_window(rng, self.cache.sizes[i], np.concatenate(self.boxes[i]))
             if window is not None:
                 x, y, w, h = window
-                return self.store[i][y : y + h, x : x + w]
+                return self.cache[i][y : y + h, x : x + w]
         return None
 
 

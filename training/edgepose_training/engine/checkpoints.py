@@ -36,12 +36,12 @@ def save(path: Path, state: dict[str, Any]) -> None:
 def slim(state: dict[str, Any]) -> dict[str, Any]:
     """A checkpoint without the optimizer, in half precision and with the averaged weights only: a tenth of it.
 
-    Enough to evaluate, to export, to distill from, and to go on (`Run.resume` warms a fresh optimizer up).
+    Enough to evaluate, to export, to distill from, and to go on (`Trainer.resume` warms a fresh optimizer up).
     """
     kept = {key: value for key, value in state.items() if key not in ("model", "ema", "optimizer", "scaler", "rng")}
     best = _half(state["ema"] or state["model"])
     # One copy under both names: torch stores a tensor once.
-    return kept | {"model": best, "ema": best, "extras": {k: _half(v) for k, v in state["extras"].items()}}
+    return kept | {"model": best, "ema": best, "extras": {k: _half(v) for k, v in state.get("extras", {}).items()}}
 
 
 def _half(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

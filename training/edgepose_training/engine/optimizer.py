@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from edgepose import EdgeposeError
-from edgepose_training.config import Config
+from edgepose_training.config import TrainerConfig
 
 
-def build_optimizer(module: nn.Module, config: Config) -> torch.optim.Optimizer:
+def build_optimizer(module: nn.Module, config: TrainerConfig) -> torch.optim.Optimizer:
     """Weight decay on weight matrices and kernels only: norms, biases, scales and offsets are left out."""
     parameters = [p for p in module.parameters() if p.requires_grad]
     groups = [
@@ -28,7 +28,7 @@ def build_optimizer(module: nn.Module, config: Config) -> torch.optim.Optimizer:
     raise EdgeposeError(f"optimizer expected adamw, adam or rmsprop, got {config.optimizer!r}")
 
 
-def amp_dtype(config: Config, device: torch.device) -> torch.dtype | None:
+def amp_dtype(config: TrainerConfig, device: torch.device) -> torch.dtype | None:
     """The autocast type: bf16 where the device computes in it, else none."""
     if config.amp == "auto":
         if device.type == "cuda":
@@ -40,7 +40,7 @@ def amp_dtype(config: Config, device: torch.device) -> torch.dtype | None:
     return types[config.amp]
 
 
-def lr_factor(position: float, steps: int, config: Config, warm: int | None = None) -> float:
+def lr_factor(position: float, steps: int, config: TrainerConfig, warm: int | None = None) -> float:
     """The learning rate in units of `lr` at `position` of all `steps`: linear warm-up, then one of two schedules.
 
     Flat, then a cosine to `lr_floor` (RTMPose §3.2, flat-cosine); or tenths after the epochs of `lr_milestones`.

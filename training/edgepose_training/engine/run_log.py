@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import csv
 import logging
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 log = logging.getLogger("distill")
 
@@ -90,3 +95,27 @@ class RunLog:
             axes.legend()
         figure.savefig(self.folder / "curves.png", dpi=100)
         return self.folder / "curves.png"
+
+
+class LogWindow:
+    """Sums of the loss terms, and times, since the last line of the log."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self.started, self.waited, self.steps = time.perf_counter(), 0.0, 0
+        self.sums: dict[str, Tensor] = {}
+
+    def timed(self, batches: Iterable[Any]) -> Iterator[Any]:
+        """The batches; the time that they are waited for counts."""
+        before = time.perf_counter()
+        for batch in batches:
+            self.waited += time.perf_counter() - before
+            yield batch
+            before = time.perf_counter()
+
+    def add(self, terms: dict[str, Tensor]) -> None:
+        self.steps += 1
+        for name, value in terms.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value

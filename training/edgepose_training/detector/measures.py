@@ -1,10 +1,10 @@
-"""What a person detector is asked for: precision on large people, recall, silence in empty rooms, close-ups, time."""
+"""Measures of a person detector: AP50 of large people, recall, false positives on empty windows, close-ups, time."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,14 +23,14 @@ from edgepose_training.metrics.box_precision import BoxTruth, average_precision,
 LOWEST = 0.05  # boxes below do not matter to the curve
 LARGE, TALL = 0.15, 1 / 3  # of the image's height
 SAME = 0.5  # overlap of a box that finds a person
-WINDOW_SIDE = 88  # px of a window without people, at least; below it is hard to say for an eye either
-PER_SOURCE = 130  # windows; more of one source would be the same rooms again
+WINDOW_SIDE = 88  # px of a window without people, at least; below, people cannot tell either
+PER_SOURCE = 130  # windows; more of one source would repeat the same rooms
 Boxes = tuple[np.ndarray, np.ndarray]  # [D, 4] xyxy, scores [D]
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One image of the validation set. Boxes xyxy in pixels of the file."""
+    """One image of a validation set. Boxes xyxy in pixels of the file."""
 
     path: Path
     size: tuple[int, int]  # W, H
@@ -40,29 +40,29 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class Empty:
+class EmptyWindow:
     """An image, or a window (x, y, w, h) of one, without people."""
 
     path: Path
     window: tuple[int, int, int, int] | None
 
     def read(self) -> np.ndarray:
-        image = read_picture(self.path)
+        image = read_image(self.path)
         if self.window is None:
             return image
         x, y, w, h = self.window
         return np.ascontiguousarray(image[y : y + h, x : x + w])
 
 
-def read_picture(path: Path) -> np.ndarray:
+def read_image(path: Path) -> np.ndarray:
     image = cv2.imread(str(path))
     if image is None:
         raise EdgeposeError(f"{path}: cannot read the image")
     return image
 
 
-def read_scenes(data: Path) -> list[Scene]:
-    document = load_document(data / "annotations" / "val.json")
+def read_scenes(data: Path, split: str = "val") -> list[Scene]:
+    document = load_document(data / "annotations" / f"{split}.json")
     labeled: defaultdict[int, list[list[float]]] = defaultdict(list)
     for annotation in document["annotations"]:
         labeled[annotation["image_id"]].append(annotation["bbox"])
@@ -78,35 +78,37 @@ def read_scenes(data: Path) -> list[Scene]:
     ]
 
 
-def empty_places(data: Path, scenes: Sequence[Scene], count: int, roles: SourceRoles = NO_ROLES) -> list[Empty]:
-    """The val images of `negatives.json`, then windows of other val images that touch no listed box.
+def empty_windows(
+    data: Path, scenes: Sequence[Scene], count: int, split: str = "val", roles: SourceRoles = NO_ROLES
+) -> list[EmptyWindow]:
+    """The split's images in `negatives.json`, then windows of its other images that touch no listed box.
 
     The same windows on every call.
     """
-    places = [Empty(picture.path, None) for picture in read_negatives(data, "val")]
+    windows = [EmptyWindow(image.path, None) for image in read_negatives(data, split)]
     taken: Counter[str] = Counter()
     for i in np.random.default_rng(5).permutation(len(scenes)):
         scene = scenes[i]
-        if len(places) == count:
+        if len(windows) == count:
             break
         if f"{scene.path.parent.name}/{scene.path.stem}" in roles.not_empty or taken[scene.source] == PER_SOURCE:
             continue
         margin = np.array([-4, -4, 4, 4], np.float32)
         window = empty_window(np.random.default_rng([5, i]), scene.size[::-1], scene.listed + margin, tries=200)
         if window is not None and min(window[2:]) >= WINDOW_SIDE:
-            places.append(Empty(scene.path, window))
+            windows.append(EmptyWindow(scene.path, window))
             taken[scene.source] += 1
-    return places
+    return windows
 
 
 def find_people(detector: Detector, scenes: Sequence[Scene]) -> list[Boxes]:
-    return [detector(read_picture(scene.path)) for scene in scenes]
+    return [detector(read_image(scene.path)) for scene in scenes]
 
 
 def measure(
     found: Sequence[Boxes], scenes: Sequence[Scene], threshold: float, roles: SourceRoles = NO_ROLES
 ) -> dict[str, float]:
-    """The bars on images with people, at the detector's default threshold; shares in [0, 1]."""
+    """The measures on images with people, at the detector's default threshold; shares in [0, 1]."""
     large = [match_boxes(*boxes, _truth(scene, LARGE)) for boxes, scene in zip(found, scenes, strict=True)]
     tall = [match_boxes(*boxes, _truth(scene, TALL)) for boxes, scene in zip(found, scenes, strict=True)]
     near = [
@@ -119,6 +121,12 @@ def measure(
         "recall": recall(tall, threshold),
         "close_ups": float(np.concatenate(near).mean()) if near else float("nan"),
     }
+
+
+def ap50_of(found: Sequence[Boxes], scenes: Sequence[Scene], sources: Collection[str]) -> float:
+    """AP50 of large people on the images of some sources; NaN where there are none."""
+    rows = [i for i, scene in enumerate(scenes) if scene.source in sources]
+    return average_precision([match_boxes(*found[i], _truth(scenes[i], LARGE)) for i in rows]) if rows else float("nan")
 
 
 def by_source(
@@ -134,13 +142,20 @@ def by_source(
     }
 
 
-def false_alarms(highest: np.ndarray, threshold: float) -> float:  # [E] highest score of each empty place
-    """Share of places without people in which somebody is seen."""
+def false_positives(highest: np.ndarray, threshold: float) -> float:  # [E] highest score in each empty window
+    """Share of the empty windows with a box at the threshold or above."""
     return float((highest >= threshold).mean())
 
 
-def highest_scores(detector: Detector, places: Sequence[Empty]) -> np.ndarray:  # [E]
-    return np.array([detector(place.read())[1].max(initial=0.0) for place in places])
+def threshold_at(highest: np.ndarray, share: float) -> float:  # [E] highest score in each empty window
+    """The lowest threshold at which at most that share of the empty windows has a false positive."""
+    allowed = int(share * len(highest) + 1e-9)
+    below = np.sort(highest)[::-1][allowed:]
+    return float(np.nextafter(below[0], np.inf, dtype=highest.dtype)) if len(below) else 0.0
+
+
+def highest_scores(detector: Detector, windows: Sequence[EmptyWindow]) -> np.ndarray:  # [E]
+    return np.array([detector(window.read())[1].max(initial=0.0) for window in windows])
 
 
 def interleaved_times(calls: Mapping[str, Any], rounds: int = 200, warm_up: int = 20) -> dict[str, np.ndarray]:

@@ -1,0 +1,117 @@
+"""What the trainer trains here: a pose net, from labels and, where there is one, from a teacher."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgepose import EdgeposeError
+from edgepose.codecs import SimCC
+from edgepose.skeletons import Skeleton
+from edgepose_training.config import Config
+from edgepose_training.data.crop_cache import CropCache
+from edgepose_training.data.feed import Feed, size_at
+from edgepose_training.data.loaders import Batch
+from edgepose_training.distributed import SINGLE_PROCESS, Processes
+from edgepose_training.engine import losses, validation
+from edgepose_training.engine.builders import student_and_teacher
+from edgepose_training.engine.distiller import build_distiller
+from edgepose_training.engine.trainer import Trainer
+from edgepose_training.engine.training_cost import TrainingCost, compare_costs, read_cost
+
+log = logging.getLogger("distill")
+
+
+def pose_trainer(
+    config: Config,
+    train: CropCache,
+    valid: CropCache | None,
+    out: Path,
+    device: torch.device,
+    teacher: Path | None = None,
+    init: Path | None = None,
+    processes: Processes = SINGLE_PROCESS,
+) -> Trainer:
+    """The training of a pose net in the folder `out`. Raises EdgeposeError where the parts do not fit."""
+    return Trainer(PoseTask(config, train, valid, device, teacher, init, processes), out)
+
+
+class PoseTask:
+    """Crops, student, teacher and their distiller; mean OKS. See `engine.task.Task`."""
+
+    measure, best_by = "mean OKS", "whole"
+
+    def __init__(
+        self,
+        config: Config,
+        train: CropCache,
+        valid: CropCache | None,
+        device: torch.device,
+        teacher: Path | None = None,
+        init: Path | None = None,
+        processes: Processes = SINGLE_PROCESS,
+    ) -> None:
+        self.config, self.device, self.processes = config, device, processes
+        torch.manual_seed(config.seed)
+        self.skeleton = Skeleton.load(config.skeleton)
+        if train.num_keypoints != self.skeleton.num_keypoints:
+            raise EdgeposeError(
+                f"the shards hold {train.num_keypoints} keypoints, but skeleton {self.skeleton.name} "
+                f"has {self.skeleton.num_keypoints}"
+            )
+        self.codec = SimCC(config.input_size, config.split_ratio, config.sigma, config.beta)
+        self.feed = Feed(config, train, self.skeleton, device, processes)
+        self.validates = valid is not None and processes.is_main
+        self.valid_feed = Feed(config, valid, self.skeleton, device, SINGLE_PROCESS) if self.validates else None
+        # A point that one process' shards lack may be labeled in another's.
+        found = torch.from_numpy((train.weights > 0).any(0)).float().to(device)
+        labeled = (processes.mean(found) > 0).float().cpu()
+        self.unsupervised_keypoints = [int(i) for i in torch.nonzero(labeled == 0).flatten()]
+        self.net, teacher_net = student_and_teacher(config, self.skeleton, teacher, init)
+        if teacher_net is not None:
+            teacher_net.to(device)
+        self.module = build_distiller(config, self.skeleton, self.net, teacher_net, labeled)
+        self._stage1_cost = read_cost(teacher) if teacher and config.stage == 2 else None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.feed.steps_per_epoch
+
+    def batches(self, config: Config, epoch: int, step: int) -> Iterable[Batch]:
+        return self.feed.epoch(config, epoch, step)
+
+    def decay(self, config: Config, epoch: int) -> float:
+        return losses.decay(epoch, config.epochs) if config.decay else 1.0
+
+    def validate(self, config: Config, epoch: int, amp: torch.dtype | None) -> dict[str, float]:
+        """Mean OKS per part, at the input size of the epoch before."""
+        assert self.valid_feed is not None
+        size = config.input_size if epoch == config.epochs else size_at(config, epoch - 1)
+        people, store = self.valid_feed.plain(size, config.validate_people), self.valid_feed.store
+        return validation.mean_oks(self.net, people, store, size, self.codec, self.skeleton, self.device, amp)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "skeleton": self.skeleton.to_dict(),
+            "unsupervised_keypoints": self.unsupervised_keypoints,
+            "extras": {name: module.state_dict() for name, module in self._extras().items()},
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        for name, module in self._extras().items():
+            if name in state["extras"]:
+                module.load_state_dict(state["extras"][name])
+
+    def _extras(self) -> dict[str, nn.Module]:
+        """What learns beside the student and is dropped at export."""
+        pairs = (("aux", self.module.aux), ("align", self.module.align))
+        return {name: module for name, module in pairs if module is not None}
+
+    def finish(self, cost: TrainingCost) -> None:
+        if self.config.stage == 2:
+            log.info("%s", compare_costs(cost, self._stage1_cost))
