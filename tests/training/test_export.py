@@ -147,7 +147,7 @@ def test_the_file_carries_its_card(trained, tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "complaint"),
     [
-        ("card.toml", 'license = "MIT"', "no entry 'license'"),
+        ("card.toml", 'lisense = "MIT"', "no entry 'lisense'"),
         ("card.toml", "license = ", "cannot read the card's entries"),
         ("card.json", "[1]", "expected entries by name"),
         ("card.json", '{"score": "best"}', "make no sense"),
