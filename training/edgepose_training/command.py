@@ -25,13 +25,13 @@ def command(level: int = logging.INFO, *, times: bool = False) -> Callable[[Main
     a file, become one sentence and status 2; Ctrl-C becomes status 130, and a reader that went away (`| head`)
     status 141, both without a traceback. Whatever else is raised is a bug and keeps its traceback.
     """
-    form = {"format": "%(asctime)s %(message)s", "datefmt": "%H:%M:%S"} if times else {"format": "%(message)s"}
+    form = "%(asctime)s %(message)s" if times else "%(message)s"
 
     def decorated(main: Main) -> Callable[..., int]:
         @functools.wraps(main)
         def run(argv: list[str] | None = None) -> int:
             safe_output()
-            logging.basicConfig(level=level, **form)
+            logging.basicConfig(level=level, format=form, datefmt="%H:%M:%S")
             try:
                 status = main(argv) or 0
                 sys.stdout.flush()  # here, where a reader that went away can still be told from a bug

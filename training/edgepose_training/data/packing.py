@@ -23,8 +23,8 @@ log = logging.getLogger("pack")
 PADDING = 1.25  # of the box, as at inference
 ASPECT = 3 / 4  # W/H of the network's input
 # Shards that stay, and shards that travel: the writer's options, and the largest height of a padded box, px.
-USUAL = {"part_bytes": 256 << 20, "quality": 90, "compress": False}
-COMPACT = {"part_bytes": 16 << 20, "quality": 75, "compress": True}
+USUAL: dict[str, Any] = {"part_bytes": 256 << 20, "quality": 90, "compress": False}
+COMPACT: dict[str, Any] = {"part_bytes": 16 << 20, "quality": 75, "compress": True}
 USUAL_SIDE, COMPACT_SIDE = 288, 256
 
 
