@@ -92,6 +92,7 @@ class Trainer:
         self.task.finish(TrainingCost(self.seconds, self.step))
 
     def fit_epoch(self) -> None:
+        """The rest of the epoch in which the run stands."""
         decay = self.task.decay(self.config, self.epoch)
         self.task.module.train()
         window = LogWindow()
@@ -109,6 +110,7 @@ class Trainer:
             bar.close()
 
     def train_step(self, batch: Any, decay: float) -> dict[str, Tensor]:
+        """One step on a batch that is on the device. Returns the loss terms, detached."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.lr * self._lr_factor()
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
