@@ -190,8 +190,10 @@ class Trainer:
         current = {name: value.clone() for name, value in net.state_dict().items()}
         if self.ema is not None:
             net.load_state_dict(self.ema.state)
-        yield
-        net.load_state_dict(current)
+        try:
+            yield
+        finally:
+            net.load_state_dict(current)
 
     @property
     def seconds(self) -> float:
