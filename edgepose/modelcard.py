@@ -16,7 +16,7 @@ from typing import Any
 from .skeletons import Skeleton
 
 METADATA_KEY = "edgepose"
-FORMAT = 1  # raised when an older runtime would misread a card
+FORMAT = 2  # raised when an older runtime cannot read a card; 2: license, unsupervised_keypoints, colors
 RENAMED = {"untrained": "unsupervised_keypoints", "licence": "license"}  # entries of files written before → today's
 
 RELATIVE = ("entropy", "calibrated")  # to what an ideal label scores, in [0, 1]: the calibration maps these

@@ -12,6 +12,7 @@ from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
 from edgepose_training.config import Config
 from edgepose_training.engine import checkpoints
+from edgepose_training.engine.heatmaps import CELLS
 
 log = logging.getLogger("distill")
 
@@ -38,7 +39,7 @@ def student_and_teacher(
 
 def load_teacher(path: Path, config: Config, skeleton: Skeleton) -> nn.Module:
     """A net that answers as the student of `config` does: the same points, input and bins, or heat maps as well."""
-    net, theirs, their_skeleton, _ = checkpoints.load_net(path)
+    net, theirs, their_skeleton, state = checkpoints.load_net(path)
     if skeleton.num_keypoints != their_skeleton.num_keypoints or config.input_size != theirs.input_size:
         raise EdgeposeError(
             f"{path}: the teacher has {their_skeleton.num_keypoints} keypoints at {theirs.input_size}, "
@@ -46,6 +47,8 @@ def load_teacher(path: Path, config: Config, skeleton: Skeleton) -> nn.Module:
         )
     if answer(theirs) != answer(config):
         raise EdgeposeError(f"{path}: the teacher answers with {answer(theirs)}, the student with {answer(config)}")
+    if theirs.head == "heatmap" and state["heatmap_cells"] != CELLS:
+        raise EdgeposeError(f"{path}: its heat maps have the former convention of cells (0.1, before 2026-11-27)")
     return net
 
 

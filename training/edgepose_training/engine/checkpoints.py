@@ -1,8 +1,8 @@
 """Checkpoints: one dictionary of tensors and plain values, written atomically and read without running pickle code.
 
 Keys: `model` (student), `ema` (its averaged weights or None), `config`, `skeleton`, `unsupervised_keypoints`,
-`epoch`, `step`, `seconds`, and for resuming `extras` (auxiliary head, alignment), `ema_updates`, `optimizer`,
-`scaler`, `rng`, `best`, `fresh_optimizer`. Slim ones have `model` and `ema` in one, as float16, and no `optimizer`,
+`heatmap_cells`, `epoch`, `step`, `seconds`, and for resuming `extras` (auxiliary head, alignment), `ema_updates`,
+`optimizer`, `scaler`, `rng`, `best`, `fresh_optimizer`. Slim ones have `model` and `ema` in one, as float16, and no `optimizer`,
 `scaler`, `rng`. A detector's has neither `skeleton`, `unsupervised_keypoints` nor `extras`.
 """
 
@@ -72,7 +72,8 @@ def load(path: str | Path) -> dict[str, Any]:
     if not {"model", "config"} <= set(state):
         theirs = "convert a file of mmpose with training/convert.py" if "state_dict" in state else "it has no config"
         raise EdgeposeError(f"{path}: not a checkpoint of this project ({theirs})")
-    return {RENAMED.get(key, key): value for key, value in state.items()}
+    # Nets of heat maps trained before 2026-11-27 have no such entry: see heatmaps.py.
+    return {"heatmap_cells": "centers"} | {RENAMED.get(key, key): value for key, value in state.items()}
 
 
 def build_net(config: Config, skeleton: Skeleton) -> nn.Module:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from edgepose import ops
 
-MIRRORED_OFFSET = 0.5  # px: how far to the right the points of `mirrored_mean` are
+CELLS = "corners"  # this convention, as checkpoints name it; "centers" is the former one: pixel s·(i + ½) − ½
 
 
 def decode_maps(maps: Tensor, input_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -23,12 +23,24 @@ def decode_maps(maps: Tensor, input_size: tuple[int, int]) -> tuple[np.ndarray, 
     return ops.heatmap_decode(maps.float().contiguous().cpu().numpy(), input_size=input_size, refine="quarter")
 
 
-def mirrored_mean(maps: Tensor, mirrored: Tensor, swap: list[int]) -> Tensor:
+def mirrored_mean(maps: Tensor, mirrored: Tensor, swap: list[int], cells: str = CELLS) -> Tensor:
     """Mean [N, K, h, w] of an image's maps and of its mirror image's, left and right points exchanged by `swap`.
 
-    Turned back, the mirrored maps are moved by one cell, as SimpleBaseline does. That is 1/s of a cell too far, so the
-    peak of the mean is half of it to the right of the point: `MIRRORED_OFFSET` pixels, whatever the stride.
+    Turned back, the mirrored maps are moved by one cell, as SimpleBaseline does; those of the former convention lie
+    right as they are.
     """
     back = mirrored.flip(-1)[:, swap]
-    back[..., 1:] = back[..., :-1].clone()
+    if cells == CELLS:
+        back[..., 1:] = back[..., :-1].clone()
     return (maps + back) / 2
+
+
+def points_offset(maps: Tensor, input_size: tuple[int, int], cells: str = CELLS, *, flip: bool) -> np.ndarray:
+    """Pixels [2] to add to the points of `decode_maps`.
+
+    A net of the former convention answers half a cell less half a pixel further up and left. In this one, the move by
+    one cell of `mirrored_mean` is 1/s of a cell too far, so the peak of the mean lies half a pixel to the right.
+    """
+    if cells != CELLS:
+        return np.full(2, (input_size[0] / maps.shape[-1] - 1) / 2, np.float32)
+    return np.array([-0.5 if flip else 0.0, 0.0], np.float32)

@@ -21,6 +21,7 @@ from edgepose_training.distributed import SINGLE_PROCESS, Processes
 from edgepose_training.engine import losses, validation
 from edgepose_training.engine.builders import student_and_teacher
 from edgepose_training.engine.distiller import build_distiller
+from edgepose_training.engine.heatmaps import CELLS
 from edgepose_training.engine.trainer import Trainer
 from edgepose_training.engine.training_cost import TrainingCost, compare_costs, read_cost
 
@@ -99,6 +100,7 @@ class PoseTask:
         return {
             "skeleton": self.skeleton.to_dict(),
             "unsupervised_keypoints": self.unsupervised_keypoints,
+            "heatmap_cells": CELLS,
             "extras": {name: module.state_dict() for name, module in self._extras().items()},
         }
 

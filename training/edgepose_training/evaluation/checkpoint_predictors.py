@@ -16,7 +16,7 @@ from edgepose_training.data.augment import PADDING
 from edgepose_training.data.loaders import MEAN, STD
 from edgepose_training.engine.cards import card_of
 from edgepose_training.engine.checkpoints import load, load_net
-from edgepose_training.engine.heatmaps import MIRRORED_OFFSET, decode_maps, mirrored_mean
+from edgepose_training.engine.heatmaps import decode_maps, mirrored_mean, points_offset
 
 
 def pick_device(device: str) -> str:
@@ -78,6 +78,7 @@ class HeatmapPredictor:
         self._input_size = input_size or config.input_size
         self.thresholds = np.full(self.skeleton.num_keypoints, 0.3, np.float32)
         self._unsupervised = list(state.get("unsupervised_keypoints", ()))
+        self._cells = state["heatmap_cells"]
 
     def __call__(self, frame: np.ndarray, bboxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         width, height = self._input_size
@@ -90,10 +91,10 @@ class HeatmapPredictor:
             batch = torch.from_numpy(crops).to(self.device)
             maps = self._net(batch).float()
             if self._flip:
-                maps = mirrored_mean(maps, self._net(batch.flip(-1)).float(), self.skeleton.swap.tolist())
+                mirrored = self._net(batch.flip(-1)).float()
+                maps = mirrored_mean(maps, mirrored, self.skeleton.swap.tolist(), self._cells)
         points, peaks = decode_maps(maps, self._input_size)
-        if self._flip:
-            points[..., 0] -= MIRRORED_OFFSET
+        points += points_offset(maps, self._input_size, self._cells, flip=self._flip)
         scores = peaks.clip(0, 1)
         scores[:, self._unsupervised] = 0
         return apply_affine(invert_affine(affine), points), scores
