@@ -3,7 +3,8 @@
 Keys: `model` (student), `ema` (its averaged weights or None), `config`, `skeleton`, `unsupervised_keypoints`,
 `heatmap_cells`, `epoch`, `step`, `seconds`, and for resuming `extras` (auxiliary head, alignment), `ema_updates`,
 `optimizer`, `scaler`, `rng`, `best`, `fresh_optimizer`. Slim ones have `model` and `ema` in one,
-as float16, and no `optimizer`, `scaler`, `rng`. A detector's has neither `skeleton`, `unsupervised_keypoints` nor `extras`.
+as float16, and no `optimizer`, `scaler`, `rng`. A detector's has neither `skeleton`, `unsupervised_keypoints` nor
+`extras`.
 """
 
 from __future__ import annotations
