@@ -1,4 +1,4 @@
-"""What a run leaves behind to look at: CSV tables, TensorBoard events where installed, and one plot."""
+"""The log of a run: CSV tables, TensorBoard events if TensorBoard is installed, and one plot."""
 
 from __future__ import annotations
 
