@@ -1,9 +1,9 @@
-"""Fit the scores that people see: `python training/calibrate.py runs/t/best.pt --data DATA -o scores.json`
+"""Fit the scores that the app shows: `python training/calibrate.py runs/t/best.pt --data DATA -o scores.json`
 
-A net's bare score, over how few bins its softmax spreads relative to an ideal label's, says how narrow the net's belief
-is, not how often it is right. Here it is mapped, part by part, to the share of points that are right: a point is
-right if its own OKS is at least `--right`. Images without people count as points that are all wrong. The map
-is the centered isotonic regression of right on score, thinned to a few knots; it goes into the card with
+A net's raw score compares the spread of its softmax with that of an ideal label. It measures how narrow the
+distribution is, not how often the point is correct. This command maps it, part by part, to the share of correct points;
+a point is correct if its own OKS is at least `--right`. All points in images without people count as wrong. The map is
+the centered isotonic regression of correctness on score, thinned to a few knots. Put it into the card with
 `training/export.py … --card scores.json`.
 """
 

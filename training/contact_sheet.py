@@ -1,8 +1,8 @@
-"""Look at what goes wrong: `python training/contact_sheet.py MODEL --data DATA -o sheet.png`.
+"""Show the worst predictions: `python training/contact_sheet.py MODEL --data DATA -o sheet.png`.
 
-Draws the people with the lowest OKS and a random sample, each as a pair: the prediction left, the label
-right. The caption names source, annotation and OKS. Points that the model itself holds for absent (score
-below `--threshold`) are not drawn; a label shows every labeled point.
+Draws the people with the lowest OKS and a random sample, each as a pair: prediction on the left, label on the right.
+The caption gives source, annotation and OKS. Predicted points with a score below `--threshold` are not drawn; the label
+shows every labeled point.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Bring an RTMPose or DWPose checkpoint of mmpose into this project, and with one more command into the app:
+"""Convert an RTMPose or DWPose checkpoint of mmpose; a second command makes a file for the app:
 
     python training/convert.py dw-ll_ucoco_384.pth -o dwpose-l.pt
     python training/export.py dwpose-l.pt -o dwpose-l.onnx
 
-Size, points and input size are read off the weights, the skeleton off mmpose's description of its data set. No
-code in the file is run. License and data of such weights are their authors': export's --card writes them down.
+Size, keypoints and input size are inferred from the weights, the skeleton from mmpose's description of its data set.
+Code in the file is not run. License and data of the weights are up to their authors: `export.py --card` records them.
 """
 
 from __future__ import annotations

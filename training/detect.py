@@ -1,7 +1,7 @@
 """Run a detector over the images of a data folder: `python training/detect.py MODEL.onnx --data DIR -o boxes.json`.
 
-Writes a COCO detection file (a list of image_id, category_id, bbox as xywh, score), which `evaluate.py` takes for
-detected people and `train_detector.py --hints` for pseudo-labels.
+Writes a COCO detection file (a list of image_id, category_id, bbox as xywh, score), which `evaluate.py` reads as
+detected people and `train_detector.py --hints` as pseudo-labels.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Train and distill a pose net: `python training/distill.py [CONFIG.toml] --shards DIR [--teacher CHECKPOINT]`.
 
 On several GPUs or machines: `torchrun --nproc-per-node N training/distill.py …` (docs/cluster.md).
-Without arguments it draws its own little data set, trains a teacher on it, distills a tiny student in DWPose's two
-stages and exports it: the whole way in some minutes.
+Without arguments it generates a small synthetic data set, trains a teacher on it, distills a tiny student in DWPose's
+two stages and exports it, in some minutes.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Measure a model on labeled people: `python training/evaluate.py MODEL --data DATA`.
 
-MODEL is an `.onnx` file or a shipped model's name, run by the app's own runtime, or a checkpoint (`.pt`).
-Boxes are the labels' own (padding by the model's card, 1.25) or a detector's file. Beside the model stand, in
-the same run: the mean pose of the training people in each box, the mean face and hands in their true boxes,
-other models (`--compare`), and the net that made the body labels (`--teachers`). Every mean and AP carries a
-95 % bootstrap interval over images.
+MODEL is an `.onnx` file or the name of a shipped model, run by the app's runtime, or a checkpoint (`.pt`).
+Boxes are ground truth (padding from the model's card, 1.25) or come from a detection file. The same run measures
+baselines: the mean pose of the training people in each box, the mean face and hands in their true boxes, other models
+(`--compare`), and the net that made the body labels (`--teachers`). Every mean and AP has a 95 % bootstrap interval
+over images.
 """
 
 from __future__ import annotations

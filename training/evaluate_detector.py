@@ -1,10 +1,10 @@
-"""A detector against its targets: `python training/evaluate_detector.py MODEL.onnx --beside RTMDET.onnx --data DIR`.
+"""Measure a detector: `python training/evaluate_detector.py MODEL.onnx --beside RTMDET.onnx --data DIR`.
 
-Measures every file in one run: AP50 of large people, recall of tall ones (at the default threshold, and where 8 % of
-the empty windows have a false positive), false positives, close-ups, and time on one thread, the files in turns. With
-`-o benchmarks/detector.md` it writes the table, and the numbers as .json beside it. The lists of people are taken as
-they are, nothing cleaned: most were made with RTMDet-nano, which therefore agrees with them better than a detector
-that sees the same people.
+Measures every file in one run: AP50 of large people, recall of tall people (at the default threshold, and at the one
+where 8 % of the empty windows have a false positive), false positives, close-ups, and time on one thread, alternating
+between the files. `-o benchmarks/detector.md` writes the table, and the numbers as .json beside it. The lists of people
+are used without cleaning: most were made with RTMDet-nano, which therefore agrees with them better than an equally good
+detector.
 """
 
 from __future__ import annotations

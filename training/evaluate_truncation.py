@@ -1,9 +1,9 @@
-"""Do points out of the image stay silent? `python training/evaluate_truncation.py MODEL --data DATA`
+"""Does a net reject points outside the image? `python training/evaluate_truncation.py MODEL --data DATA`
 
-Upright people are cut at the waist: the net is shown the rows of the image above it and the box that is left.
-Printed are the share of the cut-off labeled points whose score still passes the model's threshold, and the share
-of the visible labeled points whose score does, by part and, for the body, at other thresholds: given ones, and those
-that so many of the visible points pass, by which nets are compared whatever their scores mean.
+Images of upright people are cut at the waist: the net sees only the rows above it, and the box ends there. Reports the
+share of cut-off labeled points whose score passes the model's threshold, and the share of visible labeled points whose
+score does, by part. For the body it also reports other thresholds: given ones, and those that a given share of the
+visible points passes, which compares nets with differently scaled scores.
 """
 
 from __future__ import annotations

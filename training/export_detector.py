@@ -1,8 +1,8 @@
 """Export a detector's checkpoint: `python training/export_detector.py runs/detector/run/best.pt -o edgepose-det.onnx`.
 
-The file takes `input` [N, 3, H, W] with H and W any multiples of 32 and answers `cells` [N, 5, A]; boxes and their
-suppression are made of them by `edgepose.detectors`, for all frames of a batch. It is written only if onnxruntime
-and torch agree, at the card's size and at a wide one.
+The file takes `input` [N, 3, H, W] (H and W are multiples of 32) and returns `cells` [N, 5, A];
+`edgepose.detectors` decodes them into boxes and suppresses duplicates, for all frames of a batch. The file is
+written only if onnxruntime and torch agree, at the card's size and at a wide one.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Training in pieces, on a GPU that is there for some minutes at a time and takes and gives little.
+"""Train in pieces, on a GPU that is available for minutes at a time and with small file transfers.
 
 At home:      gpu_train.py pack --data DATA -o runs/gpu          compact shards, in bundles that fit one visit
-On the GPU:   gpu_train.py receive BUNDLE…  --work WORK          decode what came, join weights that came
+On the GPU:   gpu_train.py receive BUNDLE…  --work WORK          decode bundles, join chunks of weights
               gpu_train.py train CONFIG --name NAME --work WORK --out OUT --minutes 8
-At home:      gpu_train.py collect FOLDER -o runs/gpu/weights    weights and curves out of what came back
-Both ways:    gpu_train.py split FILE… -o FOLDER                 a file in chunks that are small enough to travel
+At home:      gpu_train.py collect FOLDER -o runs/gpu/weights    extract weights and curves
+Both ways:    gpu_train.py split FILE… -o FOLDER                 split a file into chunks small enough to transfer
 
-`make gpu-train` does what belongs on the GPU. A run goes on from its full state if the machine still has it, else
-from weights that were received, else from nothing. docs/training.md shows whole visits.
+`make gpu-train` runs the steps on the GPU. A run continues from its full state if the machine still has it, otherwise
+from received weights, otherwise it starts anew. docs/training.md shows complete visits.
 """
 
 from __future__ import annotations

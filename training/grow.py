@@ -1,8 +1,8 @@
-"""A larger net that answers as a trained one does, to go on from: `python training/grow.py NET.pt --size s -o s.pt`.
+"""Make a larger net with the same output as a trained one: `python training/grow.py NET.pt --size s -o s.pt`.
 
-Channels are repeated, and what reads them gives each copy a share of the old weight; new blocks begin as the identity
-(Net2Net, Chen, Goodfellow and Shlens, ICLR 2016). RTMPose only (cspnext under rtmcc). Train the result with
-`distill.py --init`, or let the net it came from learn from it.
+Channels are repeated, and the layers that read them divide the old weight among the copies; new blocks start as
+the identity (Net2Net, Chen, Goodfellow and Shlens, ICLR 2016). RTMPose only (cspnext under rtmcc). Train the result
+with `distill.py --init`; it can then teach the smaller net.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Pack labeled images into crop shards: `python training/pack.py --data DATA --split train -o runs/shards/train`.
 
-DATA is a folder of COCO-WholeBody or COCO as they are published, or has `annotations/SPLIT.json` and `images/`. Other
-data sets, and files of other names, need `--annotations` and `--images`.
+DATA is a folder with COCO-WholeBody or COCO as published, or with `annotations/SPLIT.json` and `images/`. Other data
+sets, and other file names, need `--annotations` and `--images`.
 
-One window a person: the padded box with enough context for scaling and rotation, at most `--max-side` pixels tall
-in the box's own height, so that nothing is stored that the network's input cannot show.
+Each person gets one window: the padded box with enough context for scaling and rotation, scaled so that the box is at
+most `--max-side` pixels tall; more resolution than the network's input can use is not stored.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Hold images out of training: `python training/split.py --data DATA --hold-out LIST.txt -o runs/data`.
 
-Writes a folder with the layout of DATA in which the listed images of `train` are a split of their own (`dev`), those
-of `negatives.json` (images without people) included. Its labels are new files, its images are a link to DATA's.
-Settings, scores and thresholds are chosen on `dev`, so that `val` is left for the figures. Every other command takes
-the folder as its `--data`, with `--split dev`. `training/splits/edgepose_dev.txt` is the list of the shipped nets.
+Writes a folder with the layout of DATA in which the listed images of `train` form a split of their own (`dev`),
+including those of `negatives.json` (images without people). Its labels are new files; its images are a link to DATA's.
+Choose settings, scores and thresholds on `dev` and keep `val` for the final figures. All other commands accept the
+folder as `--data` with `--split dev`. `training/splits/edgepose_dev.txt` is the list used for the shipped nets.
 """
 
 from __future__ import annotations

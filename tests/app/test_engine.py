@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import threading
 import time
 
@@ -103,9 +104,10 @@ def test_a_slow_net_sees_the_newest_of_a_live_source():
         if len(behind) == 12:
             break
     engine.stop()
-    # Ten images come while the net looks at one. With a queue the distance would grow by nine a result.
-    assert max(behind[2:]) <= 30
-    assert source.made > 60
+    # Ten images arrive while the net processes one. With a queue the distance would grow by nine per result, to a
+    # median of 58; on a busy machine single results may be late.
+    assert statistics.median(behind) <= 30
+    assert source.made > 3 * len(behind)
 
 
 def test_realtime_files_play_in_their_own_time():

@@ -1,5 +1,8 @@
 """Fixtures of the training tests: synthetic people in shards, a small config, nothing from outside."""
 
+import threading
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
@@ -9,6 +12,14 @@ from edgepose_training.config import Config  # noqa: E402  (after the skip)
 from edgepose_training.data.crop_cache import CropCache  # noqa: E402
 from edgepose_training.data.shards import ShardWriter, find_shards  # noqa: E402
 from edgepose_training.data.synthetic import synthetic_person  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _closed_run_logs() -> Iterator[None]:
+    """TensorBoard's thread fails, in whichever test runs then, once its folder is deleted: close what you open."""
+    yield
+    left = [type(thread).__name__ for thread in threading.enumerate() if "tensorboard" in type(thread).__module__]
+    assert not left, "a Trainer was not closed: fit() does so itself, fit_epoch() leaves it to the caller"
 
 
 @pytest.fixture(scope="session")

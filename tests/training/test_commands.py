@@ -192,7 +192,10 @@ keypoints = ["middle", "left_hand", "right_hand", "left_foot", "right_foot"]
 swap = [[1, 2], [3, 4]]
 links = [[0, 1], [0, 2], [0, 3], [0, 4]]
 """
-DOTS = np.array([[48, 64], [72, 40], [24, 40], [72, 96], [24, 96]], np.float32)
+# The box that the app puts around these points is, with its padding, the whole frame: every look of the app is then the
+# one crop that the net has learned by heart.
+DOTS = np.array([[48, 64], [80, 22], [16, 22], [80, 111], [16, 111]], np.float32)
+DOTS_BBOX = [9.6, 12.8, 76.8, 102.4]  # xywh, 1 / 1.25 of the frame
 COLORS = [(0, 0, 255), (0, 255, 0), (255, 0, 0), (0, 255, 255), (255, 255, 0)]
 
 
@@ -212,12 +215,12 @@ def test_a_made_up_skeleton_is_packed_trained_exported_run_and_drawn(tmp_path):
     cv2.imwrite(str(tmp_path / "images" / "dots.png"), five_dots())
     image = {"id": 1, "file_name": "dots.png", "width": 96, "height": 128}
     points = np.column_stack([DOTS, np.full(5, 2)]).ravel().tolist()
-    person = {"image_id": 1, "bbox": [0, 0, 96, 128], "keypoints": points}
+    person = {"image_id": 1, "bbox": DOTS_BBOX, "keypoints": points}
     document = {"images": [image], "annotations": [{"id": number, **person} for number in range(32)]}
     (tmp_path / "annotations" / "train.json").write_text(json.dumps(document))
     places = {"WHERE": tmp_path}
     run("python training/pack.py --data WHERE --skeleton WHERE/five.toml -o WHERE/shards/train", places, [])
-    values = [f"skeleton={tmp_path}/five.toml", "size=n", "input_size=[96, 128]", "sigma=[3.46, 4.0]", "batch=4",
+    values = [f"skeleton={tmp_path}/five.toml", "size=n", "input_size=[96, 128]", "sigma=[3.46, 4.0]", "batch=2",
               "epochs=14", "save_minutes=60", "lr=2e-3", "warmup=5", "head_init_scale=0.02", "ema=0.2", "amp=off",
               "workers=0", "truncation_prob=0", "flip=0", "half_body=0", "scale=[1, 1]",
               "rotation=0", "shift=0", "erase=0", "color=0"]  # fmt: skip
@@ -227,10 +230,8 @@ def test_a_made_up_skeleton_is_packed_trained_exported_run_and_drawn(tmp_path):
     answer = through_the_app("edgepose-app --camera 0 --model WHERE/five.onnx", places, tmp_path, five_dots())
     found = np.array(answer["people"][0]["keypoints"])
     assert found.shape == (5, 3)
-    # The net knows one image by heart, and the app looks closer a second time: the pattern is right, not its size.
-    shapes = [(points - points.mean(0)) / points.std(0) for points in (found[:, :2], DOTS)]
-    np.testing.assert_allclose(*shapes, atol=0.15)
-    assert found[:, 2].min() > 0.2
+    np.testing.assert_allclose(found[:, :2], DOTS, atol=5)  # px; a wrong point is 48 px off
+    assert found[:, 2].min() > 0.3
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "training").rglob("*.py")), ids=lambda path: path.stem)

@@ -88,6 +88,7 @@ def test_every_recipe_takes_two_steps(name, stores, tmp_path):
     run = pose_trainer(recipe, store, None, tmp_path / "run", torch.device("cpu"), teacher)
     before = {key: value.clone() for key, value in run.task.net.state_dict().items()}
     run.fit_epoch()
+    run.close()
     assert run.step == 2
     moved = {key for key, value in run.task.net.state_dict().items() if not torch.equal(before[key], value)}
     assert any(key.endswith("weight") for key in moved)
@@ -117,6 +118,7 @@ def test_fpd_learns_from_people_without_labels(stores, tmp_path):
     try:
         run = pose_trainer(recipe, store, None, tmp_path / "run", torch.device("cpu"), tmp_path / "teacher.pt")
         run.fit_epoch()
+        run.close()
     finally:
         store.weights, store.visible = weights, visible
     with (tmp_path / "run" / "train.csv").open() as file:

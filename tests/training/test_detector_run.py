@@ -171,8 +171,9 @@ def test_the_file_finds_what_the_net_finds(data: Path, run: Path, tmp_path: Path
         boxes, scores = decode_cells(net(normalized(torch.from_numpy(canvas)[None])).numpy(), (128, 96))
     best = np.argsort(-scores[0])[: len(answers[1][1])]
     np.testing.assert_allclose(answers[1][1], scores[0, best], rtol=1e-3)
-    inside = np.clip(boxes[0, best[0]] / zoom, 0, [96, 128, 96, 128])
-    np.testing.assert_allclose(answers[1][0][0], inside, atol=0.1)
+    inside = np.clip(boxes[0, best] / zoom, 0, [96, 128, 96, 128])
+    apart = np.abs(answers[1][0][:, None] - inside).max(2)  # after six steps many scores are nearly equal: any order
+    assert (apart.min(1) < 0.1).all()
     for frame, (alone, _) in zip(frames, (found(f) for f in frames), strict=True):
         assert (alone[:, 2] <= frame.shape[1]).all()
     np.testing.assert_allclose(found(frames[2])[1], answers[2][1], rtol=1e-3)

@@ -4,6 +4,7 @@ import csv
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from functools import partial
@@ -19,7 +20,7 @@ import distill  # noqa: E402
 from edgepose_training.data.loaders import DeviceCrops, EpochSampler, strength_at  # noqa: E402
 from edgepose_training.engine import checkpoints  # noqa: E402
 from edgepose_training.engine.pose_task import pose_trainer  # noqa: E402
-from edgepose_training.engine.trainer import Trainer  # noqa: E402
+from edgepose_training.engine.trainer import Stopped, Trainer  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -176,16 +177,42 @@ def test_a_run_leaves_tables_plots_and_events(store, small, tmp_path):
     assert list((tmp_path / "tensorboard").glob("events.*"))
 
 
+@pytest.mark.parametrize("error", [Stopped, RuntimeError])
+def test_a_run_that_ends_early_closes_its_log(store, small, tmp_path, monkeypatch, error):
+    """TensorBoard's thread would go on writing into a folder that may be gone."""
+    event_file_writer = pytest.importorskip("tensorboard.summary.writer.event_file_writer")
+
+    def writers() -> int:
+        return sum(isinstance(thread, event_file_writer._AsyncWriterThread) for thread in threading.enumerate())
+
+    run = pose_trainer(small, store, None, tmp_path, CPU)
+    assert writers() == 0  # no thread before there is something to write
+    seen = []
+
+    def end_early() -> None:
+        seen.append(writers())
+        raise error
+
+    monkeypatch.setattr(run, "_housekeeping", end_early)
+    with pytest.raises(error):
+        run.fit()
+    assert seen == [1]
+    assert writers() == 0
+    assert (tmp_path / "train.csv").exists()
+
+
 def test_a_resumed_run_writes_no_step_twice(store, small, tmp_path):
     run = pose_trainer(small, store, None, tmp_path, CPU)
     run.fit_epoch()
     run.save()
     run.epoch, run.step_in_epoch = 1, 0
     run.fit_epoch()  # and then it crashes, before it saves
+    run.close()
     again = pose_trainer(small, store, None, tmp_path, CPU)
     again.resume(tmp_path / "last.pt")
     again.epoch, again.step_in_epoch = 1, 0
     again.fit_epoch()
+    again.close()
     with (tmp_path / "train.csv").open() as file:
         assert [int(row["step"]) for row in csv.DictReader(file)] == [1, 2, 3, 4, 5, 6]
 

@@ -1,4 +1,4 @@
-"""What every command has around its work: output that any terminal takes, a log, and complaints in one sentence."""
+"""What all commands share: output for any terminal encoding, logging, and one-sentence errors."""
 
 from __future__ import annotations
 

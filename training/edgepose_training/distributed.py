@@ -1,8 +1,8 @@
-"""Several processes, one training: `torchrun` starts them, this module lets them agree.
+"""One training on several processes, started by `torchrun`.
 
 Each process works on its share of every batch. Gradients are averaged by torch's DistributedDataParallel; batch
-norms see the whole batch; process 0 alone writes files. The losses are means over the batch (losses.py), so what
-the processes compute together is what one process computes at the same batch.
+norms use the whole batch; only process 0 writes files. The losses are means over the batch (losses.py), so the
+processes together compute the same as one process with the same batch.
 """
 
 from __future__ import annotations

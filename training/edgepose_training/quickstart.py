@@ -1,4 +1,4 @@
-"""The whole way on synthetic people, as `distill.py` without arguments: teacher, DWPose stages 1 and 2, export."""
+"""All steps on synthetic people (`distill.py` without arguments): teacher, DWPose stages 1 and 2, export."""
 
 from __future__ import annotations
 

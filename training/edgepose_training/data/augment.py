@@ -1,9 +1,9 @@
 """Augmentation: from uniform random numbers to a plan for each person, and from the plan to the labels.
 
-A plan says where the crop is taken, mirrored and cut, and how its colors change; `render.py` paints it, with
-OpenCV in worker processes or with torch on the device. All is written over a batch, in torch, for any device.
-What a person gets depends on its own random numbers alone, so a seed fixes a run however it is split.
-(Recipe: RTMPose's whole-body augmentation; absence is ours.)
+A plan defines how the crop is placed, mirrored and truncated, and how its colors change; `render.py` renders it, with
+OpenCV in worker processes or with torch on the device. Everything here works on batches, in torch, on any device.
+A person's plan depends only on its own random numbers, so a seed determines a run however it is split.
+(Recipe: RTMPose's whole-body augmentation; truncation is our addition.)
 """
 
 from __future__ import annotations

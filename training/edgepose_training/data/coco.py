@@ -1,7 +1,7 @@
-"""Labelled people, read from annotation files into one plain sample type.
+"""Labeled people, read from annotation files into one plain sample type.
 
-Every reader answers with the same `Person`, so that packing, training and evaluation never see a file format.
-What cannot be used is left out here, counted by reason and named in the log, not met as a crash in epoch 40.
+Every reader returns the same `Person`, so packing, training and evaluation do not depend on file formats. Readers skip
+unusable entries, count them by reason and log them, so that they do not crash a later epoch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The batches of a training, epoch by epoch: painted by worker processes, or on the device itself."""
+"""The batches of a training, epoch by epoch: rendered by worker processes or on the device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From crop shards to batches: planned by seed, painted in worker processes or on the device itself."""
+"""From crop shards to batches: planned by seed, rendered in worker processes or on the device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drawn people: a generated sample with exact whole-body labels, to try the whole chain without any data.
+"""Synthetic people: generated samples with exact whole-body labels, to try the whole pipeline without data.
 
 A skeleton is posed at random by its joint angles, dressed in flat colors and painted over a soft background.
 Frontal figures: the subject's left is at the image's right.

@@ -1,4 +1,4 @@
-"""What the trainer trains here: the person detector, from lists of boxes."""
+"""The trainer's task for the person detector: learn from lists of boxes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AP50 and recall of a net on annotated images, for the training log; `evaluate_detector.py` is what counts."""
+"""AP50 and recall of a net on labeled images, for the training log; `evaluate_detector.py` gives the final figures."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A larger net that answers as a trained one does (Net2Net, Chen, Goodfellow and Shlens, ICLR 2016).
+"""A larger net with the same output as a trained one (Net2Net, Chen, Goodfellow and Shlens, ICLR 2016).
 
-Channels are repeated, and what reads them gives each copy a share of the old weight; new blocks begin as the identity.
-RTMPose only (cspnext under rtmcc).
+Channels are repeated, and the layers that read them divide the old weight among the copies; new blocks start as the
+identity. RTMPose only (cspnext under rtmcc).
 """
 
 from __future__ import annotations

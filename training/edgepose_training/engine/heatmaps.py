@@ -1,8 +1,8 @@
 """Points read off two-dimensional heat maps, alone and with the mirrored image's.
 
-One convention, that of `edgepose.ops.heatmap_encode` and `heatmap_decode`: cell i of stride s stands for pixel s·i. So
-have it SimpleBaseline, HRNet, FPD and mmpose, and there a stack of 3×3 convolutions of stride 2 looks. It is not
-symmetric: a mirrored pixel W − 1 − p lies (s − 1)/s cells away from the mirrored cell.
+The convention is that of `edgepose.ops.heatmap_encode` and `heatmap_decode`: cell i of stride s is centered on pixel
+s·i. SimpleBaseline, HRNet, FPD and mmpose use it, and it matches the centers of stacked 3×3 convolutions of stride 2.
+It is not symmetric: a mirrored pixel W − 1 − p lies (s − 1)/s cells away from the mirrored cell.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Checkpoints that others wrote: RTMPose and DWPose `.pth` files of mmpose, read without running any code in them.
+"""RTMPose and DWPose `.pth` checkpoints of mmpose, read without running code in them.
 
-A `.pth` file is a pickle, and a pickle is a program. torch's `weights_only` reader runs none of it, but refuses
-files that also hold objects of mmengine, as those do. Here every such name stands for `Inert`, a class that
-swallows its arguments and does nothing; every other name is refused.
+A `.pth` file is a pickle, which can run code. torch's `weights_only` reader runs none, but rejects the objects of
+mmengine that these files hold. Here `Inert`, a class that ignores its arguments and does nothing, replaces them; every
+other class is rejected.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the trainer trains here: a pose net, from labels and, where there is one, from a teacher."""
+"""The trainer's task for pose nets: learn from labels and, if there is one, from a teacher."""
 
 from __future__ import annotations
 

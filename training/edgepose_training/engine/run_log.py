@@ -1,4 +1,4 @@
-"""What a run leaves behind to look at: CSV tables, TensorBoard events where installed, and one plot."""
+"""The log of a run: CSV tables, TensorBoard events if TensorBoard is installed, and one plot."""
 
 from __future__ import annotations
 
@@ -15,19 +15,32 @@ log = logging.getLogger("distill")
 
 
 class RunLog:
-    """Appends to `train.csv` and `valid.csv` in the run's folder, so that a resumed run continues them."""
+    """Appends to `train.csv` and `valid.csv` in the run's folder, so that a resumed run continues them.
+
+    TensorBoard's writer is a thread that keeps a file open: it starts with the first row and ends at `close`. A row
+    written after `close` opens another events file, which TensorBoard shows as the same run.
+    """
 
     def __init__(self, folder: Path, measure: str = "mean OKS") -> None:
         self.folder, self.measure = folder, measure
         folder.mkdir(parents=True, exist_ok=True)
-        self.writer = self._tensorboard()
+        self._events: Any = None  # SummaryWriter
 
-    def _tensorboard(self):
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            return None
-        return SummaryWriter(str(self.folder / "tensorboard"))
+    def _tensorboard(self) -> Any:
+        """The open writer; None where TensorBoard is missing."""
+        if self._events is None:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                return None
+            self._events = SummaryWriter(str(self.folder / "tensorboard"))
+        return self._events
+
+    def close(self) -> None:
+        """Write the events that wait, and end TensorBoard's thread."""
+        if self._events is not None:
+            self._events.close()
+            self._events = None
 
     def bar(self, epoch: int, steps: int, done: int):
         """A progress bar over the steps of an epoch, on a terminal only; None where tqdm is missing."""
@@ -69,9 +82,10 @@ class RunLog:
             if fresh:
                 writer.writerow(["epoch", "step", *row])
             writer.writerow([epoch, step, *(f"{value:.6g}" for value in row.values())])
-        if self.writer is not None:
+        events = self._tensorboard()
+        if events is not None:
             for name, value in row.items():
-                self.writer.add_scalar(f"{table}/{name}", value, step)
+                events.add_scalar(f"{table}/{name}", value, step)
 
     def plot(self) -> Path | None:
         """Loss terms and validation over the steps, as `curves.png`; None where matplotlib is missing."""

@@ -1,4 +1,4 @@
-"""What a trainer needs to know about that which it trains."""
+"""What a trainer needs from the task that it trains."""
 
 from __future__ import annotations
 

@@ -77,8 +77,20 @@ class Trainer:
     # --- the loop
 
     def fit(self) -> None:
-        """Train from where the run stands to its last epoch."""
+        """Train from where the run stands to its last epoch. However it ends, the run's log is closed."""
         self._began = time.monotonic()
+        try:
+            self._fit_epochs()
+        finally:
+            self.close()
+        self.task.finish(TrainingCost(self.seconds, self.step))
+
+    def close(self) -> None:
+        """End what the run's log keeps open. `fit` does so itself; a later row opens it again."""
+        if self.run_log is not None:
+            self.run_log.close()
+
+    def _fit_epochs(self) -> None:
         while self.epoch < self.config.epochs:
             self.fit_epoch()
             self.epoch, self.step_in_epoch = self.epoch + 1, 0
@@ -89,7 +101,6 @@ class Trainer:
                 self.save()
         if not self.task.validates and self.processes.is_main:
             checkpoints.save(self.out / "best.pt", self.state())  # nothing to choose by: the last is the best
-        self.task.finish(TrainingCost(self.seconds, self.step))
 
     def fit_epoch(self) -> None:
         """The rest of the epoch in which the run stands."""

@@ -1,4 +1,4 @@
-"""Quick mean OKS of a net on plain crops, for the training log; `evaluate.py` is the measurement that counts."""
+"""Quick mean OKS of a net on plain crops, for the training log; `evaluate.py` gives the final figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What needs no training, to stand beside what was trained: mean shapes, and another project's body net."""
+"""Baselines that need no training: mean shapes, and another project's body net."""
 
 from __future__ import annotations
 

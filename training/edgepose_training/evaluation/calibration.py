@@ -1,7 +1,7 @@
-"""Scores that mean something: from a net's bare score to the share of points that are right, part by part.
+"""Calibration: from a net's raw score to the share of correct points, part by part.
 
-A bare score says how narrow the net's belief is, not how often it is right. The map is the centered isotonic
-regression of right on score, thinned to a few knots, for the card.
+A raw score measures how narrow the net's distribution is, not how often the point is correct. The map is the centered
+isotonic regression of correctness on score, thinned to a few knots, for the card.
 """
 
 from __future__ import annotations

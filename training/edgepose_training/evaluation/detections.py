@@ -1,4 +1,4 @@
-"""Evaluation on a detector's boxes: people found by a machine, matched to the labels by OKS."""
+"""Evaluation on a detector's boxes: detected people, matched to the labels by OKS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do keypoints outside the image stay silent? Upright people are cut at the waist, in image and box.
+"""Does a net reject keypoints outside the image? Images and boxes of upright people are cut at the waist.
 
 The share of the cut-off labeled keypoints whose score still passes the threshold, and of the visible ones whose score
 does, by part and, for the body, at other thresholds.

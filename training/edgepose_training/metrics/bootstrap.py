@@ -1,7 +1,7 @@
-"""Bootstrap intervals: how far a figure of a small sample may be from the truth.
+"""Bootstrap intervals: the uncertainty of a figure from a small sample.
 
-Images are drawn, not people: the people of one image share its difficulty, so drawing them one by one would
-promise more than the sample can say.
+Images are resampled, not people: people in one image share its difficulty, so resampling them one by one would give
+intervals that are too narrow.
 """
 
 from __future__ import annotations

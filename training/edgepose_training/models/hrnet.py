@@ -1,4 +1,4 @@
-"""HRNet (Sun et al. 2019): parallel branches of stride 4 to 32 that exchange all they know after every module.
+"""HRNet (Sun et al. 2019): parallel branches of stride 4 to 32, fused after every module.
 
 Module names follow mmpose's and the authors', so that their state dicts load strictly.
 """

@@ -1,4 +1,4 @@
-"""TokenPose (Li et al. 2021) with SimCC classifiers: keypoint tokens ask the image's patches where they are.
+"""TokenPose (Li et al. 2021) with SimCC classifiers: keypoint tokens attend to image patches.
 
 The S size of the paper: 12 layers of width 192 on the stride-4 map of HRNet's stem, cut into 16 × 16 patches.
 """

@@ -1,4 +1,4 @@
-"""What all heads of SimCC vectors have: the map that they were made for, and a classifier for each axis."""
+"""The base of all SimCC heads: the size of their input map, and a classifier for each axis."""
 
 from __future__ import annotations
 
