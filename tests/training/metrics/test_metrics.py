@@ -10,7 +10,7 @@ from edgepose_training.metrics import bootstrap, nme, pck
 from edgepose_training.metrics.average_precision import AveragePrecision, Detection, Truth, crowdpose_stats
 from edgepose_training.metrics.oks import instance_scores, oks, oks_nms, pairwise_oks, soft_oks_nms
 
-SPEC = Path(__file__).parents[2].parent / "shared" / "spec"
+SPEC = Path(__file__).parents[4] / "shared" / "spec"
 WHOLEBODY = Skeleton.load("coco_wholebody")
 SIGMAS = np.array([0.05, 0.1])
 
