@@ -137,7 +137,7 @@ class SkipEntry(Exception):
 
 def load_document(path: Path) -> dict[str, Any]:
     """The JSON of a COCO-style file, checked for its two lists. Raises EdgeposeError in one sentence."""
-    document = load_json(path)
+    document: dict[str, Any] = load_json(path)
     for key in ("images", "annotations"):
         if not isinstance(document, dict) or not isinstance(document.get(key), list):
             raise EdgeposeError(f"{path}: expected a COCO annotation file, but it has no list '{key}'.")

@@ -270,6 +270,7 @@ def _mat(path: Path) -> dict[str, Any]:
     except ImportError as error:
         raise EdgeposeError(f"{path}: reading MATLAB files needs scipy: pip install scipy.") from error
     try:
-        return loadmat(path)
+        content: dict[str, Any] = loadmat(path)
+        return content
     except (OSError, ValueError, NotImplementedError, TypeError) as error:
         raise EdgeposeError(f"{path}: not a readable MATLAB file ({error}).") from error

@@ -83,5 +83,7 @@ def sample_people(people: list[Person], sources: Sequence[str] | None, limit: in
     """The people of these sources, and a random sample of them if there are more than `limit`."""
     people = [person for person in people if not sources or person.source in sources]
     if not people:
-        raise EdgeposeError(f"Nobody comes from {', '.join(sources)}: check --source.")
+        raise EdgeposeError(
+            f"Nobody comes from {', '.join(sources)}: check --source." if sources else "There are no people to look at."
+        )
     return [people[row] for row in np.random.default_rng(0).permutation(len(people))[:limit]] if limit else people

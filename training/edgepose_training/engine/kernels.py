@@ -74,7 +74,8 @@ class PlainTorch:
         student, target = student.float(), target.float()
         log_q = F.log_softmax(beta * student, dim=-1)
         if target_beta is None:
-            return (torch.special.xlogy(target, target) - target * log_q).sum(-1)
+            divergence: Tensor = (torch.special.xlogy(target, target) - target * log_q).sum(-1)
+            return divergence
         log_t = F.log_softmax(target_beta * target, dim=-1)
         return (log_t.exp() * (log_t - log_q)).sum(-1)
 

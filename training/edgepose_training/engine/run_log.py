@@ -22,14 +22,14 @@ class RunLog:
         folder.mkdir(parents=True, exist_ok=True)
         self.writer = self._tensorboard()
 
-    def _tensorboard(self):
+    def _tensorboard(self) -> Any:  # a SummaryWriter, or None where TensorBoard is missing
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             return None
         return SummaryWriter(str(self.folder / "tensorboard"))
 
-    def bar(self, epoch: int, steps: int, done: int):
+    def bar(self, epoch: int, steps: int, done: int) -> Any:
         """A progress bar over the steps of an epoch, on a terminal only; None where tqdm is missing."""
         try:
             from tqdm import tqdm

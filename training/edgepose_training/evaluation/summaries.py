@@ -230,7 +230,8 @@ def shown_faces(labels: Labels, predictions: Predictions, skeleton: Skeleton) ->
     points = slice(*skeleton.parts["face"])
     labeled = labels.visible[:, points] > 0
     passing = (predictions.scores >= predictions.thresholds)[:, points]
-    return labeled.any(1) & (2 * (labeled & passing).sum(1) >= labeled.sum(1))
+    shown: np.ndarray = labeled.any(1) & (2 * (labeled & passing).sum(1) >= labeled.sum(1))
+    return shown
 
 
 def hand_error(labels: Labels, predictions: Predictions, skeleton: Skeleton, people: np.ndarray) -> Estimate:
