@@ -19,7 +19,7 @@ import numpy as np
 
 from edgepose import Detector, EdgeposeError
 from edgepose_training.command import command
-from edgepose_training.data.coco import load_document
+from edgepose_training.data.annotations import load_document
 from edgepose_training.data.registry import find_files
 
 log = logging.getLogger("detect")

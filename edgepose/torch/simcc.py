@@ -122,11 +122,8 @@ def _encode(
 ) -> tuple[Tensor, Tensor, Tensor]:
     if keypoints.ndim != 3:
         raise ValueError(f"simcc_encode: keypoints expected shape [N, K, 2], got {list(keypoints.shape)}")
-    points, shown, outputs = (
-        plain(keypoints),
-        plain(visible),
-        _encode_outputs(keypoints, visible, input_size, split_ratio, dtype),
-    )
+    points, shown = plain(keypoints), plain(visible)
+    outputs = _encode_outputs(keypoints, visible, input_size, split_ratio, dtype)
     _C.simcc_encode(points, shown, input_size, split_ratio, sigma, kind, center, normalize, smoothing, outputs)
     return outputs
 
@@ -295,18 +292,6 @@ def simcc_gaussian_kl_div(
     No label tensor is made. See `edgepose.ops.simcc_gaussian_kl_div`.
     """
     want_grad = (simcc_x.requires_grad or simcc_y.requires_grad) and torch.is_grad_enabled()
-    loss: Tensor = _simcc_gaussian_kl_div(
-        simcc_x,
-        simcc_y,
-        keypoints,
-        visible,
-        split_ratio,
-        sigma,
-        center,
-        normalize,
-        beta,
-        target_beta,
-        bin_mean,
-        want_grad,
-    )[0]
+    options = split_ratio, sigma, center, normalize, beta, target_beta, bin_mean
+    loss: Tensor = _simcc_gaussian_kl_div(simcc_x, simcc_y, keypoints, visible, *options, want_grad)[0]
     return loss

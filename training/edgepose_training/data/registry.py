@@ -10,7 +10,8 @@ import numpy as np
 
 from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
-from edgepose_training.data.coco import Person, ReadReport, load_json, read_coco_wholebody
+from edgepose_training.data.annotations import load_json
+from edgepose_training.data.coco import Person, ReadReport, read_coco_wholebody
 from edgepose_training.data.readers import read_crowdpose, read_halpe, read_lsp, read_lspet, read_mpii
 
 

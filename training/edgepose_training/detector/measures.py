@@ -14,7 +14,7 @@ import numpy as np
 
 from edgepose import Detector, EdgeposeError
 from edgepose.boxes import iou_matrix
-from edgepose_training.data.coco import load_document
+from edgepose_training.data.annotations import load_document
 from edgepose_training.data.sources import NO_ROLES, SourceRoles
 from edgepose_training.detector.person_lists import read_negatives
 from edgepose_training.detector.samples import empty_window

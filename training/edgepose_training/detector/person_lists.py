@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from edgepose.boxes import containment_matrix, iou_matrix
-from edgepose_training.data.coco import load_document, load_json
+from edgepose_training.data.annotations import load_document, load_json
 from edgepose_training.data.sources import NO_ROLES, SourceRoles
 from edgepose_training.evaluation.detections import read_boxes
 
