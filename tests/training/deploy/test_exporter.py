@@ -1,58 +1,20 @@
-import json
-from pathlib import Path
+"""A checkpoint as an ONNX file: the same answers, a plain graph, a card, and nothing half written."""
 
-import evaluation_fixtures as fixtures
+import json
+
 import export
 import numpy as np
 import onnx
 import pytest
 import torch
+from deploy_fixtures import BODY, INPUT_SIZE, crops
 from onnx import TensorProto, numpy_helper
 
-from edgepose import EdgeposeError, ModelCard, Skeleton, TopdownEstimator
-from edgepose.codecs import SimCC
-from edgepose.modelcard import SCORES
-from edgepose_training.config import Config
-from edgepose_training.data.coco import read_coco_wholebody
-from edgepose_training.deploy import exporter, onnx_file, onnx_graph, quantization
+from edgepose import EdgeposeError, TopdownEstimator
+from edgepose_training.deploy import exporter, onnx_file, onnx_graph
 from edgepose_training.engine import cards, checkpoints
-from edgepose_training.evaluation import evaluator
 from edgepose_training.evaluation.checkpoint_predictors import CheckpointSession
 from edgepose_training.evaluation.predictors import make_predictor
-from edgepose_training.models import build_pose_net
-
-BODY = Skeleton.load("coco17")
-INPUT_SIZE = (64, 96)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
-    """A checkpoint of a tiny net whose averaged weights differ from its plain ones, with logits of a trained size."""
-    torch.manual_seed(3)
-    net = build_pose_net("t", 17, INPUT_SIZE)
-    for module in net.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_mean.uniform_(-0.1, 0.1)
-            module.running_var.uniform_(0.5, 1.5)
-    averaged = {name: value.clone() for name, value in net.state_dict().items()}
-    for name in ("head.cls_x.weight", "head.cls_y.weight"):
-        averaged[name] = averaged[name] * 300
-    path = tmp_path_factory.mktemp("checkpoint") / "best.pt"
-    config = Config(size="t", skeleton="coco17", input_size=INPUT_SIZE, sigma=(2.83, 3.46), epochs=9)
-    state = {"model": net.state_dict(), "ema": averaged, "config": config.to_dict(), "skeleton": BODY.to_dict()}
-    checkpoints.save(path, state | {"unsupervised_keypoints": [3], "epoch": 4})
-    return path
-
-
-@pytest.fixture(scope="module")
-def exported(trained) -> tuple[onnx.ModelProto, ModelCard, float]:
-    return exporter.export(trained)
-
-
-def crops(count: int) -> np.ndarray:
-    width, height = INPUT_SIZE
-    return np.random.default_rng(1).standard_normal((count, 3, height, width), np.float32)
-
 
 # --- parity -------------------------------------------------------------------------------------------------
 
@@ -169,6 +131,13 @@ def test_a_file_that_is_no_checkpoint_is_one_sentence(tmp_path, capsys):
     assert "x.pt" in capsys.readouterr().err
 
 
+def test_entries_of_json_reach_the_card(trained, tmp_path):
+    accuracy = tmp_path / "card.json"
+    accuracy.write_text(json.dumps({"accuracy": {"body": 0.5}}))
+    card = onnx_file.with_entries(cards.load_for_export(trained)[1], onnx_file.read_entries(accuracy))
+    assert card.accuracy == {"body": 0.5}
+
+
 # --- what ships is what is measured -------------------------------------------------------------------------
 
 
@@ -203,131 +172,3 @@ def test_a_checkpoint_can_be_looked_at_on_smaller_pictures(trained):
     assert np.ptp(keypoints[0], axis=0).max() > half.max() / 2
     with pytest.raises(EdgeposeError, match="one input size"):
         make_predictor("net.onnx", input_size=(32, 48))
-
-
-# --- the decoder in the graph -------------------------------------------------------------------------------
-
-
-def decoded(card: ModelCard, simcc_x: np.ndarray, simcc_y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Outputs of a graph that is nothing but the decoder."""
-    names = ("simcc_x", "simcc_y")
-    model = exporter.decoder_to_onnx(card)
-    onnx.checker.check_model(model, full_check=True)
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(["keypoints", "scores"], dict(zip(names, (simcc_x, simcc_y), strict=True)))
-
-
-def logits(count: int = 4) -> tuple[np.ndarray, np.ndarray]:
-    generator = np.random.default_rng(2)
-    width, height = INPUT_SIZE
-    simcc_x = generator.normal(size=(count, 17, 2 * width)).astype(np.float32)
-    simcc_y = generator.normal(size=(count, 17, 2 * height)).astype(np.float32)
-    simcc_x[:, :, 40] += 2
-    simcc_x[0, 0, [7, 9]] = 50  # a tie: the first one counts
-    simcc_y[0, 1] = -3.0  # nowhere above zero
-    return simcc_x, simcc_y
-
-
-@pytest.mark.parametrize("score", SCORES)
-def test_the_graphs_decoder_is_simcc_decode(score):
-    card = fixtures.card(BODY, input_size=INPUT_SIZE, sigma=(2.83, 3.46), score=score)
-    simcc_x, simcc_y = logits()
-    keypoints, scores = SimCC.from_card(card).decode(simcc_x, simcc_y, score=score)
-    theirs = decoded(card, simcc_x, simcc_y)
-    np.testing.assert_array_equal(theirs[0], keypoints)
-    np.testing.assert_allclose(theirs[1], scores, rtol=2e-5, atol=1e-6)
-
-
-def test_the_graphs_decoder_follows_calibration_and_untrained_points():
-    curve = [[0.0, 0.2, 0.6, 1.0], [0.1, 0.1, 0.9, 0.95]]
-    plain = fixtures.card(BODY, input_size=INPUT_SIZE, sigma=(2.83, 3.46))
-    card = fixtures.card(
-        BODY, input_size=INPUT_SIZE, sigma=(2.83, 3.46), calibration={"body": curve}, unsupervised_keypoints=(2, 16)
-    )
-    _, raw = decoded(plain, *logits())
-    _, scores = decoded(card, *logits())
-    expected = np.interp(raw, *curve)
-    expected[:, [2, 16]] = 0
-    assert np.ptp(raw) > 0.1  # the curve is walked along, not only met at its ends
-    np.testing.assert_allclose(scores, expected, atol=1e-6)
-
-
-def test_export_with_decode_ends_in_keypoints_and_scores(trained):
-    model, _, _ = exporter.export(trained, with_decode=True)
-    assert [output.name for output in model.graph.output] == ["keypoints", "scores"]
-    keypoints, scores = onnx_file.run_onnx(model, crops(3))
-    assert keypoints.shape == (3, 17, 2)
-    assert scores.shape == (3, 17)
-    assert (scores[:, 3] == 0).all()
-
-
-def test_the_decoder_goes_behind_quantized_and_rounded_weights(trained, people):
-    model, card, _ = exporter.export(trained, with_decode=True, int8_people=people, weights="int8")
-    logits, _, _ = exporter.export(trained, int8_people=people, weights="int8")
-    assert list(model.metadata_props) == list(logits.metadata_props)
-    keypoints, scores = onnx_file.run_onnx(model, crops(3))
-    expected = SimCC.from_card(card).decode(*onnx_file.run_onnx(logits, crops(3)), score=card.score)
-    np.testing.assert_array_equal(keypoints, expected[0])
-    expected[1][:, 3] = 0
-    np.testing.assert_allclose(scores, expected[1], rtol=2e-5, atol=1e-6)
-
-
-# --- int8 ---------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def people(tmp_path):
-    data = fixtures.dataset(tmp_path / "data", split="train")
-    return read_coco_wholebody(data / "annotations/train.json", data / "images", BODY)
-
-
-def test_int8_keeps_the_logits_close_in_a_quarter_of_the_size(trained, exported, people):
-    card = exported[1]
-    sample = list(quantization.calibration_crops(people, card))
-    assert [crop.shape for crop in sample] == [(1, 3, 96, 64)] * 4
-    small, _, _ = exporter.export(trained, int8_people=people)
-    weights = [tensor for tensor in small.graph.initializer if len(tensor.dims) == 4]
-    assert {tensor.data_type for tensor in weights} == {TensorProto.INT8}
-    assert len(small.SerializeToString()) < 0.4 * len(exported[0].SerializeToString())
-    expected, found = (onnx_file.run_onnx(model, sample[0])[0] for model in (exported[0], small))
-    assert np.corrcoef(expected.ravel(), found.ravel())[0, 1] > 0.98
-
-
-def test_int8_by_the_command_line(trained, tmp_path, capsys, caplog):
-    data = fixtures.dataset(tmp_path / "data", split="train", skeleton=BODY)
-    output = tmp_path / "int8.onnx"
-    assert export.main([str(trained), "-o", str(output), "--int8"]) == 2
-    assert "--int8 needs --data" in capsys.readouterr().err
-    words = [str(trained), "-o", str(output), "--int8", "--data", str(data)]
-    assert export.main(words) == 0
-    assert "not measured" in caplog.text  # no val people
-    assert "int8 / float32" not in capsys.readouterr().out
-    fixtures.dataset(data, skeleton=BODY)
-    assert export.main(words) == 0
-    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("  body: "))
-    measured = TopdownEstimator(output, "cpu").card.accuracy["int8"]
-    assert measured["people"] == 4
-    assert line == f"  body: {measured['body']['int8']:.3f} / {measured['body']['float32']:.3f}"
-    full = tmp_path / "float32.onnx"
-    assert export.main([str(trained), "-o", str(full)]) == 0
-    people = read_coco_wholebody(data / "annotations/val.json", data / "images", BODY)
-    figures, _, _ = evaluator.evaluate([make_predictor(str(full))], people, None, BODY, intervals=False)
-    expected = figures["float32"]["parts"]["body"]["mean_oks"]["value"]
-    assert measured["body"]["float32"] == pytest.approx(expected, abs=1e-4)
-    frame = np.zeros((100, 100, 3), np.uint8)
-    poses = TopdownEstimator(output, "cpu")(frame, [[0, 0, 90, 90]])
-    assert poses.keypoints.shape == (1, 17, 2)
-
-
-def test_int8_without_people_is_refused(exported):
-    with pytest.raises(EdgeposeError, match="needs images of people"):
-        quantization.quantize(exported[0], [])
-
-
-def test_entries_of_json_reach_the_card(trained, tmp_path):
-    accuracy = tmp_path / "card.json"
-    accuracy.write_text(json.dumps({"accuracy": {"body": 0.5}}))
-    card = onnx_file.with_entries(cards.load_for_export(trained)[1], onnx_file.read_entries(accuracy))
-    assert card.accuracy == {"body": 0.5}
