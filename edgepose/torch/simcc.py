@@ -41,7 +41,7 @@ def _decode(simcc_x: Tensor, simcc_y: Tensor, *rest: Any) -> tuple[Tensor, Tenso
     if simcc_x.ndim != 3:
         raise ValueError(f"simcc_decode: simcc_x expected shape [N, K, Wx], got {list(simcc_x.shape)}")
     keypoints, scores = _decode_outputs(simcc_x)
-    _decode_into(simcc_x, simcc_y, *rest, keypoints, scores)  # type: ignore[call-arg]
+    _decode_into(simcc_x, simcc_y, *rest, keypoints, scores)  # type: ignore[call-arg]  # `rest` is the schema's
     return keypoints, scores
 
 
@@ -218,8 +218,8 @@ def simcc_kl_div(
 
 def _gaussian_kl_outputs(simcc_x: Tensor, simcc_y: Tensor, want_grad: bool) -> tuple[Tensor, Tensor, Tensor]:
     loss = simcc_x.new_empty(simcc_x.shape[:2], dtype=torch.float32)
-    grads = (axis.new_empty(axis.shape if want_grad else (0, 0, 0)) for axis in (simcc_x, simcc_y))
-    return loss, *grads  # type: ignore[return-value]
+    grad_x, grad_y = (axis.new_empty(axis.shape if want_grad else (0, 0, 0)) for axis in (simcc_x, simcc_y))
+    return loss, grad_x, grad_y
 
 
 def _gaussian_kl(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from edgepose_training.metrics.bootstrap import Estimate, short
@@ -28,7 +28,7 @@ def markdown(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n\n".join(block for block in blocks if block)
 
 
-def _table(title: str, summaries: Mapping[str, Any], rows_of: Any) -> str:
+def _table(title: str, summaries: Mapping[str, Any], rows_of: Callable[[Any], Mapping[str, Any]]) -> str:
     columns = {name: rows_of(summary) for name, summary in summaries.items()}
     rows = list(dict.fromkeys(row for column in columns.values() for row in column))
     if not rows:

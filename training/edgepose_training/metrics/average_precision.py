@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,7 +142,7 @@ def crowdpose_stats(
     return chosen
 
 
-def _table(items: Sequence[Any], row: Any) -> COCO:
+def _table(items: Sequence[Any], row: Callable[[Any], dict[str, Any]]) -> COCO:
     table = COCO()
     # Ids start at 1: pycocotools marks "unmatched" by id 0 and would lose the first person.
     annotations = [row(item) | {"id": number, "image_id": item.image_id} for number, item in enumerate(items, 1)]
