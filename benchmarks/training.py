@@ -2,8 +2,8 @@
 
 * `step`: the whole step of RTMPose's whole-body recipe, as it runs here (channels_last, bfloat16 where the device
   computes in it, fused kernels), against the plain float32 step of the same net, against single changes, and
-  against mmpose: its net is ours layer by layer (tests/training/test_convert.py), so what differs is what stands
-  around it, written here in plain torch from its published semantics: `MmposeStep`.
+  against mmpose: its net is ours layer by layer (tests/training/engine/test_conversion.py), so what differs is what
+  stands around it, written here in plain torch from its published semantics: `MmposeStep`.
 * `stage2`: DWPose's second stage against its first, with a teacher of the same size.
 * `losses`: labels, divergence and gradient with the kernels against their twins in plain torch.
 * `waiting`: the share of a step that waits for data, crops cached, painted by `--workers` processes.

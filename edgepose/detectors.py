@@ -107,7 +107,7 @@ class Detector:
             return rows, columns
         long = max(self.card.input_size) if self.session.card else _LONG_SIDE
         zoom = long / max(height, width)  # a free size follows the frame's aspect: fewer pixels to look at
-        return tuple(max(32, 32 * round(side * zoom / 32)) for side in (height, width))  # type: ignore[return-value]
+        return max(32, 32 * round(height * zoom / 32)), max(32, 32 * round(width * zoom / 32))
 
 
 def letterbox(frame: NDArray[np.uint8], size: tuple[int, int]) -> tuple[NDArray[np.uint8], np.float32]:

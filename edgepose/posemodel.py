@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +14,6 @@ from . import ops
 from .codecs import SimCC
 from .errors import EdgeposeError
 from .modelcard import RELATIVE, SCORES, ModelCard, simcc_outputs
-from .runtime import Session
 from .skeletons import Skeleton
 from .transforms import bbox_to_center_scale, crop_affine, invert_affine
 
@@ -23,13 +24,36 @@ _log = logging.getLogger(__name__)
 _DEFAULT_THRESHOLD = 0.3  # a point is confident from this score on, when the card says nothing
 
 
+class PoseSession(Protocol):
+    """What a `PoseModel` asks of its net: `runtime.Session`, or what stands for one."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def card(self) -> ModelCard | None: ...
+
+    @property
+    def input_shape(self) -> tuple[int | str | None, ...]: ...
+
+    @property
+    def outputs(self) -> Mapping[str, tuple[int | str | None, ...]]: ...
+
+    def output_shapes(self) -> dict[str, tuple[int, ...]]: ...
+
+    def run(self, batch: NDArray[Any]) -> dict[str, NDArray[Any]]: ...
+
+
 class PoseModel:
     """``crop``, ``run``, ``decode``: the three steps from boxes in a frame to points in the frame.
 
     ``flip_test``: the net sees each crop's mirror image too, and the mean of both answers counts.
     """
 
-    def __init__(self, session: Session, score: str | None = None, *, flip_test: bool = False) -> None:
+    def __init__(self, session: PoseSession, score: str | None = None, *, flip_test: bool = False) -> None:
         if session.card and session.card.task != "pose":
             raise EdgeposeError(f"{session.path.name} is a {session.card.task}: a pose model is needed here.")
         self.session = session

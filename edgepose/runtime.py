@@ -79,14 +79,14 @@ class Session:
         """Shapes of the outputs for one person, all numbers: by a trial run where the file is vague."""
         if all(isinstance(s, int) for shape in self.outputs.values() for s in shape[1:]):
             return {name: (1, *map(int, shape[1:])) for name, shape in self.outputs.items()}
-        shape = self.input_shape[1:]
-        if not all(isinstance(s, int) for s in shape):
+        fixed = [s for s in self.input_shape[1:] if isinstance(s, int)]
+        if len(fixed) < len(self.input_shape) - 1:
             raise EdgeposeError(
                 f"{self.path.name} has no card and a dynamic input {list(self.input_shape)}: "
                 "export it with a fixed height and width."
             )
         # Shape inference would need the onnx package; one run of zeros says the same.
-        trial = self.run(np.zeros((1, *(int(s) for s in shape)), np.float32))  # type: ignore[arg-type]
+        trial = self.run(np.zeros((1, *fixed), np.float32))
         return {name: value.shape for name, value in trial.items()}
 
     def _read_card(self) -> ModelCard | None:

@@ -21,7 +21,7 @@ from edgepose_training.data.coco import read_coco_wholebody
 from edgepose_training.data.registry import find_files, sample_people
 from edgepose_training.evaluation.contact_sheets import draw, sample, worst
 from edgepose_training.evaluation.labels import Labels
-from edgepose_training.evaluation.predictors import make_predictor, predict
+from edgepose_training.evaluation.predictors import ModelPredictor, make_predictor, predict
 from edgepose_training.evaluation.summaries import part_oks, part_slices
 
 
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _sheet_of(args: argparse.Namespace, predictor) -> np.ndarray:
+def _sheet_of(args: argparse.Namespace, predictor: ModelPredictor) -> np.ndarray:
     skeleton = predictor.skeleton
     if args.part not in part_slices(skeleton):
         raise EdgeposeError(f"There is no part {args.part!r}: name one of {', '.join(part_slices(skeleton))}.")

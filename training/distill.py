@@ -112,7 +112,8 @@ def quiet_bar() -> contextlib.AbstractContextManager[None]:
         from tqdm.contrib.logging import logging_redirect_tqdm
     except ImportError:
         return contextlib.nullcontext()
-    return logging_redirect_tqdm()
+    redirected: contextlib.AbstractContextManager[None] = logging_redirect_tqdm()
+    return redirected
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from edgepose_training.evaluation.coco_results import results_of
 from edgepose_training.evaluation.detections import detector_stats, read_boxes, unlabeled_people
 from edgepose_training.evaluation.evaluator import evaluate, report, without_nan
 from edgepose_training.evaluation.labels import Labels
-from edgepose_training.evaluation.predictors import Predictor, make_predictor, tell_apart
+from edgepose_training.evaluation.predictors import ModelPredictor, Predictor, make_predictor, tell_apart
 from edgepose_training.evaluation.protocols import measure
 
 
@@ -45,20 +45,22 @@ def _files(args: argparse.Namespace, split: str) -> tuple[Path, Path]:
     return annotations, args.images or images
 
 
-def _predictor(args: argparse.Namespace, model: str) -> Predictor:
+def _predictor(args: argparse.Namespace, model: str) -> ModelPredictor:
     size = tuple(args.input_size) if args.input_size else None
     return make_predictor(model, flip=args.flip, device=args.device, threads=args.threads, input_size=size)
 
 
-def _predictors(args: argparse.Namespace) -> list[Predictor]:
-    predictors: list[Predictor] = [_predictor(args, model) for model in (args.model, *args.compare)]
+def _predictors(args: argparse.Namespace) -> tuple[ModelPredictor, list[Predictor]]:
+    """The model, and all that are measured: it, those beside it and the labeling net."""
+    first, *others = (_predictor(args, model) for model in (args.model, *args.compare))
+    predictors: list[Predictor] = [first, *others]
     if args.teachers:
-        predictors.append(TinyPose(args.teachers, predictors[0].skeleton, args.threads))
+        predictors.append(TinyPose(args.teachers, first.skeleton, args.threads))
     tell_apart(predictors)
-    for other in predictors[1 : 1 + len(args.compare)]:
-        if other.skeleton.keypoints != predictors[0].skeleton.keypoints:
-            raise EdgeposeError(f"{other.name} has other keypoints than {predictors[0].name}: compare them apart.")
-    return predictors
+    for other in others:
+        if other.skeleton.keypoints != first.skeleton.keypoints:
+            raise EdgeposeError(f"{other.name} has other keypoints than {first.name}: compare them apart.")
+    return first, predictors
 
 
 def _by_protocol(args: argparse.Namespace) -> dict[str, Any]:
@@ -77,8 +79,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         return {"model": args.model, "flip": args.flip, args.protocol: _by_protocol(args)}
     if not args.data:
         raise EdgeposeError("Give the folder with annotations/ and images/ as --data, or a --protocol.")
-    predictors = _predictors(args)
-    skeleton = predictors[0].skeleton
+    model, predictors = _predictors(args)
+    skeleton = model.skeleton
     reading = ReadReport()
     people = sample_people(_read(args, args.split, skeleton, reading), args.source, args.limit)
     record: dict[str, Any] = {
@@ -88,15 +90,15 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.boxes == "gt":
         train = None if args.no_baselines else _read(args, "train", skeleton, ReadReport())
         roles = sources.SourceRoles.of(args.data, args.sources)
-        record["predictors"], labels, first = evaluate(
+        record["predictors"], labels, predictions = evaluate(
             predictors, people, train, skeleton, roles, intervals=not args.no_intervals
         )
-        results = results_of(labels.image_id, labels.bbox, np.ones(len(labels)), first, skeleton)
+        results = results_of(labels.image_id, labels.bbox, np.ones(len(labels)), predictions, skeleton)
     else:
         ignored = unlabeled_people(_files(args, args.split)[0], people)
         boxes = read_boxes(Path(args.boxes))
         record["detector"], results = detector_stats(
-            predictors[0], boxes, people, skeleton, ignored, intervals=not args.no_intervals
+            model, boxes, people, skeleton, ignored, intervals=not args.no_intervals
         )
         labels = Labels.of(people)
     record |= {"people": len(labels), "images": len(np.unique(labels.image_id))}

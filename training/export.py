@@ -32,6 +32,7 @@ HELD_OUT = 500  # validation people on whom int8 is measured beside float32
 def _int8_people(checkpoint: Path, data: Path) -> tuple[list[Person], list[Person]]:
     """People to calibrate on, and a sample of the validation people to measure on; none where there are none."""
     skeleton = load_for_export(checkpoint)[1].skeleton
+    assert skeleton is not None
     training = read_coco_wholebody(*find_files(data, "train"), skeleton)
     try:
         valid = read_coco_wholebody(*find_files(data, "val"), skeleton)

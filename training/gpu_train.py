@@ -69,8 +69,7 @@ def train(args: argparse.Namespace) -> None:
         log.info("%s is at epoch %d of %d; the same command goes on", args.name, trainer.epoch, trainer.config.epochs)
 
 
-@command(times=True)
-def main(argv: list[str] | None = None) -> int:
+def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("pack", help="compact shards and bundles")
@@ -103,7 +102,12 @@ def main(argv: list[str] | None = None) -> int:
     one.add_argument("paths", type=Path, nargs="+", metavar="FILE")
     one.add_argument("-o", "--output", type=Path, required=True, help="folder for the chunks")
     one.add_argument("--chunk-mib", type=float, default=16, help="largest chunk")
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+@command(times=True)
+def main(argv: list[str] | None = None) -> int:
+    args = parse(argv)
     match args.command:
         case "pack":
             for bundle in pack(args):

@@ -17,7 +17,7 @@ from typing import Any
 
 from edgepose import EdgeposeError
 from edgepose_training.command import command
-from edgepose_training.data.coco import load_document, load_json
+from edgepose_training.data.annotations import load_document, load_json
 from edgepose_training.data.registry import find_files
 
 

@@ -20,13 +20,11 @@ from ..status import facts, trouble
 from ..timing import Rate
 from .bridge import Bridge
 from .controls import Controls, ask
+from .screenshot import Screenshot
 from .style import SHEET
 from .view import VideoView
 
 log = logging.getLogger(__name__)
-
-SCREENSHOT_AFTER = 2.5  # s of shown images before --screenshot
-GIVE_UP_AFTER = 20.0  # s without any before --screenshot
 
 
 class Window(QWidget):
@@ -46,11 +44,11 @@ class Window(QWidget):
         self.media_saver = MediaSaver(self.engine, context.style)
         self._shown_rate = Rate()
         self._shown = 0
-        self._first_shown = 0.0
-        self._opened = self._last_result = time.perf_counter()
+        self._first_shown: float | None = None
+        self._last_result = time.perf_counter()
         self._toast, self._toast_until = "", 0.0
         self._spec: int | str = context.spec
-        self._screenshot = options.screenshot  # where to, until it is taken
+        self._screenshot = Screenshot(options.screenshot) if options.screenshot else None  # until it is taken
         self._recorder = Recorder(outputs) if outputs else None  # --save and --json
         self._recorder_failed = False
         self.pipe_closed = False  # the reader of --json - has gone away: a reason to close, and no mistake
@@ -171,7 +169,7 @@ class Window(QWidget):
     def _on_painted(self) -> None:
         now = time.perf_counter()
         self._shown += 1
-        self._first_shown = self._first_shown or now
+        self._first_shown = now if self._first_shown is None else self._first_shown
         self._shown_rate.tick(now)
         self.view.show_message(self._message())
 
@@ -199,8 +197,8 @@ class Window(QWidget):
         if self._recorder and self._recorder.error is not None and not self._recorder_failed:
             self._recorder_failed = True
             self._on_recorder_failure(self._recorder.error)
-        if self._screenshot and self._screenshot_is_due():
-            self._window_screenshot(self._screenshot)
+        if self._screenshot and self._screenshot.is_due(self._first_shown):
+            self._take_screenshot(self._screenshot)
 
     def _on_recorder_failure(self, error: Exception) -> None:
         if isinstance(error, BrokenPipeError):
@@ -257,17 +255,9 @@ class Window(QWidget):
 
     # Ends -------------------------------------------------------------------------------------------------
 
-    def _screenshot_is_due(self) -> bool:
-        """After a while of images; of a source that shows nothing, what the window says about it."""
-        now = time.perf_counter()
-        return bool(self._shown and now - self._first_shown > SCREENSHOT_AFTER) or now - self._opened > GIVE_UP_AFTER
-
-    def _window_screenshot(self, path: str) -> None:
+    def _take_screenshot(self, screenshot: Screenshot) -> None:
         self._screenshot = None  # once
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        lossy = Path(path).suffix.lower() in (".jpg", ".jpeg", ".webp")  # of a PNG, "quality" means little packing
-        if not self.grab().save(path, quality=90 if lossy else -1):
-            log.error("%s: cannot be written; choose a writable place that ends in .png", path)
+        if not screenshot.take(self):
             self.exit_code = 2
         self.close()
 

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-LIB = torch.library.Library("edgepose", "DEF")  # type: ignore[no-untyped-call]
+LIB = torch.library.Library("edgepose", "DEF")
 
 
 def define(schema: str, kernel: Callable[..., Any], fake: Callable[..., Any]) -> Callable[..., Any]:
     """Register one operator and return its callable. One kernel serves both devices: arrays know where they are."""
     name = schema.partition("(")[0]
-    LIB.define(schema, tags=(torch.Tag.pt2_compliant_tag,))  # type: ignore[no-untyped-call]
+    LIB.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     for key in ("CPU", "CUDA"):
-        LIB.impl(name, without_tangents(name, kernel), key)  # type: ignore[no-untyped-call]
+        LIB.impl(name, without_tangents(name, kernel), key)
     torch.library.register_fake(f"edgepose::{name}", without_tangents(name, fake, traced=True), lib=LIB)
     return without_tangents(name, getattr(torch.ops.edgepose, name).default)
 
@@ -53,7 +53,7 @@ def tangents(values: tuple[Any, ...]) -> Iterator[bool]:
     """Which of the tensors carry one. A generator: torch.compile, which fails on dual tensors, does not trace it."""
     for value in values:
         if isinstance(value, Tensor):
-            yield forward_ad.unpack_dual(value).tangent is not None  # type: ignore[no-untyped-call]
+            yield forward_ad.unpack_dual(value).tangent is not None
 
 
 def extent(size: float) -> int:

@@ -41,7 +41,7 @@ def _decode(simcc_x: Tensor, simcc_y: Tensor, *rest: Any) -> tuple[Tensor, Tenso
     if simcc_x.ndim != 3:
         raise ValueError(f"simcc_decode: simcc_x expected shape [N, K, Wx], got {list(simcc_x.shape)}")
     keypoints, scores = _decode_outputs(simcc_x)
-    _decode_into(simcc_x, simcc_y, *rest, keypoints, scores)  # type: ignore[call-arg]
+    _decode_into(simcc_x, simcc_y, *rest, keypoints, scores)  # type: ignore[call-arg]  # `rest` is the schema's
     return keypoints, scores
 
 
@@ -122,11 +122,8 @@ def _encode(
 ) -> tuple[Tensor, Tensor, Tensor]:
     if keypoints.ndim != 3:
         raise ValueError(f"simcc_encode: keypoints expected shape [N, K, 2], got {list(keypoints.shape)}")
-    points, shown, outputs = (
-        plain(keypoints),
-        plain(visible),
-        _encode_outputs(keypoints, visible, input_size, split_ratio, dtype),
-    )
+    points, shown = plain(keypoints), plain(visible)
+    outputs = _encode_outputs(keypoints, visible, input_size, split_ratio, dtype)
     _C.simcc_encode(points, shown, input_size, split_ratio, sigma, kind, center, normalize, smoothing, outputs)
     return outputs
 
@@ -221,8 +218,8 @@ def simcc_kl_div(
 
 def _gaussian_kl_outputs(simcc_x: Tensor, simcc_y: Tensor, want_grad: bool) -> tuple[Tensor, Tensor, Tensor]:
     loss = simcc_x.new_empty(simcc_x.shape[:2], dtype=torch.float32)
-    grads = (axis.new_empty(axis.shape if want_grad else (0, 0, 0)) for axis in (simcc_x, simcc_y))
-    return loss, *grads  # type: ignore[return-value]
+    grad_x, grad_y = (axis.new_empty(axis.shape if want_grad else (0, 0, 0)) for axis in (simcc_x, simcc_y))
+    return loss, grad_x, grad_y
 
 
 def _gaussian_kl(
@@ -295,18 +292,6 @@ def simcc_gaussian_kl_div(
     No label tensor is made. See `edgepose.ops.simcc_gaussian_kl_div`.
     """
     want_grad = (simcc_x.requires_grad or simcc_y.requires_grad) and torch.is_grad_enabled()
-    loss: Tensor = _simcc_gaussian_kl_div(
-        simcc_x,
-        simcc_y,
-        keypoints,
-        visible,
-        split_ratio,
-        sigma,
-        center,
-        normalize,
-        beta,
-        target_beta,
-        bin_mean,
-        want_grad,
-    )[0]
+    options = split_ratio, sigma, center, normalize, beta, target_beta, bin_mean
+    loss: Tensor = _simcc_gaussian_kl_div(simcc_x, simcc_y, keypoints, visible, *options, want_grad)[0]
     return loss

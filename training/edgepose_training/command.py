@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from typing import TextIO
 
 from edgepose import EdgeposeError
 from edgepose.terminal import safe_output
@@ -61,8 +62,8 @@ def _complain(sentence: object, status: int) -> int:
     return status
 
 
-def _discard(stream: object) -> None:
+def _discard(stream: TextIO) -> None:
     """What is left in the buffer has no reader: without this Python complains about it at its end."""
     descriptor = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(descriptor, stream.fileno())  # type: ignore[attr-defined]
+    os.dup2(descriptor, stream.fileno())
     os.close(descriptor)

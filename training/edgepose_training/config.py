@@ -61,7 +61,8 @@ class Record:
         return cls(**{key: _coerce(value, hints[key], f"{origin}: {key}") for key, value in values.items()})
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)  # type: ignore[call-overload]
+        values: dict[str, Any] = dataclasses.asdict(self)  # type: ignore[call-overload]  # its subclasses are dataclasses
+        return values
 
 
 @dataclass(frozen=True)

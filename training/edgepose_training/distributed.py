@@ -79,9 +79,12 @@ def join_processes(device: str) -> tuple[Processes, str]:
         torch.cuda.set_device(local)
     backend = "nccl" if device.startswith("cuda") else "gloo"
     timeout = timedelta(minutes=60)  # process 0 decodes shards and validates while the others wait
-    store, _, _ = next(dist.rendezvous("env://", timeout=timeout))
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    store, _, _ = next(rendezvous("env://", timeout=timeout))
     # torchrun lends one store to all of its attempts. Addresses that a killed attempt left in it would be dialled.
-    store = dist.PrefixStore(f"attempt-{restarts}-of-{world}", store)
+    store = PrefixStore(f"attempt-{restarts}-of-{world}", store)
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)
     return Processes(rank, world, local, restarts), device
 
@@ -121,14 +124,19 @@ class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
         values = x.float()
         count = values.numel() // values.shape[1]
         stats = torch.stack((values.sum(axes), values.square().sum(axes), values.new_full(values.shape[1:2], count)))
-        total, squares, count_all = _Sum.apply(stats).unbind()
+        sums: Tensor = _Sum.apply(stats)  # type: ignore[no-untyped-call]  # torch's own
+        total, squares, count_all = sums.unbind()
         mean = total / count_all
         variance = squares / count_all - mean.square()
+        assert self.momentum is not None
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
         with torch.no_grad():
             unbiased = variance * count_all / (count_all - 1)
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(unbiased, self.momentum)
-            self.num_batches_tracked += 1
+            self.num_batches_tracked.add_(1)
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return (values * scale.view(shape) + (self.bias - mean * scale).view(shape)).to(x.dtype)
 
@@ -136,7 +144,8 @@ class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
 def synchronize_norms(module: nn.Module, device: torch.device) -> nn.Module:
     """Let all batch norms of `module` see the batch of all processes; names and state stay the same."""
     if device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(module)
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
+        return converted
     for child in module.modules():
         if isinstance(child, nn.modules.batchnorm._BatchNorm):
             child.__class__ = GlobalBatchNorm

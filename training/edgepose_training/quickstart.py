@@ -6,6 +6,7 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -97,7 +98,7 @@ def main(out: Path, budget: Budget = Budget()) -> Path:
     return model
 
 
-def _train(out: Path, shards: Path, values: dict, teacher: Path | None = None) -> Path:
+def _train(out: Path, shards: Path, values: dict[str, Any], teacher: Path | None = None) -> Path:
     last = out / "last.pt"
     trainer = pose_trainer(
         Config.from_dict(values),

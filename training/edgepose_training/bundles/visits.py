@@ -7,6 +7,7 @@ import os
 import shutil
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgepose import EdgeposeError, Skeleton
 from edgepose_training.bundles import chunks
@@ -14,6 +15,9 @@ from edgepose_training.data import crop_cache
 from edgepose_training.data.packing import COMPACT, COMPACT_SIDE, pack
 from edgepose_training.data.registry import find_files, read_people
 from edgepose_training.data.shards import SUFFIXES, ShardWriter
+
+if TYPE_CHECKING:  # packing needs no torch
+    from edgepose_training.engine.trainer import Trainer
 
 log = logging.getLogger("gpu_train")
 
@@ -96,7 +100,7 @@ def needed_weights(name: str, work: Path, option: str) -> Path:
     return path
 
 
-def hand_out(trainer, name: str, work: Path, out: Path) -> None:  # type: ignore[no-untyped-def]
+def hand_out(trainer: Trainer, name: str, work: Path, out: Path) -> None:
     """Weights in chunks and curves in one file, ready to be taken away at any time."""
     from edgepose_training.engine import checkpoints
 

@@ -6,7 +6,6 @@ unusable entries, count them by reason and log them, so that they do not crash a
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +17,7 @@ import numpy as np
 
 from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
+from edgepose_training.data.annotations import SkipEntry, clipped_bbox, entry_id, load_document, numbers
 
 log = logging.getLogger(__name__)
 
@@ -131,29 +131,6 @@ def read_coco_layout(
     return finish(people, report, annotations)
 
 
-class SkipEntry(Exception):
-    """One entry of a file cannot be used; the message is the reason that is counted."""
-
-
-def load_document(path: Path) -> dict[str, Any]:
-    """The JSON of a COCO-style file, checked for its two lists. Raises EdgeposeError in one sentence."""
-    document = load_json(path)
-    for key in ("images", "annotations"):
-        if not isinstance(document, dict) or not isinstance(document.get(key), list):
-            raise EdgeposeError(f"{path}: expected a COCO annotation file, but it has no list '{key}'.")
-    return document
-
-
-def load_json(path: Path) -> Any:
-    try:
-        with path.open(encoding="utf-8") as stream:
-            return json.load(stream)
-    except OSError as error:
-        raise EdgeposeError(f"{path}: cannot read the annotations ({error.strerror or error}).") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise EdgeposeError(f"{path}: broken JSON ({error}).") from error
-
-
 def finish(people: list[Person], report: ReadReport, path: Path) -> list[Person]:
     """Close a reader's work: count, log what was left out, refuse an empty set."""
     report.kept += len(people)
@@ -230,27 +207,6 @@ def _person(
     )  # fmt: skip
 
 
-def entry_id(entry: Any) -> str:
-    return str(entry.get("id", "?")) if isinstance(entry, dict) else repr(entry)[:40]
-
-
-def clipped_bbox(xywh: Any, size: tuple[int, int]) -> np.ndarray:
-    """xywh of a file → xyxy float32 [4] clipped to the image. Raises SkipEntry if nothing is left."""
-    try:
-        x, y, w, h = (float(value) for value in xywh)
-    except (TypeError, ValueError):
-        raise SkipEntry("bbox is not four numbers") from None
-    if not np.isfinite([x, y, w, h]).all():
-        raise SkipEntry("bbox is not finite")
-    if w <= 0 or h <= 0:
-        raise SkipEntry("zero area")
-    width, height = size
-    x1, y1, x2, y2 = max(x, 0.0), max(y, 0.0), min(x + w, float(width)), min(y + h, float(height))
-    if x2 <= x1 or y2 <= y1:
-        raise SkipEntry("box outside the image")
-    return np.array([x1, y1, x2, y2], np.float32)
-
-
 def _labels(entry: dict[str, Any], skeleton: Skeleton) -> PointLabels:
     """Points [K, 2], visible [K] and weights [K] of all the skeleton's parts, in its order."""
     points = np.zeros((skeleton.num_keypoints, 3), np.float32)
@@ -280,17 +236,6 @@ def _fields(entry: dict[str, Any], skeleton: Skeleton) -> list[tuple[str, str, i
         return [("keypoints", "keypoints_score", 0, skeleton.num_keypoints)]
     parts = skeleton.parts.items()
     return [(*PART_FIELDS.get(part, (part, f"{part}_score")), *points) for part, points in parts]
-
-
-def numbers(values: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
-    """A field as float32 of this shape. Raises SkipEntry that names the field."""
-    try:
-        array = np.asarray(values, np.float32).reshape(shape)
-    except (TypeError, ValueError):
-        raise SkipEntry(f"{name} has the wrong length or is no list of numbers") from None
-    if not np.isfinite(array).all():
-        raise SkipEntry(f"{name} is not finite")
-    return array
 
 
 def _part_boxes(entry: dict[str, Any]) -> dict[str, np.ndarray]:

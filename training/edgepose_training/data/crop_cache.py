@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -67,7 +68,7 @@ class CropCache(Sequence[Crop]):
     def num_keypoints(self) -> int:
         return int(self.keypoints.shape[1])
 
-    def __getitem__(self, i):  # type: ignore[override]
+    def __getitem__(self, i: int) -> Crop:  # type: ignore[override]  # no slices
         return Crop(
             image=self.images[i],
             bbox=self.bboxes[i],
@@ -171,4 +172,5 @@ def _load_columns(root: Path) -> Table:
 
 def _write_index(root: Path, table: Table, shards: list[Shard]) -> None:
     with replacing(root / "index.npz") as temporary:
-        np.savez(temporary, shards=json.dumps(shards), offsets=offsets_of(table["sizes"]), **table)
+        columns: dict[str, Any] = {**table, "shards": json.dumps(shards), "offsets": offsets_of(table["sizes"])}
+        np.savez(temporary, **columns)

@@ -43,6 +43,7 @@ class Feed:
         """This process' batches of an epoch, from its `step` on. `config` may have got another number of epochs."""
         size, strength = size_at(config, epoch), strength_at(config, epoch / config.epochs)
         sampler = EpochSampler(len(self.store), self.seed, epoch, self.rank, self.world, step * self.batch)
+        batches: Iterable[Batch]
         if not config.on_device:
             batches = loader(Crops(self.store, self.skeleton, size, strength), self.batch, config.workers, sampler)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -90,7 +91,7 @@ class EpochSampler(Sampler[Item]):
         return len(self.order)
 
 
-class Crops(Dataset[Item]):
+class Crops(Dataset[Batch]):
     """A store seen at one input size and strength; fetched a batch at a time."""
 
     def __init__(
@@ -123,11 +124,11 @@ def _one_thread(_: int) -> None:
     torch.set_num_threads(1)
 
 
-def _whole(batch: Batch) -> Batch:
+def _whole(batch: Any) -> Any:  # a Batch already: `__getitems__` makes it
     return batch
 
 
-def loader(crops: Dataset[Item], batch: int, workers: int, sampler: EpochSampler | None = None) -> DataLoader[Batch]:
+def loader(crops: Dataset[Batch], batch: int, workers: int, sampler: EpochSampler | None = None) -> DataLoader[Batch]:
     """Batches in the sampler's order, the last short one dropped; without a sampler in order and whole."""
     return DataLoader(
         crops, batch_size=batch, sampler=sampler, drop_last=sampler is not None, num_workers=workers,
@@ -172,10 +173,10 @@ class DeviceCrops:
         order = np.arange(len(self.store))[:stop] if sampler is None else sampler.order
         seeds = order if sampler is None else sampler.seeds
         # All at once, not batch by batch: a copy of some numbers would wait for the step before.
-        order, seeds = (torch.from_numpy(array).to(self.device) for array in (order, seeds))
+        order_here, seeds_here = (torch.from_numpy(array).to(self.device) for array in (order, seeds))
         last = len(order) if sampler is None else len(order) - batch + 1
         for start in range(0, last, batch):
-            rows, u = order[start : start + batch], draws(seeds[start : start + batch])
+            rows, u = order_here[start : start + batch], draws(seeds_here[start : start + batch])
             labels = self.labels[rows]
             plan = augment.plan(labels, self.skeleton, input_size, strength, u)
             images = self._paint(self.offsets[rows], labels.size, plan, input_size, oversample)

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -27,25 +27,27 @@ class MappedImages(Sequence[np.ndarray]):
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def __getitem__(self, i):  # type: ignore[override]  # -> [h, w, 3] uint8 BGR
+    def __getitem__(self, i: int) -> np.ndarray:  # type: ignore[override]  # no slices; [h, w, 3] uint8 BGR
         if self._pixels is None:  # opened in the process that reads, not inherited through a fork or pickle
             self._pixels = np.memmap(self.path, np.uint8, "r")
         h, w = (int(v) for v in self.sizes[i])  # an IndexError ends an iteration
         start = int(self.offsets[i])
         return self._pixels[start : start + h * w * 3].reshape(h, w, 3)
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_pixels": None}
 
 
 def bytes_of(sizes: np.ndarray) -> np.ndarray:  # [N, 2] H, W -> [N]
-    return sizes.reshape(-1, 2).prod(axis=1).astype(np.int64) * 3
+    lengths: np.ndarray = sizes.reshape(-1, 2).prod(axis=1).astype(np.int64) * 3
+    return lengths
 
 
 def offsets_of(sizes: np.ndarray) -> np.ndarray:  # [N, 2] H, W -> [N]
     """Where the images begin that lie one behind the other."""
     lengths = bytes_of(sizes)
-    return np.cumsum(lengths) - lengths
+    starts: np.ndarray = np.cumsum(lengths) - lengths
+    return starts
 
 
 @contextmanager

@@ -86,7 +86,7 @@ def pack(
     ordered = sorted(people, key=lambda person: str(person.image))
     window = {"context": context, "max_side": max_side, "aspect": aspect}
     tasks = [(list(group), window) for _, group in groupby(ordered, key=lambda person: person.image)]
-    np.random.default_rng(seed).shuffle(tasks)  # type: ignore[arg-type]
+    np.random.default_rng(seed).shuffle(tasks)
     count = 0
     with ProcessPoolExecutor(workers) as pool:
         for crops in pool.map(_crops_of_picture, tasks, chunksize=32):

@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
+from edgepose_training.data.annotations import SkipEntry, load_document, load_json, numbers
 from edgepose_training.data.coco import (
     BOX_AREA_TO_PERSON,
     TRUTH,
@@ -23,11 +24,7 @@ from edgepose_training.data.coco import (
     Person,
     PointLabels,
     ReadReport,
-    SkipEntry,
     finish,
-    load_document,
-    load_json,
-    numbers,
     read_coco_layout,
     read_coco_wholebody,
 )
@@ -270,6 +267,7 @@ def _mat(path: Path) -> dict[str, Any]:
     except ImportError as error:
         raise EdgeposeError(f"{path}: reading MATLAB files needs scipy: pip install scipy.") from error
     try:
-        return loadmat(path)
+        content: dict[str, Any] = loadmat(path)
+        return content
     except (OSError, ValueError, NotImplementedError, TypeError) as error:
         raise EdgeposeError(f"{path}: not a readable MATLAB file ({error}).") from error

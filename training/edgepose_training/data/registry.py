@@ -10,7 +10,8 @@ import numpy as np
 
 from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
-from edgepose_training.data.coco import Person, ReadReport, load_json, read_coco_wholebody
+from edgepose_training.data.annotations import load_json
+from edgepose_training.data.coco import Person, ReadReport, read_coco_wholebody
 from edgepose_training.data.readers import read_crowdpose, read_halpe, read_lsp, read_lspet, read_mpii
 
 
@@ -83,5 +84,7 @@ def sample_people(people: list[Person], sources: Sequence[str] | None, limit: in
     """The people of these sources, and a random sample of them if there are more than `limit`."""
     people = [person for person in people if not sources or person.source in sources]
     if not people:
-        raise EdgeposeError(f"Nobody comes from {', '.join(sources)}: check --source.")
+        raise EdgeposeError(
+            f"Nobody comes from {', '.join(sources)}: check --source." if sources else "There are no people to look at."
+        )
     return [people[row] for row in np.random.default_rng(0).permutation(len(people))[:limit]] if limit else people

@@ -118,13 +118,13 @@ def _bilinear(pixels: Tensor, offsets: Tensor, width: Tensor, bottom: Tensor, x:
     """Sample [N, 3, H, W] at x, y [N, H, W]; zero outside of 0..width−1 and 0..bottom−1."""
     offsets, width, bottom = (t[:, None, None].long() for t in (offsets, width, bottom))
     columns = list(_taps(x, width))
-    total: list[Tensor | float] = [0.0, 0.0, 0.0]
+    total: list[Tensor] = []
     for yi, wy in _taps(y, bottom):
         line = offsets + yi * width
         for xi, wx in columns:
             texel, weight = pixels[line + xi], wx * wy
-            for channel in range(3):
-                total[channel] = total[channel] + (texel >> 8 * channel & 255) * weight
+            terms = [(texel >> 8 * channel & 255) * weight for channel in range(3)]
+            total = [a + b for a, b in zip(total, terms, strict=True)] if total else terms
     return torch.stack(total, 1)
 
 

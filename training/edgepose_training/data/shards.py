@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -138,7 +138,7 @@ def read_shard(path: str | Path) -> Iterator[Crop]:
         raise EdgeposeError(f"{path}: not a readable crop shard ({reason})") from error
 
 
-def _crop(image: np.ndarray, label: dict) -> Crop:
+def _crop(image: np.ndarray, label: dict[str, Any]) -> Crop:
     table = np.asarray(label["keypoints"], np.float32).reshape(-1, 4)
     return Crop(
         image=image,
@@ -147,7 +147,7 @@ def _crop(image: np.ndarray, label: dict) -> Crop:
         visible=table[:, 2].astype(np.uint8),
         weights=table[:, 3].copy(),
         source=label.get("source", ""),
-        license=label.get("license", label.get("licence", "")),  # as it was called before
+        license=label["license"] if "license" in label else label.get("licence", ""),  # as it was called before
     )
 
 

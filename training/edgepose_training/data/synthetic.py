@@ -123,8 +123,9 @@ def palette(rng: np.random.Generator) -> Palette:
     """Skin, cool colors at the left and warm ones at the right, so that the sides can be told apart."""
 
     def near(hue: float, sat: tuple[int, int], val: tuple[int, int]) -> tuple[int, int, int]:
-        hsv = np.uint8([[[int(hue + rng.normal(0, 5)) % 180, rng.integers(*sat), rng.integers(*val)]]])
-        return tuple(int(v) for v in cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0])
+        hsv = np.array([[[int(hue + rng.normal(0, 5)) % 180, rng.integers(*sat), rng.integers(*val)]]], np.uint8)
+        b, g, r = cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0, 0].tolist()
+        return b, g, r
 
     return Palette(
         skin=near(12, (60, 160), (120, 250)),

@@ -15,12 +15,15 @@ class SimCCDecoder(nn.Module):
     """Raw logits → keypoints [N, K, 2] in pixels of the crop and scores [N, K].
 
     The same numbers as `edgepose.ops.simcc_decode` with the card's score, followed by the card's calibration and its
-    unsupervised keypoints, for finite logits.
+    unsupervised keypoints, for finite logits. The card has a skeleton.
     """
+
+    trained: Tensor
 
     def __init__(self, card: ModelCard) -> None:
         super().__init__()
-        self.card = card
+        assert card.skeleton is not None
+        self.card, self.parts = card, card.skeleton.parts
         self.ideal = ideal_scores(card) if card.score in RELATIVE else [1.0, 1.0]
         trained = torch.ones(card.skeleton.num_keypoints)
         trained[list(card.unsupervised_keypoints)] = 0
@@ -35,6 +38,7 @@ class SimCCDecoder(nn.Module):
     def _axis_score(self, logits: Tensor) -> Tensor:
         if self.card.score in ("min", "mean", "max"):
             return logits.amax(dim=-1)
+        assert self.card.beta is not None
         logits = logits * self.card.beta
         softmax = logits.softmax(dim=-1)
         if self.card.score != "entropy":
@@ -51,8 +55,7 @@ class SimCCDecoder(nn.Module):
     def _calibrated(self, scores: Tensor) -> Tensor:
         if self.card.score not in RELATIVE or not self.card.calibration:
             return scores
-        parts = self.card.skeleton.parts
-        pieces = [interpolated(scores[:, start:stop], *self._knots(part)) for part, (start, stop) in parts.items()]
+        pieces = [interpolated(scores[:, start:stop], *self._knots(part)) for part, (start, stop) in self.parts.items()]
         return torch.cat(pieces, dim=1)
 
     def _knots(self, part: str) -> tuple[list[float], list[float]]:
@@ -73,6 +76,7 @@ def ideal_scores(card: ModelCard) -> list[float]:
     """What a perfect label scores bare on each axis, as `simcc_decode` has it: a Gaussian of peak 1 in the middle."""
     kind = "entropy" if card.score == "entropy" else "softmax"
     found = []
+    assert card.sigma is not None
     for bins, sigma in zip(card.bins, card.sigma, strict=True):
         label = np.exp(-0.5 * ((np.arange(bins) - bins // 2) / sigma) ** 2).astype(np.float32)[None, None]
         found.append(float(simcc_decode(label, label, score=kind, beta=card.beta)[1][0, 0]))

@@ -22,10 +22,11 @@ BATCHES = (1, 3)  # people on whom torch and onnxruntime are compared
 
 
 def to_onnx(net: nn.Module, card: ModelCard) -> onnx.ModelProto:
-    """The net as ONNX with a dynamic batch; outputs `simcc_x`, `simcc_y` are raw logits."""
+    """The net as ONNX with a dynamic batch; outputs `simcc_x`, `simcc_y` are raw logits. The card has a skeleton."""
     width, height = card.input_size
     outputs = ("simcc_x", "simcc_y")
     axes = {name: {0: "N"} for name in ("input", *outputs)}
+    assert card.skeleton is not None
     model = onnx_file.trace(net, [torch.zeros(2, 3, height, width)], ["input"], outputs, axes)
     count, bins = card.skeleton.num_keypoints, card.bins
     onnx_graph.set_output_shapes(model, {name: ("N", count, n) for name, n in zip(outputs, bins, strict=True)})
@@ -34,6 +35,7 @@ def to_onnx(net: nn.Module, card: ModelCard) -> onnx.ModelProto:
 
 def decoder_to_onnx(card: ModelCard) -> onnx.ModelProto:
     """The card's decoder as ONNX: `simcc_x`, `simcc_y` → `keypoints` [N, K, 2], `scores` [N, K]."""
+    assert card.skeleton is not None
     count = card.skeleton.num_keypoints
     inputs, outputs = ("simcc_x", "simcc_y"), ("keypoints", "scores")
     examples = [torch.zeros(2, count, bins) for bins in card.bins]

@@ -44,7 +44,8 @@ def trace(
         # Tracing warns of its own deprecation, and of shape checks that hold for every input of this size.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            net.cpu().eval(), tuple(examples), buffer, input_names=list(inputs), output_names=list(outputs),
+            net.cpu().eval(), tuple(examples), buffer,  # type: ignore[arg-type]  # a buffer will do without dynamo
+            input_names=list(inputs), output_names=list(outputs),
             dynamic_axes=axes, opset_version=OPSET, dynamo=False,
         )  # fmt: skip
     return onnx_graph.simplify(onnx.load_from_string(buffer.getvalue()))
@@ -57,7 +58,8 @@ def run_onnx(model: onnx.ModelProto, batch: np.ndarray) -> list[np.ndarray]:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # initializers that it folds away are no news
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(None, {session.get_inputs()[0].name: batch})
+    outputs: list[np.ndarray] = session.run(None, {session.get_inputs()[0].name: batch})
+    return outputs
 
 
 def check_parity(

@@ -22,7 +22,8 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     import onnxslim
 
-    return onnxslim.slim(model)
+    slim: onnx.ModelProto = onnxslim.slim(model)
+    return slim
 
 
 def set_output_shapes(model: onnx.ModelProto, shapes: dict[str, tuple[int | str, ...]]) -> None:

@@ -40,7 +40,7 @@ def normalized(images: Tensor) -> Tensor:  # [N, H, W, 3] uint8 BGR -> [N, 3, H,
     return (images.permute(0, 3, 1, 2).flip(1).float() - mean) / std
 
 
-class DetectorBatches(torch.utils.data.Dataset):
+class DetectorBatches(torch.utils.data.Dataset[DetectorBatch]):
     """Batch number `step` of a run, or this process' share. Every step has a generator of its own: order and workers do
     not matter."""
 

@@ -49,7 +49,8 @@ def detector_loss(
 ) -> dict[str, Tensor]:
     """Terms of the loss, weighted, for the net's raw output. `mean`: over the processes that share a batch."""
     cells = cells.float()
-    centers, strides = cell_grid(tuple(batch.images.shape[1:3]), cells.device)
+    height, width = batch.images.shape[1:3]
+    centers, strides = cell_grid((height, width), cells.device)
     boxes, logits = cell_boxes(cells, centers, strides), cells[:, 0]
     with torch.no_grad():
         target, owner = assign(logits.sigmoid(), boxes, centers, batch.people, batch.is_person, config)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 
 from edgepose import Detector, EdgeposeError
 from edgepose.boxes import iou_matrix
-from edgepose_training.data.coco import load_document
+from edgepose_training.data.annotations import load_document
 from edgepose_training.data.sources import NO_ROLES, SourceRoles
 from edgepose_training.detector.person_lists import read_negatives
 from edgepose_training.detector.samples import empty_window
@@ -172,7 +172,7 @@ def interleaved_times(calls: Mapping[str, Any], rounds: int = 200, warm_up: int 
     return {name: np.array(values[warm_up:]) for name, values in times.items()}
 
 
-def network_call(detector: Detector, side: int) -> Any:
+def network_call(detector: Detector, side: int) -> Callable[[], Any]:
     """The net alone on one square image."""
     batch = np.random.default_rng(0).standard_normal((1, 3, side, side), np.float32)
     return lambda: detector.session.run(batch)

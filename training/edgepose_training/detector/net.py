@@ -82,8 +82,9 @@ class DetectorHead(nn.Module):
         self.box = nn.Conv2d(width, 4, 1)
         nn.init.normal_(self.person.weight, std=0.01)
         nn.init.normal_(self.box.weight, std=0.01)
-        nn.init.constant_(self.person.bias, -math.log((1 - _PRIOR) / _PRIOR))
-        nn.init.constant_(self.box.bias, _FIRST_DISTANCE)
+        for layer, value in ((self.person, -math.log((1 - _PRIOR) / _PRIOR)), (self.box, _FIRST_DISTANCE)):
+            assert layer.bias is not None
+            nn.init.constant_(layer.bias, value)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat((self.person(self.person_conv(x)), self.box(self.box_conv(x))), dim=1)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from edgepose.boxes import containment_matrix, iou_matrix
-from edgepose_training.data.coco import load_document, load_json
+from edgepose_training.data.annotations import load_document, load_json
 from edgepose_training.data.sources import NO_ROLES, SourceRoles
 from edgepose_training.evaluation.detections import read_boxes
 
@@ -107,11 +107,13 @@ def clean(
 
 
 def _matched(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:  # [N, 4], [M, 4] -> [N]
-    return (iou_matrix(boxes, others) >= SAME).any(axis=1)
+    matched: np.ndarray = np.any(iou_matrix(boxes, others) >= SAME, axis=1)
+    return matched
 
 
 def _areas(boxes: np.ndarray) -> np.ndarray:
-    return (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    areas: np.ndarray = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    return areas
 
 
 def _xyxy(boxes: list[list[float]]) -> np.ndarray:  # [M, 4] x, y, w, h

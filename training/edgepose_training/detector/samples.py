@@ -99,7 +99,8 @@ class SampleBuilder:
             window = empty_window(rng, self.cache.sizes[i], np.concatenate(self.boxes[i]))
             if window is not None:
                 x, y, w, h = window
-                return self.cache[i][y : y + h, x : x + w]
+                piece: np.ndarray = self.cache[i][y : y + h, x : x + w]
+                return piece
         return None
 
 

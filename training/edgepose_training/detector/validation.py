@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from edgepose import EdgeposeError
 from edgepose.boxes import nms
 from edgepose.detectors import decode_cells, letterbox
 from edgepose_training.detector.batches import normalized
@@ -36,10 +37,12 @@ def detect(
     net: nn.Module, annotated: AnnotatedImage, side: int, device: torch.device, amp: torch.dtype | None
 ) -> Boxes:
     """The boxes of one image after non-maximum suppression."""
-    image = cv2.imread(str(annotated.path))
+    image: np.ndarray | None = cv2.imread(str(annotated.path))
+    if image is None:
+        raise EdgeposeError(f"{annotated.path}: cannot read the image")
     longest = max(image.shape[:2])
-    size = tuple(32 * max(round(length * side / longest / 32), 1) for length in image.shape[1::-1])
-    canvas, zoom = letterbox(image, size)
+    width, height = (32 * max(round(length * side / longest / 32), 1) for length in image.shape[1::-1])
+    canvas, zoom = letterbox(image, (width, height))
     batch = torch.from_numpy(canvas)[None].to(device)
     with torch.inference_mode(), torch.autocast(device.type, amp, enabled=amp is not None):
         cells = net(normalized(batch))

@@ -62,7 +62,7 @@ def widen(state: dict[str, Any]) -> dict[str, Any]:
 def share_backbone(student: nn.Module, teacher: nn.Module, path: Path | None) -> None:
     """Give the student the teacher's backbone, as stage 2 wants it."""
     try:
-        student.backbone.load_state_dict(teacher.backbone.state_dict())
+        student.get_submodule("backbone").load_state_dict(teacher.get_submodule("backbone").state_dict())
     except (RuntimeError, AttributeError) as error:
         raise EdgeposeError(f"{path}: stage 2 wants a checkpoint of the same net; its backbone is another") from error
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -12,26 +14,27 @@ from edgepose_training.data.loaders import Batch, normalize
 from edgepose_training.engine import kernels, losses
 from edgepose_training.engine.heatmap_distiller import HeatmapDistiller
 from edgepose_training.models import HeatmapAux, PoseNet
+from edgepose_training.models.cspnext import CSPNeXt
 
 
 def build_distiller(
     config: Config, skeleton: Skeleton, student: nn.Module, teacher: nn.Module | None, trained: Tensor
 ) -> Distiller | HeatmapDistiller:
     """The distiller for what the net answers with, SimCC vectors or heat maps."""
-    if config.head != "heatmap":
-        return Distiller(config, skeleton, student, teacher, trained)
+    if config.head != "heatmap":  # all nets but the hourglass, whose head is "heatmap", are PoseNets
+        return Distiller(config, skeleton, cast(PoseNet, student), cast("PoseNet | None", teacher), trained)
     if config.frozen_stages >= 0:
         raise EdgeposeError("frozen_stages is for nets that answer with SimCC vectors, not with heat maps")
     return HeatmapDistiller(config, skeleton, student, teacher, trained)
 
 
-def frozen_modules(config: Config, student: nn.Module) -> tuple[nn.Module, ...]:
+def frozen_modules(config: Config, student: PoseNet) -> tuple[nn.Module, ...]:
     """What of the student does not learn: in stage 2 the backbone, else its first stages if the config says so."""
     if config.stage == 2:
         return (student.backbone,)
     if config.frozen_stages < 0:
         return ()
-    if config.backbone != "cspnext":
+    if not isinstance(student.backbone, CSPNeXt):
         raise EdgeposeError(f"frozen_stages is for the backbone cspnext, got {config.backbone!r}")
     if config.frozen_stages > 4:
         raise EdgeposeError(f"frozen_stages expected -1 to 4, got {config.frozen_stages}")
@@ -45,6 +48,10 @@ class Distiller(nn.Module):
     Stage 2 (§3.3): the student is the teacher's frozen backbone and a fresh head; logits only; the backbone runs
     once a step. The teacher is always in eval mode and without gradient.
     """
+
+    swap: Tensor
+    part_weight: Tensor
+    trained: Tensor
 
     def __init__(
         self, config: Config, skeleton: Skeleton, student: PoseNet, teacher: PoseNet | None, trained: Tensor
@@ -103,11 +110,12 @@ class Distiller(nn.Module):
         # On inputs of half the size the bins stay those of the full one: p_full = 2 p_half.
         scale = self.config.input_size[0] / batch.images.shape[2]
         cfg, ops = self.config, self.ops
-        *target, _ = ops.simcc_encode(
+        target_x, target_y, _ = ops.simcc_encode(
             batch.keypoints * scale, batch.inside.float(), input_size=cfg.input_size, split_ratio=cfg.split_ratio,
             sigma=cfg.sigma, kind=cfg.label_kind, center=cfg.label_center, normalize=cfg.label_normalize,
             smoothing=cfg.label_smoothing,
         )  # fmt: skip
+        target = target_x, target_y
         # Absent points keep their weight: flat labels teach the net to say that they are not there.
         weight = batch.weights if cfg.teacher_scores else (batch.weights > 0).float()
         weight = weight * self.part_weight
@@ -157,7 +165,7 @@ class Distiller(nn.Module):
 
     def _answer(self, teacher: PoseNet, images: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
         """The teacher's logits from its features of the images; with `teacher_flip` the mean with the mirrored pass."""
-        answer = teacher.head(features)
+        answer: tuple[Tensor, Tensor] = teacher.head(features)
         if not self.config.teacher_flip:
             return answer
         mirrored = teacher.head(teacher.backbone(images.flip(3))[-1])

@@ -14,8 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from edgepose import EdgeposeError
+from edgepose_training.config import Config
 from edgepose_training.engine import checkpoints
-from edgepose_training.models.cspnext import ChannelAttention, ConvModule, CSPLayer, CSPNeXtBlock, SPPBottleneck
+from edgepose_training.models import PoseNet
+from edgepose_training.models.cspnext import (
+    ChannelAttention,
+    ConvModule,
+    CSPLayer,
+    CSPNeXt,
+    CSPNeXtBlock,
+    SPPBottleneck,
+)
+from edgepose_training.models.rtmcc import RTMCCHead
 
 
 @dataclass(frozen=True)
@@ -57,26 +67,26 @@ class Grower:
     def __init__(self, seed: int = 0) -> None:
         self._draw = torch.Generator().manual_seed(seed)
 
-    def backbone(self, small: nn.Module, large: nn.Module) -> Channels:
+    def backbone(self, small: CSPNeXt, large: CSPNeXt) -> Channels:
         channels = Channels.same(3)
         for old, new in zip(small.first_stages(4), large.first_stages(4), strict=True):
             for a, b in zip(old, new, strict=True):
                 channels = self._layer(a, b, channels)
         return channels
 
-    def head(self, small: nn.Module, large: nn.Module, channels: Channels) -> None:
+    def head(self, small: RTMCCHead, large: RTMCCHead, channels: Channels) -> None:
         weights = small.state_dict()
         weights["final_layer.weight"] = channels.read(weights["final_layer.weight"])
         large.load_state_dict(weights)
 
     def _layer(self, small: nn.Module, large: nn.Module, channels: Channels) -> Channels:
-        match small:
-            case ConvModule():
+        match small, large:
+            case ConvModule(), ConvModule():
                 return self._convolution(small, large, channels)
-            case SPPBottleneck():
+            case SPPBottleneck(), SPPBottleneck():
                 inner = self._convolution(small.conv1, large.conv1, channels)
                 return self._convolution(small.conv2, large.conv2, inner.beside(*[inner] * len(small.poolings)))
-            case CSPLayer():
+            case CSPLayer(), CSPLayer():
                 return self._csp(small, large, channels)
         raise TypeError(f"grow: expected a layer of CSPNeXt, got {type(small).__name__}")
 
@@ -97,9 +107,10 @@ class Grower:
     def _csp(self, small: CSPLayer, large: CSPLayer, channels: Channels) -> Channels:
         main = self._convolution(small.main_conv, large.main_conv, channels)
         short = self._convolution(small.short_conv, large.short_conv, channels)
-        for i, block in enumerate(large.blocks):
-            if i < len(small.blocks):
-                main = self._block(small.blocks[i], block, main)
+        old = _blocks(small)
+        for i, block in enumerate(_blocks(large)):
+            if i < len(old):
+                main = self._block(old[i], block, main)
             else:  # x + SiLU(0): nothing is added yet
                 last = block.conv2.pointwise_conv.bn
                 last.weight.zero_()
@@ -116,10 +127,16 @@ class Grower:
 
     def _attention(self, small: ChannelAttention, large: ChannelAttention, channels: Channels) -> None:
         large.fc.weight.copy_(channels.read(small.fc.weight[channels.copied]))
+        assert small.fc.bias is not None
+        assert large.fc.bias is not None
         large.fc.bias.copy_(small.fc.bias[channels.copied])
 
 
-def check_growth(small: nn.Module, large: nn.Module, sizes: tuple[str, str]) -> None:
+def _blocks(layer: CSPLayer) -> list[CSPNeXtBlock]:
+    return [block for block in layer.blocks if isinstance(block, CSPNeXtBlock)]
+
+
+def check_growth(small: CSPNeXt, large: CSPNeXt, sizes: tuple[str, str]) -> None:
     """Raises EdgeposeError where the larger net cannot answer as the smaller one."""
     if any(old > new for old, new in zip(small.channels, large.channels, strict=True)):
         raise EdgeposeError(f"--size expected a larger net than {sizes[0]}, got {sizes[1]}")
@@ -133,17 +150,24 @@ def check_growth(small: nn.Module, large: nn.Module, sizes: tuple[str, str]) -> 
             )
 
 
+def _parts(net: nn.Module, config: Config, path: Path) -> tuple[CSPNeXt, RTMCCHead]:
+    """Backbone and head of an RTMPose net. Raises EdgeposeError for any other."""
+    if isinstance(net, PoseNet) and isinstance(net.backbone, CSPNeXt) and isinstance(net.head, RTMCCHead):
+        return net.backbone, net.head
+    raise EdgeposeError(f"{path}: expected an RTMPose net, got {config.backbone} under {config.head}")
+
+
 def grow(path: Path, size: str) -> dict[str, Any]:
     """A checkpoint of the larger net. Raises EdgeposeError."""
     net, config, skeleton, state = checkpoints.load_net(path)
-    if (config.backbone, config.head) != ("cspnext", "rtmcc"):
-        raise EdgeposeError(f"{path}: expected an RTMPose net, got {config.backbone} under {config.head}")
+    backbone, head = _parts(net, config, path)
     larger = replace(config, size=size)
     grown = checkpoints.build_net(larger, skeleton)
-    check_growth(net.backbone, grown.backbone, (config.size, size))
+    grown_backbone, grown_head = _parts(grown, larger, path)
+    check_growth(backbone, grown_backbone, (config.size, size))
     with torch.no_grad():
         grower = Grower()
-        grower.head(net.head, grown.head, grower.backbone(net.backbone, grown.backbone))
+        grower.head(head, grown_head, grower.backbone(backbone, grown_backbone))
     return {
         "model": grown.state_dict(),
         "ema": None,

@@ -18,7 +18,9 @@ class HeatmapDistiller(nn.Module):
     All stacks of an hourglass learn from the last of the teacher's, which is in eval mode and without gradient.
     """
 
-    aux = align = None
+    aux: None = None
+    align: None = None
+    trained: Tensor
 
     def __init__(
         self, config: Config, _: Skeleton, student: nn.Module, teacher: nn.Module | None, trained: Tensor
@@ -34,10 +36,10 @@ class HeatmapDistiller(nn.Module):
         stacks = self.student.stacks(images) if isinstance(self.student, HourglassNet) else [self.student(images)]
         (rows, columns), (height, width) = stacks[-1].shape[-2:], images.shape[-2:]
         # A point that is not in the image keeps its weight: its map is flat.
-        label, _ = self.ops.heatmap_encode(
+        label = self.ops.heatmap_encode(
             batch.keypoints, batch.inside.float(), input_size=(width, height), heatmap_size=(columns, rows),
             sigma=self.config.heatmap_sigma, center=self.config.label_center,
-        )  # fmt: skip
+        )[0]  # fmt: skip
         weight = batch.weights if self.config.teacher_scores else (batch.weights > 0).float()
         answer = None
         if self._teacher[0] is not None:

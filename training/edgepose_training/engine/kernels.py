@@ -19,21 +19,19 @@ import edgepose.torch
 class Kernels(Protocol):
     """What losses and distillers call; shapes and meaning as in `edgepose.ops`."""
 
-    @staticmethod
     def heatmap_encode(
-        keypoints: Tensor, visible: Tensor, *, input_size: tuple[float, float], heatmap_size: tuple[int, int],
+        self, keypoints: Tensor, visible: Tensor, *, input_size: tuple[float, float], heatmap_size: tuple[int, int],
         sigma: float = 2.0, center: str = "round",
     ) -> tuple[Tensor, Tensor]: ...  # fmt: skip
 
-    @staticmethod
-    def heatmap_mse(student: Tensor, target: Tensor, *, weight: Tensor | None = None) -> Tensor: ...
+    def heatmap_mse(self, student: Tensor, target: Tensor, *, weight: Tensor | None = None) -> Tensor: ...
 
-    @staticmethod
-    def simcc_kl_div(student: Tensor, target: Tensor, *, beta: float, target_beta: float | None = None) -> Tensor: ...
+    def simcc_kl_div(
+        self, student: Tensor, target: Tensor, *, beta: float, target_beta: float | None = None
+    ) -> Tensor: ...
 
-    @staticmethod
     def simcc_encode(
-        keypoints: Tensor, visible: Tensor, *, input_size: tuple[float, float], split_ratio: float,
+        self, keypoints: Tensor, visible: Tensor, *, input_size: tuple[float, float], split_ratio: float,
         sigma: tuple[float, float], kind: str = "gaussian", center: str = "round", normalize: bool = False,
         smoothing: float = 0.1
     ) -> tuple[Tensor, Tensor, Tensor]: ...  # fmt: skip
@@ -41,7 +39,9 @@ class Kernels(Protocol):
 
 def choose(kernels: bool) -> Kernels:
     """The kernels, or their twins."""
-    return edgepose.torch if kernels else PlainTorch()  # type: ignore[return-value]
+    if kernels:
+        return edgepose.torch
+    return PlainTorch()
 
 
 class PlainTorch:
@@ -74,7 +74,8 @@ class PlainTorch:
         student, target = student.float(), target.float()
         log_q = F.log_softmax(beta * student, dim=-1)
         if target_beta is None:
-            return (torch.special.xlogy(target, target) - target * log_q).sum(-1)
+            divergence: Tensor = (torch.special.xlogy(target, target) - target * log_q).sum(-1)
+            return divergence
         log_t = F.log_softmax(target_beta * target, dim=-1)
         return (log_t.exp() * (log_t - log_q)).sum(-1)
 

@@ -8,6 +8,9 @@ N people, K keypoints, B bins of one axis. `weight` [N, K]: 0 leaves a point out
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import reduce
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,6 +18,11 @@ from torch.nn import functional as F
 from edgepose_training.engine.kernels import Kernels
 
 Pair = tuple[Tensor, Tensor]  # one tensor for each axis, x and y
+
+
+def total(terms: Iterable[Tensor]) -> Tensor:
+    """The sum of one term or more."""
+    return reduce(torch.add, terms)
 
 
 def _divergence(
@@ -110,7 +118,7 @@ def heatmap_loss(
 def heatmap1d_loss(pred: Pair, target: Pair, weight: Tensor) -> Tensor:
     """Mean squares of both axes' vectors to labels of peak 1, × w, ½ of the mean over all, x + y: the heat-map loss
     below along single axes."""
-    return sum(0.5 * ((p.float() - t).square().mean(-1) * weight).mean() for p, t in zip(pred, target, strict=True))
+    return total(0.5 * ((p.float() - t).square().mean(-1) * weight).mean() for p, t in zip(pred, target, strict=True))
 
 
 def fpd_loss(
@@ -137,7 +145,7 @@ def fpd_loss(
     cells = target.shape[-2] * target.shape[-1]
     known = torch.ones_like(weight) if trained is None else trained
     return {
-        name: sum(
+        name: total(
             0.5 * (ops.heatmap_mse(maps.contiguous(), wanted, weight=factor * known) / cells).mean() for maps in stacks
         )
         for name, (wanted, factor) in terms.items()

@@ -127,7 +127,8 @@ def read_weights(path: str | Path) -> Weights:
     """The best weights of any checkpoint, this project's or mmpose's. Raises EdgeposeError."""
     content = read(path)
     if {"model", "config"} <= set(content):
-        return content.get("ema") or content["model"]
+        best: Weights = content.get("ema") or content["model"]
+        return best
     return read_mmpose(path).weights
 
 

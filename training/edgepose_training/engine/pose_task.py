@@ -67,8 +67,10 @@ class PoseTask:
             )
         self.codec = SimCC(config.input_size, config.split_ratio, config.sigma, config.beta)
         self.feed = Feed(config, train, self.skeleton, device, processes)
-        self.validates = valid is not None and processes.is_main
-        self.valid_feed = Feed(config, valid, self.skeleton, device, SINGLE_PROCESS) if self.validates else None
+        self.valid_feed: Feed | None = None
+        if valid is not None and processes.is_main:
+            self.valid_feed = Feed(config, valid, self.skeleton, device, SINGLE_PROCESS)
+        self.validates = self.valid_feed is not None
         # A point that one process' shards lack may be labeled in another's.
         found = torch.from_numpy((train.weights > 0).any(0)).float().to(device)
         labeled = (processes.mean(found) > 0).float().cpu()

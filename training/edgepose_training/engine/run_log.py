@@ -42,7 +42,7 @@ class RunLog:
             self._events.close()
             self._events = None
 
-    def bar(self, epoch: int, steps: int, done: int):
+    def bar(self, epoch: int, steps: int, done: int) -> Any:
         """A progress bar over the steps of an epoch, on a terminal only; None where tqdm is missing."""
         try:
             from tqdm import tqdm

@@ -22,11 +22,17 @@ class Task(Protocol):
     config: Any  # a TrainerConfig
     device: torch.device
     processes: Processes
-    net: nn.Module  # what ships: averaged, validated, exported
-    module: nn.Module  # the net and what learns beside it; `module(batch, decay)` → named loss terms, weighted
     measure: str  # what `validate` measures, in words, for the log
     best_by: str  # the value of `validate` that chooses `best.pt`
     validates: bool  # whether this process has something to validate by
+
+    @property
+    def net(self) -> nn.Module:
+        """What ships: averaged, validated, exported."""
+
+    @property
+    def module(self) -> nn.Module:
+        """The net and what learns beside it; `module(batch, decay)` → named loss terms, weighted."""
 
     @property
     def steps_per_epoch(self) -> int: ...

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from edgepose_training.config import TrainerConfig
 from edgepose_training.distributed import synchronize_norms
 from edgepose_training.engine import checkpoints
+from edgepose_training.engine.losses import total
 from edgepose_training.engine.optimizer import Ema, amp_dtype, build_optimizer, lr_factor
 from edgepose_training.engine.run_log import LogWindow, RunLog
 from edgepose_training.engine.task import Task
@@ -70,7 +71,7 @@ class Trainer:
         if self.config.kernels:
             fuse(module)
         if self.config.channels_last:
-            module.to(memory_format=torch.channels_last)
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # an overload torch leaves out
         wrapped = self.processes.wrap(module)
         return torch.compile(wrapped) if self.config.compile else wrapped
 
@@ -127,7 +128,7 @@ class Trainer:
         with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
             terms = self.step_fn(batch, decay)
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(sum(terms.values())).backward()
+        self.scaler.scale(total(terms.values())).backward()
         if self.config.clip > 0:
             self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.task.module.parameters(), self.config.clip)

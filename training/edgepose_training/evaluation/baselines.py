@@ -28,12 +28,14 @@ def mean_shape(
     labeled = (visible > 0) & np.isfinite(boxes).all(1)[:, None]
     total = np.where(labeled[..., None], relative, 0).sum(0)
     count = labeled.sum(0)[:, None]
-    return np.divide(total, count, out=np.full(total.shape, 0.5), where=count > 0)
+    mean: np.ndarray = np.divide(total, count, out=np.full(total.shape, 0.5), where=count > 0)
+    return mean
 
 
 def placed(shape: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """A mean shape [K, 2] put into boxes [N, 4]: [N, K, 2] px, NaN where the box is."""
-    return boxes[:, None, :2] + shape * (boxes[:, 2:] - boxes[:, :2])[:, None]
+    points: np.ndarray = boxes[:, None, :2] + shape * (boxes[:, 2:] - boxes[:, :2])[:, None]
+    return points
 
 
 def mean_pose(train: Labels, people: Labels) -> Predictions:
@@ -94,4 +96,5 @@ class TinyPose:
         return keypoints, scores
 
     def _heatmaps(self, crops: np.ndarray) -> np.ndarray:
-        return self._session.run(None, {self._session.get_inputs()[0].name: crops})[0]
+        maps: np.ndarray = self._session.run(None, {self._session.get_inputs()[0].name: crops})[0]
+        return maps

@@ -16,7 +16,7 @@ import numpy as np
 from edgepose.skeletons import Skeleton
 from edgepose_training.data.coco import Person
 from edgepose_training.evaluation.labels import Labels
-from edgepose_training.evaluation.predictors import Predictor, predict
+from edgepose_training.evaluation.predictors import ModelPredictor, predict
 from edgepose_training.metrics.oks import keypoint_similarity
 
 log = logging.getLogger("calibrate")
@@ -39,7 +39,7 @@ class Observations:
 
 
 def observe(
-    predictor: Predictor,
+    predictor: ModelPredictor,
     people: Sequence[Person],
     empty: Iterable[np.ndarray],  # [H, W, 3] BGR images without people
     right: float,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -52,7 +51,11 @@ class CheckpointSession:
         self.input_shape = ("N", 3, height, width)
         self.outputs = {"simcc_x": ("N", count, bins_x), "simcc_y": ("N", count, bins_y)}
 
-    def run(self, batch: np.ndarray) -> dict[str, Any]:  # [N, 3, H, W]
+    def output_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the outputs for one person."""
+        return {name: (1, count, bins) for name, (_, count, bins) in self.outputs.items()}
+
+    def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:  # [N, 3, H, W]
         with torch.inference_mode():
             outputs = self._net(torch.from_numpy(batch).to(self.device))
         return {name: output.float().cpu().numpy() for name, output in zip(self.outputs, outputs, strict=True)}

@@ -60,7 +60,7 @@ def pair(
     """Prediction and label of one person side by side, [H, 2 W, 3] of `PANEL`; `black` leaves the image out."""
     center, scale = bbox_to_center_scale(person.bbox[None], aspect=PANEL[0] / PANEL[1], padding=VIEW)
     affine = crop_affine(center, scale, PANEL)
-    view = cv2.warpAffine(frame, affine[0], PANEL, flags=cv2.INTER_AREA, borderValue=GROUND)
+    view: np.ndarray = cv2.warpAffine(frame, affine[0], PANEL, flags=cv2.INTER_AREA, borderValue=GROUND)
     sides = []
     for points, shown, limit in ((keypoints, scores, threshold), (person.keypoints, person.visible > 0, 0.5)):
         poses = Poses(
@@ -103,6 +103,7 @@ def draw(
     for pick in picks:
         person = people[pick.row]
         frame = cv2.imread(str(person.image), cv2.IMREAD_COLOR)
+        assert frame is not None  # it was read for the predictions
         picture = pair(
             frame, person, predictions.keypoints[pick.row], predictions.scores[pick.row], skeleton,
             threshold=threshold, black=black,

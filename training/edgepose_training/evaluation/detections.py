@@ -12,7 +12,8 @@ import numpy as np
 
 from edgepose import EdgeposeError, Skeleton
 from edgepose.boxes import iou_matrix
-from edgepose_training.data.coco import Person, load_document, load_json
+from edgepose_training.data.annotations import load_document, load_json
+from edgepose_training.data.coco import Person
 from edgepose_training.evaluation.coco_results import results_of
 from edgepose_training.evaluation.labels import Labels, Predictions
 from edgepose_training.evaluation.predictors import Predictor, frames

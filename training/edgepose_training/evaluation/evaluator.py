@@ -14,7 +14,8 @@ from edgepose_training.data.sources import NO_ROLES, SourceRoles
 from edgepose_training.evaluation.baselines import mean_parts, mean_pose
 from edgepose_training.evaluation.labels import Labels, Predictions
 from edgepose_training.evaluation.predictors import Predictor, predict
-from edgepose_training.evaluation.summaries import markdown, summarize
+from edgepose_training.evaluation.summaries import summarize
+from edgepose_training.evaluation.tables import markdown
 
 
 def evaluate(

@@ -12,8 +12,7 @@ import cv2
 import numpy as np
 
 from edgepose import EdgeposeError, TopdownEstimator
-from edgepose.posemodel import PoseModel
-from edgepose.runtime import Session
+from edgepose.posemodel import PoseModel, PoseSession
 from edgepose.skeletons import Skeleton
 from edgepose_training.data.coco import Person
 from edgepose_training.evaluation.labels import Predictions
@@ -22,11 +21,19 @@ log = logging.getLogger(__name__)
 
 
 class Predictor(Protocol):
+    """From a frame and boxes to keypoints."""
+
     name: str
-    skeleton: Skeleton
 
     def __call__(self, frame: np.ndarray, bboxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """frame [H, W, 3] uint8 BGR, bboxes [N, 4] xyxy → keypoints [N, K, 2] px, scores [N, K]."""
+
+
+class ModelPredictor(Predictor, Protocol):
+    """A model's, which says what its points are."""
+
+    skeleton: Skeleton
+    thresholds: np.ndarray  # [K] scores from which points are shown
 
 
 class RuntimePredictor:
@@ -47,7 +54,7 @@ class RuntimePredictor:
 class CropPredictor:
     """What is no ONNX file, such as a checkpoint, between the runtime's own crop and decode."""
 
-    def __init__(self, name: str, session: Session, *, flip: bool = False) -> None:
+    def __init__(self, name: str, session: PoseSession, *, flip: bool = False) -> None:
         self.name = name
         self._net = PoseModel(session, flip_test=flip)
         self.skeleton, self.thresholds = self._net.skeleton, self._net.thresholds
@@ -64,7 +71,7 @@ def make_predictor(
     device: str = "cpu",
     threads: int | None = None,
     input_size: tuple[int, int] | None = None,
-) -> Predictor:
+) -> ModelPredictor:
     """The runtime itself for an ONNX file or a shipped name; its crop, and its decode if it has one, for the rest.
 
     `input_size` (W, H) looks at a checkpoint that was trained on smaller images so far.
@@ -78,7 +85,7 @@ def make_predictor(
 
 def _of_checkpoint(
     path: str, flip: bool, device: str, threads: int | None, input_size: tuple[int, int] | None
-) -> Predictor:
+) -> ModelPredictor:
     # Late: measuring an ONNX file should not need torch.
     from edgepose_training.evaluation.checkpoint_predictors import (
         CheckpointSession,

@@ -17,7 +17,7 @@ from edgepose_training.data.coco import Person
 from edgepose_training.data.readers import read_crowding, read_crowdpose, read_lsp, read_mpii
 from edgepose_training.evaluation.detections import Boxes, Found, ap_interval, predict_boxes, read_boxes
 from edgepose_training.evaluation.labels import Labels, Predictions
-from edgepose_training.evaluation.predictors import Predictor, predict
+from edgepose_training.evaluation.predictors import ModelPredictor, predict
 from edgepose_training.evaluation.summaries import ranked
 from edgepose_training.metrics import pck
 from edgepose_training.metrics.average_precision import AveragePrecision, Truth, crowdpose_stats
@@ -31,7 +31,7 @@ def by_name(predictions: Predictions, model: Skeleton, wanted: Skeleton) -> tupl
 
 
 def crowdpose(
-    people: Sequence[Person], predictor: Predictor, annotations: Path, boxes: Boxes | None = None
+    people: Sequence[Person], predictor: ModelPredictor, annotations: Path, boxes: Boxes | None = None
 ) -> dict[str, Any]:
     """AP, AR and AP by crowding, on the labels' boxes or a detector's; areas are 0.53 × the box, as in CrowdPose."""
     wanted = Skeleton.load("crowdpose14")
@@ -55,7 +55,7 @@ def crowdpose(
     return stats | {"AP_interval": ap_interval(AveragePrecision(truths, detections, wanted.sigmas))}
 
 
-def mpii(people: Sequence[Person], predictor: Predictor) -> dict[str, Any]:
+def mpii(people: Sequence[Person], predictor: ModelPredictor) -> dict[str, Any]:
     """PCKh@0.5 and @0.1 by column with the weighted mean, and the area under the curve."""
     distances, image_ids, missing = _distances(people, predictor, Skeleton.load("mpii16"), "head")
     return {
@@ -67,7 +67,7 @@ def mpii(people: Sequence[Person], predictor: Predictor) -> dict[str, Any]:
     }
 
 
-def lsp(people: Sequence[Person], predictor: Predictor) -> dict[str, Any]:
+def lsp(people: Sequence[Person], predictor: ModelPredictor) -> dict[str, Any]:
     """PCK@0.2 of the torso by joint, their plain mean, and the area under the curve."""
     wanted = Skeleton.load("lsp14")
     distances, image_ids, missing = _distances(people, predictor, wanted, "torso")
@@ -82,7 +82,7 @@ def lsp(people: Sequence[Person], predictor: Predictor) -> dict[str, Any]:
 
 
 def _distances(
-    people: Sequence[Person], predictor: Predictor, wanted: Skeleton, unit: str
+    people: Sequence[Person], predictor: ModelPredictor, wanted: Skeleton, unit: str
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Distances [N, K] in heads or torsos, their images [N], and the names of points that the model does not have."""
     people, (raw,) = predict(people, [predictor])
@@ -103,7 +103,7 @@ def _distances(
 
 def measure(
     protocol: str,
-    predictor: Predictor,
+    predictor: ModelPredictor,
     annotations: Path,
     images: Path,
     *,

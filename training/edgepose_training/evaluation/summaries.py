@@ -1,4 +1,4 @@
-"""The figures of one predictor on labeled people, and their tables.
+"""The figures of one predictor on labeled people; `tables.py` prints them.
 
 Mean OKS of a part: the mean, over people with at least one labeled point of the part (v > 0), of OKS over
 those labeled points, with the person's area as the file gives it. Unlabeled points never count. "body
@@ -7,7 +7,6 @@ those labeled points, with the person's area as the file gives it. Unlabeled poi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,7 +17,7 @@ from edgepose.transforms import bbox_to_center_scale
 from edgepose_training.data.sources import NO_ROLES, SourceRoles
 from edgepose_training.evaluation.labels import Labels, Predictions
 from edgepose_training.metrics.average_precision import AveragePrecision, Detection, Truth
-from edgepose_training.metrics.bootstrap import Estimate, mean_estimate, ratio_estimate, short, statistic_estimate
+from edgepose_training.metrics.bootstrap import Estimate, mean_estimate, ratio_estimate, statistic_estimate
 from edgepose_training.metrics.nme import box_diagonal, normalized_error
 from edgepose_training.metrics.oks import instance_scores, oks, oks_nms
 from edgepose_training.metrics.pck import normalized_distances, torso_length
@@ -230,7 +229,8 @@ def shown_faces(labels: Labels, predictions: Predictions, skeleton: Skeleton) ->
     points = slice(*skeleton.parts["face"])
     labeled = labels.visible[:, points] > 0
     passing = (predictions.scores >= predictions.thresholds)[:, points]
-    return labeled.any(1) & (2 * (labeled & passing).sum(1) >= labeled.sum(1))
+    shown: np.ndarray = labeled.any(1) & (2 * (labeled & passing).sum(1) >= labeled.sum(1))
+    return shown
 
 
 def hand_error(labels: Labels, predictions: Predictions, skeleton: Skeleton, people: np.ndarray) -> Estimate:
@@ -243,54 +243,3 @@ def hand_error(labels: Labels, predictions: Predictions, skeleton: Skeleton, peo
         visible = labels.visible[people][:, points]
         errors.append(normalized_error(predicted, labeled, visible, length, MIN_HAND_POINTS))
     return mean_estimate(np.concatenate(errors), np.tile(labels.image_id[people], 2))
-
-
-SPECIAL_TITLES = {
-    "torso_pck20": "PCK@0.2 of torso, v = 2 ↑",
-    "face_nme": "face NME by box diagonal ↓",
-    "face_nme_shown": "the same of the faces that it shows ↓",
-    "webcam_hand_error": "webcam hands, error by box diagonal ↓",
-}
-
-
-def markdown(summaries: Mapping[str, Mapping[str, Any]]) -> str:
-    """Tables of all predictors side by side: parts, special measures, and mean OKS and face NME by source."""
-    blocks = [
-        _table("mean OKS", summaries, lambda s: {part: row["mean_oks"] for part, row in s["parts"].items()}),
-        _table("AP", summaries, lambda s: {part: row["ap"] for part, row in s["parts"].items()}),
-        _table("measure", summaries, lambda s: {v: s[k] for k, v in SPECIAL_TITLES.items() if k in s}),
-        *(_source_table(name, summary["sources"]) for name, summary in summaries.items()),
-        _table("face NME ↓ by source", summaries, lambda s: s.get("face_nme_by_source", {})),
-        _table("shown faces' NME ↓ by source", summaries, lambda s: s.get("face_nme_shown_by_source", {})),
-    ]
-    return "\n\n".join(block for block in blocks if block)
-
-
-def _table(title: str, summaries: Mapping[str, Any], rows_of: Any) -> str:
-    columns = {name: rows_of(summary) for name, summary in summaries.items()}
-    rows = list(dict.fromkeys(row for column in columns.values() for row in column))
-    if not rows:
-        return ""
-    lines = [_line([title, "n", *columns]), _line(["---"] * (2 + len(columns)))]
-    for row in rows:
-        counts = [column[row]["count"] for column in columns.values() if row in column]
-        cells = [str(Estimate(**column[row])) if row in column else "" for column in columns.values()]
-        lines.append(_line([row, str(max(counts)), *cells]))
-    return "\n".join(lines)
-
-
-def _source_table(name: str, sources: Mapping[str, Mapping[str, Any]]) -> str:
-    parts = list(dict.fromkeys(part for figures in sources.values() for part in figures))
-    lines = [_line([f"mean OKS / AP (people) by source, {name}", *parts]), _line(["---"] * (1 + len(parts)))]
-    for source, figures in sources.items():
-        cells = []
-        for figure in figures.values():
-            estimate = Estimate(**figure["mean_oks"])
-            values = f"{short(estimate.value)} / {short(figure['ap'])} ({estimate.count})"
-            cells.append(values if estimate.count else "–")
-        lines.append(_line([source, *cells]))
-    return "\n".join(lines)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"

@@ -15,7 +15,7 @@ import numpy as np
 from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
 from edgepose_training.data.coco import Person
-from edgepose_training.evaluation.predictors import Predictor, frames
+from edgepose_training.evaluation.predictors import ModelPredictor, frames
 
 TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 
@@ -56,7 +56,7 @@ def waist(person: Person, skeleton: Skeleton) -> float | None:
     return float(hips[1] - ABOVE_HIPS * down)
 
 
-def cut_at_waist(people: Sequence[Person], predictor: Predictor) -> Answers:
+def cut_at_waist(people: Sequence[Person], predictor: ModelPredictor) -> Answers:
     """The predictor's scores on the upper halves of the upright people."""
     rows = list(_rows(people, predictor))
     if not rows:
@@ -64,7 +64,7 @@ def cut_at_waist(people: Sequence[Person], predictor: Predictor) -> Answers:
     return Answers(*(np.stack(column) for column in zip(*rows, strict=True)))
 
 
-def _rows(people: Sequence[Person], predictor: Predictor) -> Iterator[tuple[np.ndarray, ...]]:
+def _rows(people: Sequence[Person], predictor: ModelPredictor) -> Iterator[tuple[np.ndarray, ...]]:
     for frame, group in frames(people):
         for person in group:
             at = waist(person, predictor.skeleton)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,7 @@ class AveragePrecision:
     """
 
     def __init__(self, truths: Sequence[Truth], detections: Sequence[Detection], sigmas: np.ndarray) -> None:
-        self.images = sorted({item.image_id for item in (*truths, *detections)})
+        self.images = sorted({item.image_id for item in truths} | {item.image_id for item in detections})
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports its progress on stdout
             self._evaluation = COCOeval(_table(truths, _truth_row), _table(detections, _detection_row), "keypoints")
             parameters = self._evaluation.params
@@ -93,10 +93,10 @@ class _Matches:
         order = np.argsort(-scores, kind="mergesort")
         matched = np.concatenate([entry["dtMatches"] for _, entry in present] or [np.empty((10, 0))], 1) > 0
         ignored = np.concatenate([entry["dtIgnore"] for _, entry in present] or [np.empty((10, 0), bool)], 1)
-        images = np.concatenate([np.full(len(e["dtScores"]), i, np.intp) for i, e in present] or [[]])
+        images = np.concatenate([np.full(len(e["dtScores"]), i, np.intp) for i, e in present] or [np.empty(0, np.intp)])
         self._true = (matched & ~ignored)[:, order]  # [T, D]
         self._false = (~matched & ~ignored)[:, order]  # [T, D]
-        self._image = images[order].astype(np.intp)  # [D]
+        self._image = images[order]  # [D]
         self._people = np.zeros(len(evaluations))
         for index, entry in present:
             self._people[index] = np.count_nonzero(np.asarray(entry["gtIgnore"]) == 0)
@@ -142,7 +142,7 @@ def crowdpose_stats(
     return chosen
 
 
-def _table(items: Sequence[Any], row: Any) -> COCO:
+def _table(items: Sequence[Any], row: Callable[[Any], dict[str, Any]]) -> COCO:
     table = COCO()
     # Ids start at 1: pycocotools marks "unmatched" by id 0 and would lose the first person.
     annotations = [row(item) | {"id": number, "image_id": item.image_id} for number, item in enumerate(items, 1)]

@@ -8,7 +8,8 @@ import numpy as np
 def box_diagonal(boxes: np.ndarray) -> np.ndarray:
     """Diagonal [N] in px of `boxes` [N, 4] xyxy."""
     boxes = np.asarray(boxes, np.float64)
-    return np.linalg.norm(boxes[:, 2:] - boxes[:, :2], axis=-1)
+    diagonal: np.ndarray = np.linalg.norm(boxes[:, 2:] - boxes[:, :2], axis=-1)
+    return diagonal
 
 
 def normalized_error(
@@ -24,4 +25,5 @@ def normalized_error(
     count = mask.sum(1)
     enough = (count >= max(min_points, 1)) & (np.asarray(length) > 0)
     total = np.where(mask, distances, 0).sum(1)
-    return np.divide(total, count * length, out=np.full(len(total), np.nan), where=enough)
+    error: np.ndarray = np.divide(total, count * length, out=np.full(len(total), np.nan), where=enough)
+    return error

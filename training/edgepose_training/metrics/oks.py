@@ -20,7 +20,8 @@ def keypoint_similarity(
     """Similarity [..., K] of each point with its counterpart, float64: exp(−d² / (2 · (2σ)² · area))."""
     squared = ((np.asarray(first, np.float64) - np.asarray(second, np.float64)) ** 2).sum(-1)
     variances = (2 * np.asarray(sigmas, np.float64)) ** 2
-    return np.exp(-squared / (variances * (np.asarray(area, np.float64)[..., None] + EPSILON) * 2))
+    similarity: np.ndarray = np.exp(-squared / (variances * (np.asarray(area, np.float64)[..., None] + EPSILON) * 2))
+    return similarity
 
 
 def oks(
@@ -35,7 +36,8 @@ def oks(
     labeled_points = np.asarray(visible) > 0
     count = labeled_points.sum(1)
     total = np.where(labeled_points, similarity, 0).sum(1)
-    return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+    found: np.ndarray = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+    return found
 
 
 def instance_scores(
@@ -47,7 +49,8 @@ def instance_scores(
     keypoint_scores = np.asarray(keypoint_scores, np.float64)
     counted = keypoint_scores > threshold
     total = np.where(counted, keypoint_scores, 0).sum(1)
-    return np.asarray(bbox_scores, np.float64) * total / np.maximum(counted.sum(1), 1)
+    scores: np.ndarray = np.asarray(bbox_scores, np.float64) * total / np.maximum(counted.sum(1), 1)
+    return scores
 
 
 def pairwise_oks(
@@ -58,7 +61,8 @@ def pairwise_oks(
     """OKS [N, N] between predictions; every point counts, the scale is the mean of the two areas."""
     areas = np.asarray(areas, np.float64)
     mean_area = (areas[:, None] + areas[None]) / 2
-    return keypoint_similarity(keypoints[:, None], keypoints[None], mean_area, sigmas).mean(-1)
+    found: np.ndarray = keypoint_similarity(keypoints[:, None], keypoints[None], mean_area, sigmas).mean(-1)
+    return found
 
 
 def oks_nms(

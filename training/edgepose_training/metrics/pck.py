@@ -42,7 +42,8 @@ def pck(distances: np.ndarray, threshold: float) -> np.ndarray:
     labeled = np.isfinite(distances)
     count = labeled.sum(0)
     correct = (labeled & (np.nan_to_num(distances, nan=np.inf) <= threshold)).sum(0)
-    return np.divide(correct, count, out=np.full(len(count), np.nan), where=count > 0)
+    share: np.ndarray = np.divide(correct, count, out=np.full(len(count), np.nan), where=count > 0)
+    return share
 
 
 def torso_length(
@@ -60,7 +61,8 @@ def torso_length(
 def mpii_head_length(head_boxes: np.ndarray) -> np.ndarray:
     """PCKh's unit [N] in px of `head_boxes` [N, 4] xyxy: 0.6 × the diagonal."""
     boxes = np.asarray(head_boxes, np.float64)
-    return MPII_HEAD_FACTOR * np.linalg.norm(boxes[:, 2:] - boxes[:, :2], axis=-1)
+    length: np.ndarray = MPII_HEAD_FACTOR * np.linalg.norm(boxes[:, 2:] - boxes[:, :2], axis=-1)
+    return length
 
 
 def mpii_pckh(distances: np.ndarray, threshold: float = 0.5) -> dict[str, float]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from edgepose_training.models import fused
+from edgepose_training.models.backbone import Backbone
 
 # deepen (blocks per stage) and widen (channels) factors of the published sizes; n is ours, for tests and tiny boards.
 SIZES = {
@@ -29,24 +30,22 @@ STAGES = (
 )
 
 
-class ConvModule(nn.Module):
+class ConvModule(fused.Fusible):
     """Convolution without bias, batch norm, SiLU; with `fused` set trained by `edgepose.torch` where that can."""
-
-    fused = False
 
     def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__()
         self.conv = nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=False)
         self.bn = nn.BatchNorm2d(c_out)
-        self.activate = nn.SiLU()  # in place it would copy its input first: the backward pass needs it
+        self.activate: nn.Module = nn.SiLU()  # in place it would copy its input first: the backward pass needs it
 
     def forward(self, x: Tensor) -> Tensor:  # x [N, C, H, W]
-        if not (self.fused and self.training):
-            return self.activate(self.bn(self.conv(x)))
-        x = fused.convolution(x, self.conv)
-        if fused.fits(x, self.bn, self.activate):
+        fusing = self.fused and self.training
+        x = fused.convolution(x, self.conv) if fusing else self.conv(x)
+        if fusing and fused.fits(x, self.bn, self.activate):
             return fused.batch_norm_silu(x, self.bn)
-        return self.activate(self.bn(x))
+        y: Tensor = self.activate(self.bn(x))
+        return y
 
 
 class DepthwiseSeparableConvModule(nn.Module):
@@ -58,7 +57,8 @@ class DepthwiseSeparableConvModule(nn.Module):
         self.pointwise_conv = ConvModule(c_in, c_out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.pointwise_conv(self.depthwise_conv(x))
+        y: Tensor = self.pointwise_conv(self.depthwise_conv(x))
+        return y
 
 
 class CSPNeXtBlock(nn.Module):
@@ -71,14 +71,12 @@ class CSPNeXtBlock(nn.Module):
         self.add_identity = add_identity
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv2(self.conv1(x))
+        y: Tensor = self.conv2(self.conv1(x))
         return x + y if self.add_identity else y
 
 
-class ChannelAttention(nn.Module):
+class ChannelAttention(fused.Fusible):
     """Scale each channel by the hard sigmoid of a 1×1 convolution of its global mean."""
-
-    fused = False
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -87,7 +85,8 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         mean = fused.mean(x) if self.fused and self.training else x.mean((2, 3), keepdim=True)
-        return x * self.act(self.fc(mean))
+        scale: Tensor = self.act(self.fc(mean))
+        return x * scale
 
 
 class CSPLayer(nn.Module):
@@ -104,7 +103,8 @@ class CSPLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         both = torch.cat((self.blocks(self.main_conv(x)), self.short_conv(x)), dim=1)
-        return self.final_conv(self.attention(both))
+        y: Tensor = self.final_conv(self.attention(both))
+        return y
 
 
 class SPPBottleneck(nn.Module):
@@ -119,16 +119,21 @@ class SPPBottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv1(x)
-        return self.conv2(torch.cat((x, *(pool(x) for pool in self.poolings)), dim=1))
+        y: Tensor = self.conv2(torch.cat((x, *(pool(x) for pool in self.poolings)), dim=1))
+        return y
 
 
-class CSPNeXt(nn.Module):
+class CSPNeXt(Backbone):
     """Images [N, 3, H, W] → maps of stride 8, 16 and 32; `channels` holds their channel counts.
 
     RTMPose uses the stride-32 map only; the others feed detectors and auxiliary heads.
     """
 
     stride = 32
+    stage1: nn.Sequential
+    stage2: nn.Sequential
+    stage3: nn.Sequential
+    stage4: nn.Sequential
 
     def __init__(self, size: str = "t") -> None:
         super().__init__()
@@ -139,17 +144,17 @@ class CSPNeXt(nn.Module):
             ConvModule(stem // 2, stem // 2, 3),
             ConvModule(stem // 2, stem, 3),
         )
-        self.channels: list[int] = []
+        channels: list[int] = []
         for i, (c_in, c_out, blocks, add_identity, spp) in enumerate(STAGES, start=1):
             c_in, c_out = int(c_in * widen), int(c_out * widen)
             blocks = max(round(blocks * deepen), 1)
             pyramid = [SPPBottleneck(c_out)] if spp else []
             csp = CSPLayer(c_out, c_out, blocks, add_identity)
             setattr(self, f"stage{i}", nn.Sequential(ConvModule(c_in, c_out, 3, stride=2), *pyramid, csp))
-            self.channels.append(c_out)
-        self.channels = self.channels[1:]
+            channels.append(c_out)
+        self.channels = channels[1:]
 
-    def first_stages(self, count: int) -> list[nn.Module]:
+    def first_stages(self, count: int) -> list[nn.Sequential]:
         """The stem and the stages 1 to `count`; from -1, which is none, to 4."""
         return [self.stem, self.stage1, self.stage2, self.stage3, self.stage4][: count + 1]
 

@@ -16,10 +16,16 @@ from torch import Tensor, nn
 import edgepose.torch
 
 
+class Fusible(nn.Module):
+    """A module that has a shorter way of training."""
+
+    fused = False
+
+
 def fuse(net: nn.Module) -> None:
     """Let every module of `net` that can take what is here, where it fits."""
     for module in net.modules():
-        if hasattr(module, "fused"):
+        if isinstance(module, Fusible):
             module.fused = True
 
 
@@ -46,11 +52,15 @@ def batch_norm_silu(x: Tensor, bn: nn.BatchNorm2d) -> Tensor:
     n, c, h, w = x.shape
     rows = x.permute(0, 2, 3, 1).reshape(-1, c)
     y, mean, var = edgepose.torch.batch_norm_silu(rows, bn.weight, bn.bias, eps=bn.eps)
+    assert bn.momentum is not None  # and the rest: see `fits`
+    assert bn.running_mean is not None
+    assert bn.running_var is not None
+    assert bn.num_batches_tracked is not None
     with torch.no_grad():
         count = n * h * w
         bn.running_mean.lerp_(mean, bn.momentum)
         bn.running_var.lerp_(var * (count / (count - 1)), bn.momentum)  # unbiased, as torch has it
-        bn.num_batches_tracked += 1
+        bn.num_batches_tracked.add_(1)
     return y.view(n, h, w, c).permute(0, 3, 1, 2)
 
 
@@ -68,8 +78,11 @@ def convolution(x: Tensor, conv: nn.Conv2d) -> Tensor:
         and torch.is_autocast_enabled("cpu")
         and torch.get_autocast_dtype("cpu") == torch.bfloat16
     ):
-        return Depthwise.apply(x.bfloat16(), conv.weight, conv.stride, conv.padding)
-    return conv(x)
+        arguments = x.bfloat16(), conv.weight, conv.stride, conv.padding
+        narrow: Tensor = Depthwise.apply(*arguments)  # type: ignore[no-untyped-call]  # torch's own
+        return narrow
+    y: Tensor = conv(x)
+    return y
 
 
 class Depthwise(torch.autograd.Function):

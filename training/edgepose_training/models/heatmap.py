@@ -23,10 +23,12 @@ class HeatmapHead(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.normal_(module.weight, std=0.001)
+        assert self.final_layer.bias is not None
         nn.init.zeros_(self.final_layer.bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.final_layer(self.deconv_layers(features))
+        maps: Tensor = self.final_layer(self.deconv_layers(features))
+        return maps
 
 
 def deconvolutions(channels: int, count: int) -> tuple[nn.Sequential, int]:

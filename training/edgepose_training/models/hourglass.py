@@ -22,7 +22,8 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # x [N, C, H, W]
         y = self.conv1(F.relu(self.bn1(x)))
         y = self.conv2(F.relu(self.bn2(y)))
-        return self.conv3(F.relu(self.bn3(y))) + self.shortcut(x)
+        total: Tensor = self.conv3(F.relu(self.bn3(y))) + self.shortcut(x)
+        return total
 
 
 class Hourglass(nn.Module):
@@ -36,8 +37,9 @@ class Hourglass(nn.Module):
         self.up = Residual(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.up(self.inner(self.down(F.max_pool2d(x, 2))))
-        return self.beside(x) + F.interpolate(y, scale_factor=2.0, mode="nearest")
+        y: Tensor = self.up(self.inner(self.down(F.max_pool2d(x, 2))))
+        beside: Tensor = self.beside(x)
+        return beside + F.interpolate(y, scale_factor=2.0, mode="nearest")
 
 
 def _count_and_width(size: str) -> tuple[int, int]:

@@ -5,9 +5,13 @@ Module names follow mmpose's and the authors', so that their state dicts load st
 
 from __future__ import annotations
 
+from functools import reduce
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgepose_training.models.backbone import Backbone
 from edgepose_training.models.resnet import BasicBlock, conv1x1, conv3x3, layer
 
 # Channels of the stride-4 branch; every further branch has twice those of the one before.
@@ -16,7 +20,7 @@ MODULES = (1, 4, 3)  # of stages 2, 3 and 4, which have 2, 3 and 4 branches
 BLOCKS = 4  # on each branch of a module
 
 
-class Stem(nn.Module):
+class Stem(Backbone):
     """Images [N, 3, H, W] → one stride-4 map of 256 channels: two strided convolutions and four bottlenecks.
 
     HRNet's beginning, and the convolutional part of TokenPose-S.
@@ -65,11 +69,20 @@ class HRModule(nn.Module):
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         maps = [branch(x) for branch, x in zip(self.branches, maps, strict=True)]
-        return [F.relu(sum(move(x) for move, x in zip(moves, maps, strict=True))) for moves in self.fuse_layers]
+        return [F.relu(self._sum(moves, maps)) for moves in self.fuse_layers]
+
+    @staticmethod
+    def _sum(moves: nn.Module, maps: list[Tensor]) -> Tensor:
+        sent: list[Tensor] = [move(x) for move, x in zip(moves.children(), maps, strict=True)]
+        return reduce(torch.add, sent)
 
 
 class HRNet(Stem):
     """Images [N, 3, H, W] → the stride-4 map alone, which is all that pose heads use."""
+
+    stage2: nn.Sequential
+    stage3: nn.Sequential
+    stage4: nn.Sequential
 
     def __init__(self, size: str = "w32") -> None:
         super().__init__()

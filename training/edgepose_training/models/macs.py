@@ -20,7 +20,8 @@ def count_macs(net: nn.Module, input_size: tuple[int, int]) -> int:
     """Multiply-adds of all convolutions and matrix products, attention included, for one image of (W, H)."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         net.eval()(_picture(net, input_size))
-    return counter.get_total_flops() // 2
+    flops: int = counter.get_total_flops()
+    return flops // 2
 
 
 def count_macs_hrnet(net: nn.Module, input_size: tuple[int, int]) -> int:
@@ -34,7 +35,7 @@ def count_macs_hrnet(net: nn.Module, input_size: tuple[int, int]) -> int:
 
     def convolution(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal total
-        total += module.weight.numel() * output[0, 0].numel()
+        total += module.get_parameter("weight").numel() * output[0, 0].numel()
 
     def linear(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal total

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edgepose_training.models import cspnext, hrnet, resnet
+from edgepose_training.models.backbone import Backbone
 from edgepose_training.models.cspnext import CSPNeXt
 from edgepose_training.models.heatmap import Heatmap1dHead, HeatmapHead
 from edgepose_training.models.hourglass import HourglassNet
@@ -25,13 +26,14 @@ HEADS = ("rtmcc", "simcc", "simcc_deconv", "tokenpose", "heatmap", "heatmap1d")
 class PoseNet(nn.Module):
     """Normalized crops [N, 3, H, W] → what the head makes of the last map: (simcc_x, simcc_y), or heat maps."""
 
-    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor] | Tensor:
-        return self.head(self.backbone(x)[-1])
+        answer: tuple[Tensor, Tensor] | Tensor = self.head(self.backbone(x)[-1])
+        return answer
 
 
 class HeatmapAux(nn.Module):
@@ -52,11 +54,12 @@ class HeatmapAux(nn.Module):
         merged = self.lateral[0](maps[0])
         for lateral, coarse in zip(list(self.lateral)[1:], maps[1:], strict=True):
             merged = merged + F.interpolate(lateral(coarse), size, mode="bilinear", align_corners=False)
-        return self.predict(self.merge(merged))
+        logits: Tensor = self.predict(self.merge(merged))
+        return logits
 
 
-def build_backbone(name: str, size: str) -> nn.Module:
-    """A backbone by name. It returns a tuple of maps; `channels` are theirs, `stride` that of the last."""
+def build_backbone(name: str, size: str) -> Backbone:
+    """A backbone by name."""
     match name:
         case "cspnext":
             return CSPNeXt(_known(size, cspnext.SIZES, name))

@@ -8,6 +8,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edgepose_training.models.backbone import Backbone
+
 # Bottlenecks in each of the four layers.
 SIZES = {"50": (3, 4, 6, 3), "101": (3, 4, 23, 3), "152": (3, 8, 36, 3)}
 
@@ -65,7 +67,7 @@ def layer(c_in: int, c_out: int, blocks: int, stride: int) -> nn.Sequential:
     return nn.Sequential(Bottleneck(c_in, c_out, stride), *(Bottleneck(c_out, c_out) for _ in range(blocks - 1)))
 
 
-class ResNet(nn.Module):
+class ResNet(Backbone):
     """Images [N, 3, H, W] → maps of stride 8, 16 and 32; `channels` holds their channel counts."""
 
     stride = 32

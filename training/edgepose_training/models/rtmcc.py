@@ -24,7 +24,7 @@ class ScaleNorm(nn.Module):
         self.g = nn.Parameter(torch.ones(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        rms = torch.linalg.vector_norm(x, dim=-1, keepdim=True) * self.scale
+        rms: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True) * self.scale
         return x / rms.clamp(min=self.eps) * self.g
 
 
@@ -59,7 +59,8 @@ class GatedAttentionUnit(nn.Module):
         u, v, base = F.silu(self.uv(self.ln(x))).split((self.e, self.e, self.s), dim=-1)
         q, k = (base.unsqueeze(2) * self.gamma + self.beta).unbind(dim=2)
         attention = F.relu(q @ k.transpose(1, 2) / math.sqrt(self.s)).square()
-        return self.res_scale(x) + self.o(u * (attention @ v))
+        y: Tensor = self.res_scale(x) + self.o(u * (attention @ v))
+        return y
 
 
 class RTMCCHead(VectorHead):
@@ -92,6 +93,7 @@ class RTMCCHead(VectorHead):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=0.001)
+                assert module.bias is not None
                 nn.init.zeros_(module.bias)
             elif isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=0.01)

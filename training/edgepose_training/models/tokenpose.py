@@ -39,7 +39,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.to_qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [N, heads, T, dim/heads]
-        return self.to_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        y: Tensor = self.to_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return y
 
 
 class Block(nn.Module):
@@ -53,11 +54,14 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attention(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
+        mixed: Tensor = self.mlp(self.norm2(x))
+        return x + mixed
 
 
 class TokenPoseHead(VectorHead):
     """Features [N, C, h, w] → logits simcc_x [N, K, Wx] and simcc_y [N, K, Wy]."""
+
+    position: Tensor
 
     def __init__(
         self,
@@ -74,7 +78,8 @@ class TokenPoseHead(VectorHead):
         super().__init__()
         width, height = input_size
         self.map_size = (height // stride, width // stride)
-        self.patch = tuple(max(cells // GRID, 1) for cells in self.map_size)
+        rows, columns = self.map_size
+        self.patch = max(rows // GRID, 1), max(columns // GRID, 1)
         if any(cells % side for cells, side in zip(self.map_size, self.patch, strict=True)):
             raise ValueError(f"TokenPoseHead: input_size expected {GRID} patches to a side, got {width}×{height}")
         rows, columns = (cells // side for cells, side in zip(self.map_size, self.patch, strict=True))
@@ -89,7 +94,7 @@ class TokenPoseHead(VectorHead):
 
     def patches(self, features: Tensor) -> Tensor:  # → [N, rows·columns, patch cells·C]
         (ph, pw), (h, w) = self.patch, self.map_size
-        cut = features.unflatten(3, (w // pw, pw)).unflatten(2, (h // ph, ph))  # [N, C, rows, ph, columns, pw]
+        cut: Tensor = features.unflatten(3, (w // pw, pw)).unflatten(2, (h // ph, ph))  # [N, C, rows, ph, columns, pw]
         return cut.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:

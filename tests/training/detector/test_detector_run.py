@@ -26,7 +26,7 @@ from edgepose_training.detector.checkpoints import load_net
 from edgepose_training.detector.person_lists import read_images
 from edgepose_training.engine import checkpoints
 
-CHECKPOINT = Path(__file__).parents[3] / "shared" / "checkpoints" / "edgepose_det.pt"
+CHECKPOINT = Path(__file__).parents[4] / "shared" / "checkpoints" / "edgepose_det.pt"
 
 TINY = [
     "channels=[8,8,16,16,32]", "blocks=[1,1,1,1]", "neck=16", "batch=4", "first_sides=[64,96]", "last_sides=[64,96]",

@@ -203,7 +203,7 @@ def test_missing_weights_are_named(home, tmp_path, capsys):
 @pytest.mark.slow
 def test_the_script_runs_a_visit(home, tmp_path):
     """gpu_train.sh from end to end with its environment; the extension is built already."""
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     environment = {
         **os.environ, "PYTHON": sys.executable, "OUT": str(tmp_path / "out"), "WORK": str(tmp_path / "work"),
         "PARCELS": " ".join(str(home / "bundles" / name) for name in every_bundle(home)), "OMP_NUM_THREADS": "1",

@@ -15,7 +15,7 @@ from edgepose_training.engine import checkpoints
 from edgepose_training.evaluation import checkpoint_predictors, detections, predictors
 from edgepose_training.evaluation.coco_files import part_stats
 
-SHARED = Path(__file__).parents[2].parent / "shared"
+SHARED = Path(__file__).parents[4] / "shared"
 WHOLEBODY = fixtures.WHOLEBODY
 
 

@@ -278,3 +278,23 @@ def test_differences_win_over_their_base(tmp_path):
     (tmp_path / "more" / "it.toml").write_text('base = "../base.toml"\nepochs = 5\n')
     recipe = Config.load(tmp_path / "more" / "it.toml", ["lr=1"])
     assert (recipe.size, recipe.epochs, recipe.lr) == ("s", 5, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"epoch": 3}, "unknown key 'epoch'"),
+        ({"lr": "fast"}, "lr expected float"),
+        ({"batch": 2.5}, "batch expected int"),
+    ],
+)
+def test_config_mistakes_are_named(values, sentence):
+    with pytest.raises(EdgeposeError, match=sentence):
+        Config.from_dict(values)
+
+
+def test_overrides_win_over_the_file(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_text('size = "s"\nepochs = 3\n')
+    config = Config.load(path, ["epochs=7", "scale=[0.9, 1.1]", "optimizer=adam"])
+    assert (config.size, config.epochs, config.scale, config.optimizer) == ("s", 7, (0.9, 1.1), "adam")

@@ -17,7 +17,7 @@ from edgepose_training.models import build_pose_net  # noqa: E402
 from edgepose_training.models.macs import count_macs, count_macs_hrnet, count_parameters  # noqa: E402
 from edgepose_training.models.tokenpose import sine_position  # noqa: E402
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 GIBI = 2**30  # the tables of HRNet, SimCC and TokenPose count in these
 
 

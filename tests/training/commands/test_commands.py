@@ -29,7 +29,7 @@ from edgepose_training.data.synthetic import synthetic_person  # noqa: E402
 from edgepose_training.engine import mmpose_checkpoints  # noqa: E402
 from edgepose_training.models import build_pose_net  # noqa: E402
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 WHOLEBODY = Skeleton.load("coco_wholebody")
 TINY = ["size=n", "input_size=[64, 64]", "sigma=[2.83, 2.83]", "batch=4", "epochs=2", "half_size_epochs=1", "amp=off"]
 

@@ -12,10 +12,8 @@ from distill import main  # noqa: E402
 
 from edgepose import EdgeposeError  # noqa: E402
 from edgepose.skeletons import Skeleton  # noqa: E402
-from edgepose_training.config import Config  # noqa: E402
-from edgepose_training.data.loaders import EpochSampler, normalize  # noqa: E402
+from edgepose_training.data.loaders import normalize  # noqa: E402
 from edgepose_training.engine import checkpoints  # noqa: E402
-from edgepose_training.engine.optimizer import Ema, lr_factor  # noqa: E402
 from edgepose_training.engine.pose_task import pose_trainer  # noqa: E402
 from edgepose_training.engine.trainer import Stopped, Trainer  # noqa: E402
 from edgepose_training.engine.training_cost import TrainingCost, compare_costs, read_cost  # noqa: E402
@@ -240,67 +238,6 @@ def test_checkpoints_survive_a_crash_while_saving(store, small, tmp_path, monkey
     assert config == small
     assert skeleton.num_keypoints == 133
     assert not net.training
-
-
-@pytest.mark.parametrize(
-    ("values", "sentence"),
-    [
-        ({"epoch": 3}, "unknown key 'epoch'"),
-        ({"lr": "fast"}, "lr expected float"),
-        ({"batch": 2.5}, "batch expected int"),
-    ],
-)
-def test_config_mistakes_are_named(values, sentence):
-    with pytest.raises(EdgeposeError, match=sentence):
-        Config.from_dict(values)
-
-
-def test_overrides_win_over_the_file(tmp_path):
-    path = tmp_path / "c.toml"
-    path.write_text('size = "s"\nepochs = 3\n')
-    config = Config.load(path, ["epochs=7", "scale=[0.9, 1.1]", "optimizer=adam"])
-    assert (config.size, config.epochs, config.scale, config.optimizer) == ("s", 7, (0.9, 1.1), "adam")
-
-
-def test_the_sampler_splits_without_overlap_and_can_start_late():
-    whole = list(EpochSampler(11, seed=1, epoch=2))
-    assert sorted(i for i, _ in whole) == list(range(11))
-    parts = [list(EpochSampler(11, 1, 2, rank, 2)) for rank in (0, 1)]
-    assert len(parts[0]) == len(parts[1]) == 5
-    assert not {i for i, _ in parts[0]} & {i for i, _ in parts[1]}
-    assert list(EpochSampler(11, 1, 2, skip=4)) == whole[4:]
-    assert whole != list(EpochSampler(11, 1, 3))
-
-
-def test_flat_cosine(small):
-    config = replace(small, warmup=10, flat=0.5, lr_floor=0.05)
-    factors = [lr_factor(step, 100, config) for step in range(100)]
-    assert factors[0] == pytest.approx(0.1, abs=1e-4)
-    assert factors[20:50] == [1.0] * 30
-    assert factors[50:] == sorted(factors[50:], reverse=True)
-    assert factors[-1] == pytest.approx(0.05, abs=2e-3)
-
-
-def test_steps_of_a_tenth(small):
-    config = replace(small, warmup=4, epochs=10, lr_milestones=(6, 9))
-    factors = [lr_factor(step, 40, config) for step in range(40)]
-    np.testing.assert_allclose(factors[4:24], 1)
-    np.testing.assert_allclose(factors[24:36], 0.1)
-    np.testing.assert_allclose(factors[36:], 0.01)
-    assert lr_factor(30, 40, config, warm=0) < 0.1 * 0.3  # a fresh optimizer in the middle is warmed up
-
-
-def test_ema_is_the_average_it_claims():
-    module = torch.nn.Linear(1, 1, bias=False)
-    torch.nn.init.zeros_(module.weight)
-    ema = Ema(module, momentum=0.1)
-    expected = 0.0
-    for step in range(1, 100):
-        torch.nn.init.constant_(module.weight, float(step))
-        ema.update()
-        momentum = max(0.1, 1 / (step / 4 + 1))
-        expected += momentum * (step - expected)
-    assert float(ema.state["weight"]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_mistake_is_one_sentence(tmp_path, capsys):

@@ -13,7 +13,7 @@ from edgepose_training.evaluation.labels import Labels, Predictions
 from edgepose_training.evaluation.summaries import MIN_HAND_POINTS, summarize
 
 EDGEPOSE = SourceRoles.load("edgepose")
-SHARED = Path(__file__).parents[2].parent / "shared"
+SHARED = Path(__file__).parents[4] / "shared"
 WHOLEBODY = fixtures.WHOLEBODY
 
 

@@ -9,7 +9,8 @@ from PIL import Image
 
 from edgepose import EdgeposeError, Skeleton
 from edgepose_training.data import readers, registry
-from edgepose_training.data.coco import TRUTH, UNLABELED, ReadReport, SkipEntry
+from edgepose_training.data.annotations import SkipEntry
+from edgepose_training.data.coco import TRUTH, UNLABELED, ReadReport
 from edgepose_training.data.shards import read_shard
 from edgepose_training.metrics.pck import mpii_head_length
 
