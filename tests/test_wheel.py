@@ -1,4 +1,4 @@
-"""The wheel as others get it: built, looked into, installed where there is no compiler, and used from outside the tree.
+"""The wheel as users get it: built, inspected, installed without a compiler, and used from outside the source tree.
 
 EDGEPOSE_WHEEL names a wheel to test instead of building one.
 """

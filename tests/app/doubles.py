@@ -1,4 +1,4 @@
-"""Stand-ins for the world around the app: an estimator without a net, a live stream on loopback, a video."""
+"""Test doubles for the app: an estimator without a net, a live stream on loopback, a video."""
 
 from __future__ import annotations
 

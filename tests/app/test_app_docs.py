@@ -1,4 +1,4 @@
-"""docs/app.md says what is so: its code runs, and its flags are those of the command."""
+"""docs/app.md is correct: its code runs, and its flags are those of the command."""
 
 from __future__ import annotations
 

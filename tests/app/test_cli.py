@@ -1,4 +1,4 @@
-"""The command: its files, its mistakes in one sentence, its demo. As a user runs it, in a process of its own."""
+"""The command in its own process, as a user runs it: its files, its one-sentence errors, its demo."""
 
 from __future__ import annotations
 

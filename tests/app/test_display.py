@@ -1,4 +1,4 @@
-"""Screens that are not there, and what Qt says about them."""
+"""Missing displays, and what Qt reports about them."""
 
 from __future__ import annotations
 

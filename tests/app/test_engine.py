@@ -1,4 +1,4 @@
-"""The engine with a net that costs nothing: what is lost, what grows old, who hears of an error."""
+"""The engine with a fake net: lost frames, old frames, and who receives an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jitter of the demo's points: a ruler whose readings are known."""
+"""Jitter of the demo's points, measured on known displacements."""
 
 from __future__ import annotations
 

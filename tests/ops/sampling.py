@@ -1,7 +1,7 @@
-"""Where the tests of the kernels get their random examples from: `given`, `settings`, `HealthCheck`, and `st`.
+"""The source of random examples for the kernel tests: `given`, `settings`, `HealthCheck`, and `st`.
 
-That is hypothesis where it is installed. A machine that is lent for its GPU may have little more than torch and pytest:
-there `seeded.py` samples, so that the same space is still explored.
+They come from hypothesis where it is installed. A rented GPU machine may have little more than torch and pytest: there
+`seeded.py` samples the same space.
 """
 
 try:

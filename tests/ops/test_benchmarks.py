@@ -1,4 +1,4 @@
-"""The benchmarks of the kernels run, whatever they measure; targets are held against what was reached."""
+"""The kernel benchmarks run, whatever they measure; results are compared with the targets."""
 
 import subprocess
 import sys

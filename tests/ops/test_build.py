@@ -1,4 +1,4 @@
-"""What was built, and that what cannot run here at least compiles: every CUDA source, with warnings as errors."""
+"""The build: its contents, and that code that cannot run here compiles: every CUDA source, with warnings as errors."""
 
 import os
 import re

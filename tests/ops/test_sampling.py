@@ -1,4 +1,4 @@
-"""What the tests draw from where hypothesis is missing: it explores, it fails what is false, and all tests load."""
+"""The stand-in for hypothesis: it explores, it fails false claims, and all tests load with it."""
 
 import inspect
 import os

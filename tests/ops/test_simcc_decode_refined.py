@@ -1,4 +1,4 @@
-"""simcc_decode with a mirrored pass and with DARK: what they are for, mmpose's way of computing it, the reference."""
+"""simcc_decode with a mirrored pass and with DARK: their purpose, mmpose's computation, the reference."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""edgepose.torch, inference: the same numbers, traceable, honest about gradients."""
+"""edgepose.torch, inference: the same numbers, traceable, explicit errors for missing gradients."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""edgepose.torch: labels and divergence, their gradients, tracing, and what they refuse."""
+"""edgepose.torch: labels and divergence, their gradients, tracing, and rejected arguments."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Arrays on their way to a device and back, tried on torch's CPU device: nothing of a GPU test's inputs is lost."""
+"""Copies of arrays to a device and back, tested on torch's CPU device: GPU tests get their inputs unchanged."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Ids on made clips: two people cross, one leaves and comes back. Their paths are known, so are their ids."""
+"""Track ids on generated clips with known paths: two people cross, one leaves and comes back."""
 
 from __future__ import annotations
 

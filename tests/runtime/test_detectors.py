@@ -1,4 +1,4 @@
-"""Detectors: each family of outputs by literals, and a real one where it lies beside the checkout."""
+"""Detectors: each family of outputs by literals, and a real one if it lies beside the checkout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drawing: what is shown and what is not, and that it grows with the image."""
+"""Drawing: what is shown and what is not, scaled with the image."""
 
 from __future__ import annotations
 

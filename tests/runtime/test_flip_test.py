@@ -1,4 +1,4 @@
-"""The flip test: the net sees each crop's mirror image too, and the mean of both answers counts."""
+"""The flip test: the net also runs on each crop's mirror image, and both outputs are averaged."""
 
 from __future__ import annotations
 

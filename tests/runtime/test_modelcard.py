@@ -1,4 +1,4 @@
-"""The card: there and back, nonsense, and what shapes tell about a file without one."""
+"""The model card: round trip, invalid entries, and what shapes reveal about a file without one."""
 
 from __future__ import annotations
 

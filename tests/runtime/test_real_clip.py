@@ -1,4 +1,4 @@
-"""The shipped models on a made clip of real people, cut out of images that lie beside the checkout."""
+"""The shipped models on a composed clip of real people, cut out of images beside the checkout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sessions: what a user can get wrong is one sentence; what runs says where."""
+"""Sessions: one-sentence errors for users' mistakes, and the device in use."""
 
 from __future__ import annotations
 

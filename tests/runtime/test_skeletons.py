@@ -1,4 +1,4 @@
-"""Skeletons: the shipped ones against the facts, made-up ones against nonsense."""
+"""Skeletons: the shipped ones against published definitions, and invalid ones."""
 
 from __future__ import annotations
 

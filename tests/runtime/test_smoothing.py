@@ -1,4 +1,4 @@
-"""One-Euro: the filter by its formula, calm at rest, quick in motion."""
+"""One-Euro: the filter's formula, little jitter at rest, little lag in motion."""
 
 from __future__ import annotations
 

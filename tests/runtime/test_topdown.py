@@ -1,4 +1,4 @@
-"""Finding and following people, with a net that really looks: drawn figures in, their true points out."""
+"""Detecting and tracking people with a net that reads the image: drawn figures in, their true points out."""
 
 from __future__ import annotations
 

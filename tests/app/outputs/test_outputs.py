@@ -1,4 +1,4 @@
-"""What is written: times, rates, names and failures."""
+"""Outputs: times, frame rates, file names and failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo: the same on every run, moved as it says."""
+"""The demo: the same on every run, and moved as it reports."""
 
 from __future__ import annotations
 

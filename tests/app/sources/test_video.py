@@ -1,4 +1,4 @@
-"""Video files: every frame once, in the time of the file."""
+"""Video files: every frame once, at the times of the file."""
 
 from __future__ import annotations
 
