@@ -30,7 +30,7 @@ CHECKPOINT = Path(__file__).parents[3] / "shared" / "checkpoints" / "edgepose_de
 
 TINY = [
     "channels=[8,8,16,16,32]", "blocks=[1,1,1,1]", "neck=16", "batch=4", "first_sides=[64,96]", "last_sides=[64,96]",
-    "input_size=128", "workers=0", "smallest=8", "amp=off", "warmup=2", "log_every=2", "validate_every=1000",
+    "input_size=128", "workers=0", "smallest=8", "amp=off", "warmup=2", "log_every=2",
 ]  # fmt: skip
 
 
