@@ -1,4 +1,4 @@
-"""Labelled people, read from annotation files into one plain sample type.
+"""Labeled people, read from annotation files into one plain sample type.
 
 Every reader answers with the same `Person`, so that packing, training and evaluation never see a file format.
 What cannot be used is left out here, counted by reason and named in the log, not met as a crash in epoch 40.
