@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from edgepose import EdgeposeError
 from edgepose.terminal import safe_output
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # `edgepose-app --json - | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard(sys.stdout)
         return 0
     except Exception as error:
         if options.verbose:
@@ -146,10 +146,13 @@ def _headless(context: AppContext) -> int:
     limit = DEMO_SECONDS if demo and options.duration is None and options.frames is None else options.duration
     outputs = _open_outputs(context, str(OUTPUT_FOLDER / "demo.mp4") if demo and not options.save else options.save)
     human = sys.stderr if options.json == "-" else sys.stdout
-    print(f"{source.description} → {_model_line(context)}", file=human, flush=True)
     # A service manager's way of saying Ctrl-C: a video that is not finished cannot be played.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        try:
+            print(f"{source.description} → {_model_line(context)}", file=human, flush=True)
+        except BrokenPipeError:  # nobody reads this; the files are wanted all the same
+            _discard(human)
         report = headless.run(
             source,
             context.estimator,
@@ -176,7 +179,7 @@ def _headless(context: AppContext) -> int:
 
 
 def _open_outputs(context: AppContext, save: str | None) -> list[Output]:
-    from .outputs import JsonlOutput, open_output
+    from .outputs import JsonlOutput, close_all, open_output
     from .overlay import OverlayOptions
 
     _refuse_overwriting(context, save)
@@ -185,7 +188,11 @@ def _open_outputs(context: AppContext, save: str | None) -> list[Output]:
         overlay = OverlayOptions(threshold=context.options.threshold)
         outputs.append(open_output(save, context.source.fps, context.style, overlay))
     if context.options.json:
-        outputs.append(JsonlOutput(context.options.json))
+        try:
+            outputs.append(JsonlOutput(context.options.json))
+        except EdgeposeError:
+            close_all(outputs)
+            raise
     return outputs
 
 
@@ -213,6 +220,11 @@ def _model_line(context: AppContext) -> str:
 
 def _tell(sentence: object) -> None:
     print(f"edgepose-app: {sentence}", file=sys.stderr, flush=True)
+
+
+def _discard(stream: TextIO) -> None:
+    """What is left in the buffer has no reader: without this Python complains about it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _need_runtime() -> None:

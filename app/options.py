@@ -58,6 +58,8 @@ def parser() -> argparse.ArgumentParser:
     model = p.add_argument_group("model")
     model.add_argument("--model", metavar="NAME|ONNX", help="a shipped one, or RTMPose, DWPose")
     model.add_argument("--detector", metavar="ONNX", help="a person detector (default: ours; RTMDet, YOLOX; none)")
+    # Abbreviations of --detector that --detect-every would make ambiguous.
+    model.add_argument("--det", "--dete", "--detec", "--detect", dest="detector", help=argparse.SUPPRESS)
     model.add_argument("--device", choices=("auto", "cpu", "cuda"))
     model.add_argument("--flip-test", action="store_true", help="look at mirror images too: better, and slower")
     model.add_argument("--max-people", type=_positive, metavar="N", help="at most so many people")

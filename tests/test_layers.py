@@ -6,9 +6,13 @@ import ast
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+
+import edgepose
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,7 +48,11 @@ APP_ROOMS: dict[str, tuple[set[str], set[str]]] = {
 }
 APP_LATE = {"cli": {"gui.launch"}}  # inside a function: where there is no window, Qt is never asked for
 APP_PARTIES = {"numpy", "cv2", "matplotlib", "edgepose", "edgepose_app"}
-TRAINING_NEVER = {"PyQt6", "edgepose_app", "app"}
+APP_BY_NAME = {"cli": {"importlib.__import__"}}  # to say in a sentence which package is missing
+TRAINING_NEVER = {"PyQt6", "edgepose_app", "app", "training", "benchmarks", "tests"}
+# Modules loaded by a name that no syntax tree shows; to look for one, or for a version, loads nothing.
+BY_NAME = "importlib."
+NOT_LOADED = {"importlib.util.find_spec", "importlib.metadata.version"}
 
 # Room of edgepose_training → rooms, or single modules of them, that it may import besides itself.
 CORE = {"config", "distributed"}
@@ -60,7 +68,8 @@ ROOMS: dict[str, set[str]] = {
 ROOMS["detector"] = set(ROOMS) - {"command", "quickstart", "bundles"}
 ROOMS["a command"] = set(ROOMS)
 COMMANDS = {path.stem for path in (ROOT / "training").glob("*.py")}
-METRICS_PARTIES = {"numpy", "pycocotools", "edgepose"}
+METRICS_PARTIES = {"numpy", "pycocotools", "scipy"}
+METRICS_EDGEPOSE = {"boxes", "errors"}  # modules of edgepose
 
 
 def imports(tree: ast.AST, package: str) -> set[str]:
@@ -74,21 +83,36 @@ def imports(tree: ast.AST, package: str) -> set[str]:
             module = ".".join([*parent, *([node.module] if node.module else [])])
             # `from package import module` imports the module; a plain name resolves to the package itself.
             found |= {f"{module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "__import__":
+            found.add("importlib.__import__")
     return found
+
+
+def by_name(names: set[str]) -> set[str]:
+    """Those of `names` by which any module can be loaded unseen."""
+    return {name for name in names if f"{name}.".startswith(BY_NAME) and name not in NOT_LOADED}
+
+
+def module_of(name: str) -> str:
+    """The module of edgepose that an import of `edgepose.…` loads; a public name is at home in one."""
+    first = name.split(".")[1] if "." in name else ""
+    return edgepose._HOME.get(first, first)
 
 
 def forbidden(source: str, module: str, package: str) -> list[str]:
     """What a module of edgepose imports against the table."""
     inner, outer = TABLE[module]
+    names = imports(ast.parse(source), package)
+    unseen = set() if module == "__init__" else by_name(names)  # which loads its public names
     wrong = []
-    for name in sorted(imports(ast.parse(source), package)):
-        top, *rest = name.split(".")
+    for name in sorted(names):
+        top = name.split(".")[0]
         if top == "edgepose":
-            known = rest[0] if rest else ""
+            known = module_of(name)
             allowed = known in inner or known == module or (known not in TABLE and known != "_C")
         else:
             allowed = top in sys.stdlib_module_names or top in outer
-        if not allowed:
+        if not allowed or name in unseen:
             wrong.append(name)
     return wrong
 
@@ -109,13 +133,56 @@ def test_library(module: str, package: str, path: Path) -> None:
     assert forbidden(path.read_text("utf-8"), module, package) == []
 
 
-def test_every_package_is_installed() -> None:
-    """A folder that pyproject.toml does not list is there in a checkout and missing from the wheel."""
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["packages"]
-    for folder, package in (("edgepose", "edgepose"), ("app", "edgepose_app")):
-        folders = (path.parent.relative_to(ROOT / folder) for path in (ROOT / folder).rglob("__init__.py"))
-        found = {".".join([package, *path.parts]) for path in folders}
-        assert {name for name in listed if name.split(".")[0] == package} == found
+PACKAGES = (("edgepose", "edgepose"), ("app", "edgepose_app"), ("training/edgepose_training", "edgepose_training"))
+SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+
+
+def packages_below(folder: Path, package: str) -> set[str]:
+    found = (path.parent.relative_to(folder) for path in folder.rglob("__init__.py"))
+    return {".".join([package, *path.parts]) for path in found}
+
+
+def left_behind(folder: Path, package: str, data: Mapping[str, list[str]]) -> set[str]:
+    """Files of a package, beside its code, that no pattern of `data` takes into the wheel."""
+    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    missing = {path for path in files if path.suffix not in (".py", ".pyc", ".so", ".pyd")}
+    for name, patterns in data.items():
+        if (name + ".").startswith(package + "."):
+            inside = name.split(".")[1:]
+            missing = {path for path in missing if not any(_fits(path, [*inside, *p.split("/")]) for p in patterns)}
+    return {path.as_posix() for path in missing}
+
+
+def _fits(path: Path, pattern: list[str]) -> bool:
+    return len(path.parts) == len(pattern) and all(map(fnmatch, path.parts, pattern))
+
+
+@pytest.mark.parametrize(("folder", "package"), PACKAGES)
+def test_every_package_is_installed(folder: str, package: str) -> None:
+    """What pyproject.toml does not list is there in a checkout and missing from the wheel."""
+    listed = {name for name in SETUPTOOLS["packages"] if name.split(".")[0] == package}
+    assert listed == packages_below(ROOT / folder, package)
+    assert SETUPTOOLS["package-dir"][package] == folder
+    assert left_behind(ROOT / folder, package, SETUPTOOLS["package-data"]) == set()
+
+
+def test_negative_control_of_packages(tmp_path: Path) -> None:
+    for name in (
+        "__init__.py",
+        "room/__init__.py",
+        "room/a.py",
+        "a.toml",
+        "room/a.toml",
+        "room/deep/a.toml",
+        "room/b.txt",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert packages_below(tmp_path, "house") == {"house", "house.room"}
+    everything = {"a.toml", "room/a.toml", "room/deep/a.toml", "room/b.txt"}
+    assert left_behind(tmp_path, "house", {"houses": ["*"]}) == everything
+    assert left_behind(tmp_path, "house", {"house.room": ["*.toml"]}) == everything - {"room/a.toml"}
+    assert left_behind(tmp_path, "house", {"house": ["*/*/*.toml", "*.toml"]}) == {"room/a.toml", "room/b.txt"}
 
 
 CONTROLS = [
@@ -128,6 +195,12 @@ CONTROLS = [
     ("draw", "from edgepose_app import view", "edgepose_app.view"),
     ("formats", "from . import _C", "edgepose._C"),
     ("terminal", "import numpy", "numpy"),
+    ("structures", "from edgepose import TopdownEstimator", "edgepose.TopdownEstimator"),
+    ("codecs", "from . import Detector", "edgepose.Detector"),
+    ("torch", "from edgepose import Poses", "edgepose.Poses"),
+    ("codecs", "import importlib", "importlib"),
+    ("ops", "from importlib import import_module", "importlib.import_module"),
+    ("tracking", "def f():\n    __import__('torch')", "importlib.__import__"),
     ("terminal", "from .errors import EdgeposeError", "edgepose.errors.EdgeposeError"),
 ]
 
@@ -154,6 +227,7 @@ def app_offences(path: Path, root: Path = ROOT / "app") -> set[str]:
     names = imports(tree, package)
     wrong = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - APP_PARTIES - outer
     wrong |= {name for name in names if name.startswith("edgepose.torch")}
+    wrong |= by_name(names) - APP_BY_NAME.get(path.stem, set())
     late = APP_LATE.get(path.stem, set()) if room == "core" else set()
     for name in _modules_of_app(tree, package) - late:
         top = name.split(".")[0]
@@ -185,6 +259,9 @@ APP_CONTROLS = [
     ("outputs/jsonl.py", "from ..headless import run", {"headless"}),
     ("gui/window.py", "from ..cli import main", {"cli"}),
     ("outputs/jsonl.py", "from edgepose_training import config", {"edgepose_training"}),
+    ("engine.py", "from importlib import import_module", {"importlib.import_module"}),
+    ("engine.py", "__import__('torch')", {"importlib.__import__"}),
+    ("cli.py", "import importlib.util", {"importlib.util"}),
 ]
 
 
@@ -201,16 +278,56 @@ def test_the_command_may_start_the_window_late(tmp_path: Path) -> None:
     assert app_offences(tmp_path / "cli.py", tmp_path) == set()
 
 
+def app_arrows(root: Path = ROOT / "app") -> dict[str, set[str]]:
+    """What each module of the core, and each other room as one, imports of the others."""
+    arrows: dict[str, set[str]] = {}
+    for path in root.rglob("*.py"):
+        inside = path.relative_to(root).with_suffix("").parts
+        found = _modules_of_app(ast.parse(path.read_text("utf-8")), ".".join(["edgepose_app", *inside[:-1]]))
+        arrows.setdefault(inside[0], set()).update({name.split(".")[0] for name in found} - {inside[0]})
+    return arrows
+
+
+def circle(arrows: Mapping[str, set[str]]) -> set[str]:
+    """The nodes from which no walk along the arrows comes to an end."""
+    left = dict(arrows)
+    while free := {node for node, known in left.items() if not known & set(left)}:
+        left = {node: known for node, known in left.items() if node not in free}
+    return set(left)
+
+
+def test_the_app_has_no_circle() -> None:
+    """Outputs use four modules of the core, whose others use outputs: never the same ones."""
+    arrows = app_arrows()
+    assert {"engine", "status"} <= arrows["outputs"]
+    assert "outputs" in arrows["headless"]
+    assert circle(arrows) == set()
+
+
+def test_negative_control_of_circles(tmp_path: Path) -> None:
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / "jsonl.py").write_text("from ..status import count_of")
+    (tmp_path / "status.py").write_text("from .engine import Engine")
+    (tmp_path / "engine.py").write_text("def f():\n    from .outputs import Output")
+    (tmp_path / "media.py").write_text("")
+    assert circle(app_arrows(tmp_path)) == {"outputs", "status", "engine"}
+
+
 def training_offences(source: str, room: str) -> list[str]:
     """What a module of a room, or a command, imports against the table."""
     package = f"edgepose_training.{room}" if (ROOT / "training" / "edgepose_training" / room).is_dir() else ""
     wrong = []
-    for name in sorted(imports(ast.parse(source), package or "edgepose_training")):
+    names = imports(ast.parse(source), package or "edgepose_training")
+    unseen = by_name(names)
+    for name in sorted(names):
         top, _, inner = name.partition(".")
-        if top == "edgepose_training":
+        if name in unseen:
+            allowed = False
+        elif top == "edgepose_training":
             allowed = any(f"{inner}.".startswith(f"{known}.") for known in (room, *ROOMS[room]))
         elif room == "metrics":
-            allowed = top in sys.stdlib_module_names | METRICS_PARTIES and not name.startswith("edgepose.torch")
+            inside = top == "edgepose" and module_of(name) in METRICS_EDGEPOSE
+            allowed = inside or top in sys.stdlib_module_names | METRICS_PARTIES
         else:
             allowed = top not in TRAINING_NEVER | COMMANDS
         if not allowed:
@@ -251,6 +368,15 @@ TRAINING_CONTROLS = [
     ("a command", "from evaluate import run", "evaluate.run"),
     ("data", "from edgepose_app import camera", "edgepose_app.camera"),
     ("a command", "from PyQt6 import QtCore", "PyQt6.QtCore"),
+    ("metrics", "from edgepose import TopdownEstimator", "edgepose.TopdownEstimator"),
+    ("metrics", "from edgepose.runtime import Session", "edgepose.runtime.Session"),
+    ("metrics", "import edgepose", "edgepose"),
+    ("data", "from training import evaluate", "training.evaluate"),
+    ("engine", "import benchmarks.measure", "benchmarks.measure"),
+    ("a command", "from tests.training import conftest", "tests.training.conftest"),
+    ("engine", "import importlib", "importlib"),
+    ("a command", "def f():\n    from importlib import import_module", "importlib.import_module"),
+    ("data", "__import__('edgepose_app')", "importlib.__import__"),
 ]
 
 
@@ -261,10 +387,7 @@ def test_negative_control_of_training(room: str, source: str, name: str) -> None
 
 def test_rooms_have_no_circle() -> None:
     """Read as arrows, the table can be walked to its end."""
-    left = {room: {name.partition(".")[0] for name in known} - {room} for room, known in ROOMS.items()}
-    while free := {room for room, known in left.items() if not known & set(left)}:
-        left = {room: known for room, known in left.items() if room not in free}
-    assert left == {}
+    assert circle({room: {name.partition(".")[0] for name in known} - {room} for room, known in ROOMS.items()}) == set()
 
 
 def test_import_needs_numpy_alone() -> None:
@@ -280,8 +403,6 @@ def test_import_needs_numpy_alone() -> None:
 
 
 def test_public_words() -> None:
-    import edgepose
-
     assert sorted(edgepose._HOME) == sorted(edgepose.__all__)
     for word in edgepose.__all__:
         assert getattr(edgepose, word).__name__ == word

@@ -45,11 +45,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("-o", "--output", type=Path, required=True, help="PNG or JPEG")
     args = parser.parse_args(argv)
     predictor = make_predictor(args.model, input_size=tuple(args.input_size) if args.input_size else None)
-    picture = _sheet_of(args, predictor)
+    sheet = _sheet_of(args, predictor)
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(args.output), picture):
+    if not cv2.imwrite(str(args.output), sheet):
         raise EdgeposeError(f"{args.output}: cannot write the image.")
-    print(f"{args.output}: {picture.shape[1]} × {picture.shape[0]} px, prediction left, label right")
+    print(f"{args.output}: {sheet.shape[1]} × {sheet.shape[0]} px, prediction left, label right")
     return 0
 
 

@@ -8,7 +8,6 @@ two stages and exports it, in some minutes.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
 import os
 import sys
@@ -25,6 +24,7 @@ from edgepose_training.data.shards import find_shards
 from edgepose_training.distributed import Processes, join_processes, leave_processes, pick_device
 from edgepose_training.engine.interruption import fit_until_stopped
 from edgepose_training.engine.pose_task import pose_trainer
+from edgepose_training.engine.run_log import quiet_bar
 from edgepose_training.engine.time_budget import TimeBudget
 
 log = logging.getLogger("distill")
@@ -104,16 +104,6 @@ def main(argv: list[str] | None = None) -> int:
         distill(args, processes)
     leave_processes()
     return 0
-
-
-def quiet_bar() -> contextlib.AbstractContextManager[None]:
-    """Log lines above the progress bar, not through it."""
-    try:
-        from tqdm.contrib.logging import logging_redirect_tqdm
-    except ImportError:
-        return contextlib.nullcontext()
-    redirected: contextlib.AbstractContextManager[None] = logging_redirect_tqdm()
-    return redirected
 
 
 if __name__ == "__main__":

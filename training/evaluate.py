@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
     if args.boxes == "gt":
         train = None if args.no_baselines else _read(args, "train", skeleton, ReadReport())
-        roles = sources.SourceRoles.of(args.data, args.sources)
+        roles = sources.of_command(args)
         record["predictors"], labels, predictions = evaluate(
             predictors, people, train, skeleton, roles, intervals=not args.no_intervals
         )

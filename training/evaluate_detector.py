@@ -17,6 +17,7 @@ from pathlib import Path
 from edgepose_training.command import command
 from edgepose_training.data import sources
 from edgepose_training.detector.evaluator import evaluate, markdown
+from edgepose_training.evaluation.evaluator import without_nan
 
 
 @command()
@@ -30,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("-o", "--output", type=Path, help="markdown file; the numbers go beside it as .json")
     parser.add_argument("--limit", type=int, help="about so many images only, for a first look")
     args = parser.parse_args(argv)
-    roles = sources.SourceRoles.of(args.data, args.sources)
+    roles = sources.of_command(args)
     results = evaluate([args.model, args.beside], args.data, args.limit, roles, args.split)
     words = ["python training/evaluate_detector.py", args.model.name, "--beside", args.beside.name, "--data DATA"]
     words += ["--sources", args.sources] if args.sources else []
@@ -38,7 +39,8 @@ def main(argv: list[str] | None = None) -> int:
     text = markdown(results, " ".join(words))
     if args.output:
         args.output.write_text(text + "\n", encoding="utf-8")
-        args.output.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        numbers = json.dumps(without_nan(results), indent=1, allow_nan=False)
+        args.output.with_suffix(".json").write_text(numbers + "\n", encoding="utf-8")
     print(text)
     return 0
 

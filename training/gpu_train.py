@@ -79,6 +79,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--bundle-mib", "--parcel-mib", type=float, default=48, help="largest bundle; the sources travel beside it"
     )
     one.add_argument("--license", help="people of this license class only, e.g. permissive")
+    one.add_argument("--licence", dest="license", help=argparse.SUPPRESS)  # as it was spelled before
     one.add_argument("--workers", type=int, default=2)
     one = commands.add_parser("receive", help="decode a bundle's shards, join its weights")
     one.add_argument("folders", type=Path, nargs="+")
@@ -121,9 +122,11 @@ def main(argv: list[str] | None = None) -> int:
             for path in collect(args.folders, args.output):
                 print(path)
         case "split":
-            for path in args.paths:
-                for written in chunks.split(path, args.output, int(args.chunk_mib * 2**20)):
-                    print(written)
+            size = int(args.chunk_mib * 2**20)
+            # Written before anything is printed: a reader that goes away must not cost a file.
+            written = [chunk for path in args.paths for chunk in chunks.split(path, args.output, size)]
+            for path in written:
+                print(path)
     return 0
 
 

@@ -44,6 +44,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--skeleton", help="skeleton name or TOML file (default: the data set's)")
     parser.add_argument("--license", help="keep people of this license class only, e.g. permissive")
     parser.add_argument("--keep-unlabeled", action="store_true", help="people without any label as well, for FPD")
+    parser.add_argument("--licence", dest="license", help=argparse.SUPPRESS)  # as they were spelled before
+    parser.add_argument("--keep-unlabelled", dest="keep_unlabeled", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the shards")
     parser.add_argument("--context", type=float, default=1.6, help="window around a person, in padded boxes")
     parser.add_argument("--aspect", type=float, default=ASPECT, help="W/H of the network's input (default: 0.75)")

@@ -12,6 +12,7 @@ import argparse
 import logging
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -25,7 +26,9 @@ from edgepose_training.detector.person_lists import AnnotatedImage, read_images
 from edgepose_training.detector.samples import SampleBuilder
 from edgepose_training.detector.task import DetectorTask
 from edgepose_training.distributed import Processes, join_processes, leave_processes, pick_device
+from edgepose_training.engine import checkpoints
 from edgepose_training.engine.interruption import fit_until_stopped
+from edgepose_training.engine.run_log import quiet_bar
 from edgepose_training.engine.time_budget import TimeBudget
 from edgepose_training.engine.trainer import Trainer
 
@@ -59,6 +62,12 @@ def open_images(images: list[AnnotatedImage], folder: Path, processes: Processes
     return ImageCache(images, folder)
 
 
+def source_weights(config: DetectorConfig, roles: sources.SourceRoles, last: Path | None) -> dict[str, float]:
+    """How often images are drawn: as the run that goes on began, else as the data and the config say."""
+    began = DetectorConfig.from_dict(checkpoints.load(last)["config"], str(last)).source_weights if last else {}
+    return began or {**roles.weights, **config.source_weights}
+
+
 def train(args: argparse.Namespace, processes: Processes) -> None:
     """Data, run, deadline, fit."""
     config = DetectorConfig.load(args.config, args.set)
@@ -66,15 +75,15 @@ def train(args: argparse.Namespace, processes: Processes) -> None:
     resume = last.exists() and (args.resume or processes.restarts > 0)
     if last.exists() and not resume:
         raise EdgeposeError(f"{args.output} holds a run already; continue it with --resume or choose another --output")
-    roles = sources.SourceRoles.of(args.data, args.sources)
-    if roles == sources.NO_ROLES:
-        log.warning("nothing is known of the data's sources (--sources): every list of people is taken as it is")
+    roles = sources.of_command(args)
+    config = replace(config, source_weights=source_weights(config, roles, last if resume else None))
     images = read_images(args.data, "train", args.hints, roles)
     valid = [image for image in read_images(args.data, args.valid_split, roles=roles) if len(image.people)]
+    # The folder keeps its old name: what is in it took hours to decode.
     cache = open_images(images, args.cache or args.output.parent / "pictures", processes)
     people = sum(len(image.people) for image in images)
     log.info("%d images, %d people; %d images to validate", len(images), people, len(valid))
-    builder = SampleBuilder(images, cache, {**roles.weights, **config.source_weights})
+    builder = SampleBuilder(images, cache, config.source_weights)
     task = DetectorTask(config, builder, valid, pick_device(args.device), None if resume else args.init, processes)
     trainer = Trainer(task, args.output)
     if args.minutes:
@@ -96,7 +105,8 @@ def main(argv: list[str] | None = None) -> int:
     processes, args.device = join_processes(args.device)
     if not processes.is_main:
         logging.getLogger().setLevel(logging.WARNING)
-    train(args, processes)
+    with quiet_bar():
+        train(args, processes)
     leave_processes()
     return 0
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from doubles import NUM_KEYPOINTS, write_video
 
+from edgepose import EdgeposeError
 from edgepose_app import cli
 from edgepose_app.options import AppOptions
 
@@ -255,3 +256,42 @@ def test_a_failing_decoder_fails_the_app(
     assert status == 1
     assert "simcc_decode was taken away" in capsys.readouterr().err
     assert (tmp_path / "out.jsonl").read_text() == ""
+
+
+def test_a_closed_standard_output_does_not_cost_the_video(tmp_path: Path, constant_model: Path):
+    """`edgepose-app --save seen.mp4 | true`"""
+    video = write_video(tmp_path / "numbers.avi", 12)
+    args = ["--source", video, "--model", constant_model, "--detector", "none", "--headless", "--save", "seen.mp4"]
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        run = subprocess.run(
+            [sys.executable, "-m", "edgepose_app", *map(str, args)],
+            cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=write, stderr=subprocess.PIPE, timeout=120,
+        )  # fmt: skip
+    finally:
+        os.close(write)
+    assert run.returncode == 0, run.stderr
+    saved = cv2.VideoCapture(str(tmp_path / "seen.mp4"))
+    assert saved.get(cv2.CAP_PROP_FRAME_COUNT) == 12
+    saved.release()
+
+
+def test_an_output_that_cannot_be_opened_closes_the_others(constant_model: Path, monkeypatch: pytest.MonkeyPatch):
+    from edgepose_app import outputs
+
+    class Opened:
+        closed = False
+
+        def close(self) -> str:
+            self.closed = True
+            return ""
+
+    opened = Opened()
+    monkeypatch.setattr(outputs, "open_output", lambda *_: opened)
+    args = ["--source", "demo", "--model", str(constant_model), "--detector", "none", "--json", "/dev/null/a.jsonl"]
+    context = cli.make_context(AppOptions.parse(args))
+    with pytest.raises(EdgeposeError, match="choose another place"):
+        cli._open_outputs(context, "seen.mp4")
+    context.source.close()
+    assert opened.closed

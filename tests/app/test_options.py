@@ -36,6 +36,12 @@ def test_flags_reach_the_estimators_settings():
     assert cli.topdown_config(options) == expected
 
 
+@pytest.mark.parametrize("flag", ["--detector", "--detecto", "--detect", "--det"])
+def test_short_names_of_the_detector_mean_it_still(flag: str):
+    assert AppOptions.parse([flag, "none", "--detect-every", "500"]) == AppOptions(detector="none", detect_every=500)
+    assert AppOptions.parse(["--detect-e", "500"]).detect_every == 500
+
+
 @pytest.mark.parametrize(
     ("args", "sentence"),
     [

@@ -84,6 +84,23 @@ def test_bugs_keep_their_traceback(bug: Exception) -> None:
         raising(bug)
 
 
+def test_a_pipe_that_breaks_elsewhere_is_a_bug() -> None:
+    """As where a worker of a pool died."""
+    with pytest.raises(BrokenPipeError):
+        raising(BrokenPipeError(32, "Broken pipe"))
+
+
+def test_where_a_file_was_missed_is_logged_for_us(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    @command()
+    def main(_: list[str] | None) -> None:
+        (tmp_path / "no" / "file").write_text("")
+
+    with caplog.at_level(logging.DEBUG):
+        assert main([]) == 2
+    assert "Traceback" in caplog.text
+    assert "write_text" in caplog.text
+
+
 def test_the_status_is_the_commands() -> None:
     assert command()(lambda _: None)() == 0
     assert command(logging.WARNING)(lambda argv: len(argv or []))(["a", "b", "c"]) == 3

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from edgepose import EdgeposeError  # noqa: E402
 from edgepose.skeletons import Skeleton  # noqa: E402
-from edgepose_training.config import CONFIGS, Config  # noqa: E402
+from edgepose_training.config import CONFIGS, Config, find_recipe  # noqa: E402
 from edgepose_training.data.crop_cache import CropCache  # noqa: E402
 from edgepose_training.data.loaders import strength_at  # noqa: E402
 from edgepose_training.data.shards import ShardWriter  # noqa: E402
@@ -298,3 +298,40 @@ def test_overrides_win_over_the_file(tmp_path):
     path.write_text('size = "s"\nepochs = 3\n')
     config = Config.load(path, ["epochs=7", "scale=[0.9, 1.1]", "optimizer=adam"])
     assert (config.size, config.epochs, config.scale, config.optimizer) == ("s", 7, (0.9, 1.1), "adam")
+
+
+def test_a_path_that_is_there_is_taken_as_it_is(tmp_path):
+    for name in ("mine.v2", "mine.v2.toml", "mine.toml"):
+        (tmp_path / name).write_text(f'optimizer = "{name}"\n')
+    (tmp_path / "other.toml").write_text("")
+    (tmp_path / "only.v3.toml").write_text("")
+    for name in ("mine.v2", "mine.v2.toml", "mine.toml"):
+        assert Config.load(tmp_path / name).optimizer == name
+    assert find_recipe("mine", tmp_path) == tmp_path / "mine.toml"
+    assert find_recipe("only.v3", tmp_path) == tmp_path / "only.v3.toml"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "other.v2", "configs/no_such_recipe.toml"])
+def test_no_recipe_is_one_sentence(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other.toml").write_text("")
+    (tmp_path / ".toml").write_text("")
+    with pytest.raises(EdgeposeError, match="expected a TOML file or the name of a recipe"):
+        find_recipe(name)
+
+
+def test_a_path_to_where_recipes_lay_is_the_recipe(tmp_path, caplog):
+    shipped = find_recipe("rtmpose_t_body")
+    assert not caplog.records
+    assert find_recipe("training/configs/rtmpose_t_body.toml", tmp_path) == shipped
+    assert "the recipe rtmpose_t_body that ships is taken" in caplog.text
+    (tmp_path / "mine.toml").write_text('base = "../configs/rtmpose_t_body.toml"\nepochs = 7\n')
+    assert Config.load(tmp_path / "mine.toml").epochs == 7
+    with pytest.raises(EdgeposeError, match="expected a TOML file"):
+        find_recipe("runs/rtmpose_t_body.pt", tmp_path)
+
+
+def test_a_file_that_is_no_text_is_one_sentence(tmp_path):
+    (tmp_path / "net.pt").write_bytes(b"\xff\xfe\x80")
+    with pytest.raises(EdgeposeError, match="not valid TOML"):
+        Config.load(tmp_path / "net.pt")

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import TextIO
+from typing import Any, TextIO
 
 from edgepose import EdgeposeError
 from edgepose.terminal import safe_output
 
 Main = Callable[[list[str] | None], int | None]
+
+log = logging.getLogger(__name__)
 
 FAILED = 2  # also argparse's, for wrong arguments
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -23,8 +26,9 @@ def command(level: int = logging.INFO, *, times: bool = False) -> Callable[[Main
     """Decorates `main(argv) -> exit status` of a command; None is 0.
 
     The log goes to stderr from `level` on, with `times` each line with its time. EdgeposeError, and OSError that names
-    a file, become one sentence and status 2; Ctrl-C becomes status 130, and a reader that went away (`| head`)
-    status 141, both without a traceback. Whatever else is raised is a bug and keeps its traceback.
+    a file, become one sentence and status 2, the latter with its traceback at DEBUG; Ctrl-C becomes status 130, and a
+    reader of stdout that went away (`| head`) status 141, both without a traceback. Whatever else is raised is a bug
+    and keeps its traceback, other pipes that broke too.
     """
     form = "%(asctime)s %(message)s" if times else "%(message)s"
 
@@ -34,24 +38,52 @@ def command(level: int = logging.INFO, *, times: bool = False) -> Callable[[Main
             safe_output()
             logging.basicConfig(level=level, format=form, datefmt="%H:%M:%S")
             try:
-                status = main(argv) or 0
-                sys.stdout.flush()  # here, where a reader that went away can still be told from a bug
+                with contextlib.redirect_stdout(_Stdout(sys.stdout)):
+                    status = main(argv) or 0
+                    sys.stdout.flush()  # here, where a reader that went away can still be told from a bug
                 return status
             except EdgeposeError as error:
                 return _complain(error, FAILED)
             except KeyboardInterrupt:
                 return _complain("interrupted", INTERRUPTED)
-            except BrokenPipeError:
+            except _ReaderGone:
                 _discard(sys.stdout)
                 return _complain("whoever read the output went away", CLOSED)
             except OSError as error:
                 if error.filename is None:
                     raise
+                log.debug("raised here", exc_info=True)
                 return _complain(f"{error.filename}: {error.strerror}", FAILED)
 
         return run
 
     return decorated
+
+
+class _ReaderGone(BrokenPipeError):
+    """Nobody reads standard output any more."""
+
+
+class _Stdout:
+    """Standard output, which tells its own broken pipe from that of, say, a worker that died."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError as error:
+            raise _ReaderGone from error
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except BrokenPipeError as error:
+            raise _ReaderGone from error
 
 
 def _complain(sentence: object, status: int) -> int:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import logging
 import tomllib
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, get_args, get_origin, get_type_hints
 
 from edgepose import EdgeposeError
+
+log = logging.getLogger(__name__)
 
 # Keys of configs and checkpoints written before → today's.
 RENAMED = {
@@ -38,14 +42,9 @@ class Record:
         `path` is a file, or the name of a recipe that ships (`rtmpose_t_wholebody`). `base = "other"` in a file names
         the one that its differences are from: beside it, or a recipe that ships.
         """
-        values: dict[str, Any] = {} if path is None else _read_toml(find_recipe(path))
-        for item in overrides or []:
-            key, _, text = item.partition("=")
-            try:
-                values[key.strip()] = tomllib.loads(f"v = {text}")["v"]
-            except tomllib.TOMLDecodeError:
-                values[key.strip()] = text.strip()
-        return cls.from_dict(values, origin=str(path or "config"))
+        origin = str(path or "config")
+        values = {} if path is None else _read_toml(find_recipe(path), cls.todays_keys)
+        return cls.from_dict(cls.overridden(values, dict(map(_override, overrides or [])), origin), origin)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], origin: str = "config") -> Self:
@@ -53,12 +52,22 @@ class Record:
 
         Keys of files written before are read as today's.
         """
-        values = {RENAMED.get(key, key): value for key, value in values.items()}
+        values = cls.todays_keys(values, origin)
         hints = get_type_hints(cls)
         unknown = sorted(set(values) - set(hints))
         if unknown:
             raise EdgeposeError(f"{origin}: unknown key {unknown[0]!r}; known are {', '.join(sorted(hints))}")
         return cls(**{key: _coerce(value, hints[key], f"{origin}: {key}") for key, value in values.items()})
+
+    @classmethod
+    def todays_keys(cls, values: dict[str, Any], origin: str) -> dict[str, Any]:  # noqa: ARG003
+        """The values of one file or checkpoint, those written before under today's keys."""
+        return {RENAMED.get(key, key): value for key, value in values.items()}
+
+    @classmethod
+    def overridden(cls, values: dict[str, Any], given: dict[str, Any], origin: str) -> dict[str, Any]:
+        """A file's `values`, in today's keys, with the overrides `given`."""
+        return values | cls.todays_keys(given, origin)
 
     def to_dict(self) -> dict[str, Any]:
         values: dict[str, Any] = dataclasses.asdict(self)  # type: ignore[call-overload]  # its subclasses are dataclasses
@@ -174,31 +183,48 @@ class Config(TrainerConfig):
 def find_recipe(name: str | Path, folder: Path | None = None) -> Path:
     """The file of a recipe: a path (relative to `folder`), else the name of one that ships, `.toml` or not.
 
-    Raises EdgeposeError that names the nearest recipes for a name that nothing has.
+    A path that nothing is at, to a recipe that ships, is that recipe, with a warning: they have moved. Raises
+    EdgeposeError that names the nearest recipes for a name that nothing has.
     """
-    path = Path(name).with_suffix(".toml")
+    path = Path(name)
     here = path if folder is None else folder / path
-    if here.is_file():
-        return here
+    for file in (here, here.parent / f"{here.name}.toml"):
+        if path.name and file.is_file():
+            return file
     shipped = {file.stem: file for file in CONFIGS.rglob("*.toml")}
-    if path.parent == Path() and path.stem in shipped:
-        return shipped[path.stem]
-    near = difflib.get_close_matches(path.stem, shipped, 3, 0.5)
+    stem = path.name.removesuffix(".toml")
+    if stem in shipped:
+        if path.parent != Path():
+            log.warning("%s: no such file; the recipe %s that ships is taken", name, stem)
+        return shipped[stem]
+    near = difflib.get_close_matches(stem, shipped, 3, 0.5)
     hint = f"; did you mean {', '.join(near)}?" if near else ""
-    raise EdgeposeError(f"{name}: expected a TOML file or the name of a recipe in {CONFIGS.name}/{hint}")
+    raise EdgeposeError(f"{str(name)!r}: expected a TOML file or the name of a recipe in {CONFIGS.name}/{hint}")
 
 
-def _read_toml(path: Path, depth: int = 0) -> dict[str, Any]:
+def _override(item: str) -> tuple[str, Any]:
+    key, _, text = item.partition("=")
+    try:
+        return key.strip(), tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), text.strip()
+
+
+def _read_toml(
+    path: Path, todays_keys: Callable[[dict[str, Any], str], dict[str, Any]], depth: int = 0
+) -> dict[str, Any]:
+    """The values of a file over those of its base."""
     if depth > 8:
         raise EdgeposeError(f"{path}: the bases of this config lead back to itself")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise EdgeposeError(f"{path}: cannot read the config ({error.strerror})") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise EdgeposeError(f"{path}: not valid TOML ({error})") from error
     base = values.pop("base", None)
-    return values if base is None else _read_toml(find_recipe(base, path.parent), depth + 1) | values
+    values = todays_keys(values, str(path))
+    return values if base is None else _read_toml(find_recipe(base, path.parent), todays_keys, depth + 1) | values
 
 
 def _coerce(value: Any, hint: Any, name: str) -> Any:

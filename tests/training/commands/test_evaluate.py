@@ -53,9 +53,10 @@ def test_a_model_that_meets_every_label_scores_one_everywhere(data, model):
     assert figures["sources"]["gesture"]["foot"]["ap"] == pytest.approx(1)
 
 
-def test_without_roles_there_are_no_rows_of_sources_that_others_do_not_have(data, model, tmp_path):
+def test_without_roles_there_are_no_rows_of_sources_that_others_do_not_have(data, model, tmp_path, caplog):
     quick = "--no-baselines", "--no-intervals"
     figures = run(model, "--data", data, *quick)["predictors"]["constant"]
+    assert "nothing is known of the data's sources (--sources)" in caplog.text
     assert "body (truth)" not in figures["parts"]
     assert not {"torso_pck20", "webcam_hand_error"} & set(figures)
     (data / "annotations" / "sources.toml").write_text('webcam = ["gesture"]')

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import evaluation_fixtures as fixtures
@@ -17,7 +18,7 @@ import evaluation_fixtures  # noqa: E402
 import gpu_train  # noqa: E402
 import pack  # noqa: E402
 
-from edgepose_training.bundles import visits  # noqa: E402
+from edgepose_training.bundles import chunks, visits  # noqa: E402
 from edgepose_training.config import Config  # noqa: E402
 from edgepose_training.data.crop_cache import CropCache  # noqa: E402
 from edgepose_training.data.shards import ShardWriter, read_shard  # noqa: E402
@@ -232,6 +233,30 @@ def test_what_travels_is_packed_as_by_hand(tmp_path, capsys):
     before = ours.stat().st_mtime_ns
     assert gpu_train.main(command) == 0  # what is there already is not packed again
     assert ours.stat().st_mtime_ns == before
-    others = ["pack", "--data", str(data), "-o", str(tmp_path / "none"), "--license", "permissive"]
+    others = ["pack", "--data", str(data), "-o", str(tmp_path / "none"), "--licence", "permissive"]
     assert gpu_train.main(others) == 0
     assert not list((tmp_path / "none" / "bundles").glob("*/*"))
+
+
+def test_curves_of_either_name_come_back(tmp_path):
+    """A machine that has not been updated hands out a journal."""
+    for name in ("a.run_log", "b.journal"):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            archive.writestr("train.csv", "epoch,step\n0,1\n")
+    (tmp_path / "a.pt").write_bytes(b"weights")
+    chunks.split(tmp_path / "a.pt", tmp_path)
+    visits.collect([tmp_path], tmp_path / "back")
+    assert sorted(path.parent.name for path in (tmp_path / "back").glob("*/train.csv")) == ["a.run_log", "b.journal"]
+
+
+def test_all_files_are_split_before_one_is_printed(tmp_path, monkeypatch):
+    for name in ("a.pt", "b.pt"):
+        (tmp_path / name).write_bytes(b"weights")
+
+    def nobody_reads(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gpu_train, "print", nobody_reads, raising=False)
+    files = [str(tmp_path / name) for name in ("a.pt", "b.pt")]
+    assert gpu_train.main(["split", *files, "-o", str(tmp_path / "out")]) == 130
+    assert len(chunks.find_manifests(tmp_path / "out")) == 2

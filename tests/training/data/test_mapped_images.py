@@ -114,3 +114,51 @@ def test_a_cache_of_images_decoded_before(tmp_path: Path) -> None:
     for entry in entries:
         entry.path.unlink()  # so that nothing can be decoded again
     np.testing.assert_array_equal(ImageCache(entries, folder)[1], images[1])
+
+
+def write_cache(folder: Path, names: list[str], images: list[np.ndarray]) -> None:
+    folder.mkdir()
+    (folder / "pixels-320.bin").write_bytes(b"".join(image.tobytes() for image in images))
+    (folder / "index-320.json").write_text(json.dumps({"names": names, "sizes": sizes_of(images).tolist()}))
+
+
+def test_an_index_with_a_name_twice_finds_the_images_behind(tmp_path: Path) -> None:
+    images = random_images(3, 12)
+    a, b, late = annotated(tmp_path / "images", images, "a")
+    write_cache(tmp_path / "cache", [str(a.path), str(a.path), str(b.path)], [images[0], images[0], images[1]])
+    cache = ImageCache([b, a, late], tmp_path / "cache")
+    again = ImageCache([b, a, late], tmp_path / "cache")
+    for row, image in enumerate([images[1], images[0], images[2]]):
+        np.testing.assert_array_equal(cache[row], image)
+        np.testing.assert_array_equal(again[row], image)
+
+
+@pytest.mark.parametrize("pixels", [b"", b"half", None])
+def test_an_index_without_its_pixels_is_none(tmp_path: Path, pixels: bytes | None) -> None:
+    images = random_images(2, 13)
+    entries = annotated(tmp_path / "images", images, "a")
+    write_cache(tmp_path / "cache", [str(entry.path) for entry in entries], images)
+    file = tmp_path / "cache" / "pixels-320.bin"
+    file.unlink()
+    if pixels is not None:
+        file.write_bytes(pixels)
+    np.testing.assert_array_equal(ImageCache(entries, tmp_path / "cache")[1], images[1])
+
+
+def test_relative_and_absolute_paths_share_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = random_images(1, 14)
+    (absolute,) = annotated(tmp_path / "images", images, "a")
+    monkeypatch.chdir(tmp_path)
+    (relative,) = annotated(Path("images"), images, "a")
+    ImageCache([absolute], tmp_path / "cache")
+    monkeypatch.setattr(image_cache, "_read", lambda *_: pytest.fail("decoded again"))
+    np.testing.assert_array_equal(ImageCache([relative], tmp_path / "cache")[0], images[0])
+
+
+def test_a_relative_path_written_before_is_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was another folder's."""
+    theirs, ours = random_images(1, 15), random_images(1, 16)
+    monkeypatch.chdir(tmp_path)
+    (entry,) = annotated(Path("images"), ours, "a")
+    write_cache(tmp_path / "cache", [str(entry.path)], theirs)
+    np.testing.assert_array_equal(ImageCache([entry], tmp_path / "cache")[0], ours[0])

@@ -298,3 +298,25 @@ def test_a_cut_header_is_no_picture(tmp_path, content):
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(SkipEntry, match="no JPEG or PNG"):
         readers.image_size(tmp_path / "a.jpg")
+
+
+def test_broken_tags_turn_nothing(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.new("RGB", (70, 33)).save(path, exif=b"Exif\x00\x00no TIFF header")
+    assert readers.image_size(path) == (70, 33)
+
+
+def test_an_image_of_too_many_pixels_is_skipped(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(SkipEntry, match="too many pixels"):
+        readers.image_size(picture(tmp_path / "a.png", 70, 33))
+
+
+@pytest.mark.parametrize("words", [["--licence", "permissive"], ["--license", "permissive"]])
+def test_flags_of_either_spelling(tmp_path, words):
+    """British ones are not shown any more, and stand in scripts."""
+    entry = {"id": 1, "image_id": 5, "bbox": [2, 3, 20, 30], "keypoints": [0] * 42, "num_keypoints": 0}
+    labels = coco_file(tmp_path, [entry], license_class="permissive")
+    where = ["--dataset", "crowdpose", "--annotations", str(labels), "--images", str(tmp_path), "-o", str(tmp_path)]
+    for keep in ("--keep-unlabeled", "--keep-unlabelled"):
+        assert pack.main([*where, keep, *words, "--workers", "1"]) == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import cv2
 import detect
+import evaluate_detector
 import export_detector
 import numpy as np
 import pytest
@@ -20,9 +23,11 @@ from detector_fixtures import write_data
 
 from edgepose import Detector, EdgeposeError
 from edgepose.detectors import decode_cells, letterbox
+from edgepose_training.data.sources import SourceRoles
 from edgepose_training.detector import evaluator, measures
 from edgepose_training.detector.batches import normalized
 from edgepose_training.detector.checkpoints import load_net
+from edgepose_training.detector.config import DetectorConfig
 from edgepose_training.detector.person_lists import read_images
 from edgepose_training.engine import checkpoints
 
@@ -30,7 +35,7 @@ CHECKPOINT = Path(__file__).parents[4] / "shared" / "checkpoints" / "edgepose_de
 
 TINY = [
     "channels=[8,8,16,16,32]", "blocks=[1,1,1,1]", "neck=16", "batch=4", "first_sides=[64,96]", "last_sides=[64,96]",
-    "input_size=128", "workers=0", "smallest=8", "amp=off", "warmup=2", "log_every=2", "validate_every=1000",
+    "input_size=128", "workers=0", "smallest=8", "amp=off", "warmup=2", "log_every=2",
 ]  # fmt: skip
 
 
@@ -226,3 +231,41 @@ def test_foreign_files_are_refused(run: Path, tmp_path: Path) -> None:
     checkpoints.save(tmp_path / "foreign.pt", state)
     with pytest.raises(EdgeposeError, match="color"):
         load_net(tmp_path / "foreign.pt")
+
+
+def test_figures_that_are_undefined_are_null(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(evaluate_detector, "evaluate", lambda *_: {"det": {"ap50_truth": float("nan"), "recall": 0.5}})
+    monkeypatch.setattr(evaluate_detector, "markdown", lambda *_: "table")
+    command = ["a.onnx", "--beside", "b.onnx", "--data", str(data), "-o", str(tmp_path / "det.md")]
+    assert evaluate_detector.main(command) == 0
+    text = (tmp_path / "det.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == {"det": {"ap50_truth": None, "recall": 0.5}}
+    assert "nothing is known of the data's sources (--sources)" in caplog.text
+
+
+def test_a_run_that_goes_on_draws_as_it_began(tmp_path: Path) -> None:
+    roles = SourceRoles(weights={"coco": 2.0, "ccp": 0.5})
+    config = DetectorConfig(source_weights={"coco": 3.0})
+    began = train_detector.source_weights(config, roles, None)
+    assert began == {"coco": 3.0, "ccp": 0.5}
+    last = tmp_path / "last.pt"
+    checkpoints.save(last, {"model": {}, "config": DetectorConfig(source_weights=began).to_dict()})
+    assert train_detector.source_weights(DetectorConfig(), SourceRoles(), last) == began
+    checkpoints.save(last, {"model": {}, "config": DetectorConfig().to_dict()})
+    assert train_detector.source_weights(config, roles, last) == began
+
+
+def test_log_lines_go_above_the_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entered = []
+
+    @contextlib.contextmanager
+    def quiet_bar():
+        entered.append(True)
+        yield
+
+    monkeypatch.setattr(train_detector, "quiet_bar", quiet_bar)
+    monkeypatch.setattr(train_detector, "train", lambda *_: entered.append(False))
+    assert train_detector.main(["--data", str(tmp_path), "--device", "cpu"]) == 0
+    assert entered == [True, False]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from detector_fixtures import write_data
 
+from edgepose import EdgeposeError
 from edgepose_training.data.sources import SourceRoles
 from edgepose_training.detector.batches import DetectorBatches, canvas_size, normalized
 from edgepose_training.detector.config import DetectorConfig
@@ -142,3 +143,42 @@ def test_canvases_are_multiples_of_32() -> None:
 
 def test_textures_have_the_size_asked_for() -> None:
     assert texture(np.random.default_rng(0), (50, 30)).shape == (30, 50, 3)
+
+
+def told(*overrides: str, path: Path | None = None) -> tuple[int, int, int]:
+    config = DetectorConfig.load(path, list(overrides))
+    return config.epochs, config.epoch_steps, config.validate_every
+
+
+def test_a_run_counted_in_steps_is_one_of_epochs(tmp_path: Path) -> None:
+    assert told("steps=12000") == (12, 1000, 1)
+    assert told("steps=3000", "validate_every=500", "epoch=20000") == (6, 500, 1)
+    assert told("steps=12100") == (11, 1100, 1)  # 12 epochs would lose 4 of them
+    path = tmp_path / "old.toml"
+    path.write_text("steps = 12000\nvalidate_every = 500\nepoch = 20000\n")
+    assert told(path=path) == (24, 500, 1)
+    assert told("epochs=3", path=path) == (3, 500, 1)
+    assert told("steps=3000", path=path) == (6, 500, 1)
+    (tmp_path / "new.toml").write_text('base = "old.toml"\nepochs = 5\n')
+    assert told(path=tmp_path / "new.toml") == (5, 500, 1)
+
+
+def test_steps_that_do_not_divide_are_told_and_none_is_lost(caplog: pytest.LogCaptureFixture) -> None:
+    assert told("steps=12007") == (12, 1001, 1)
+    assert "12007 steps do not divide: 12 epochs of 1001" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["epoch=3"], "unknown key 'epoch'"),
+        (["validate_every=500"], "validate_every expected epochs, at most 12 of them, got 500"),
+        (["steps=6000", "epochs=3"], "steps and epochs say the same"),
+        (["steps=6000", "epoch_steps=500"], "steps and epoch_steps say the same"),
+        (["steps=many"], "steps expected a whole number from 1, got 'many'"),
+        (["steps=100", "validate_every=0"], "validate_every expected a whole number from 1, got 0"),
+    ],
+)
+def test_lengths_of_a_run_that_make_no_sense(overrides: list[str], sentence: str) -> None:
+    with pytest.raises(EdgeposeError, match=sentence):
+        DetectorConfig.load(None, overrides)

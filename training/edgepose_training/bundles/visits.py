@@ -23,6 +23,7 @@ log = logging.getLogger("gpu_train")
 
 SPLITS = ("train", "val")
 SKELETON = "coco_wholebody"
+RUN_LOG_ZIPS = ("*.run_log.zip", "*.journal.zip")  # today's name, and the former
 RUN_LOG = ("train.csv", "valid.csv", "curves.png")
 
 
@@ -125,7 +126,7 @@ def collect(folders: list[Path], output: Path) -> list[Path]:
         raise EdgeposeError(f"{folders[0]}: no *{chunks.MANIFEST} there")
     joined = [chunks.join(manifest, output) for manifest in manifests]
     for folder in folders:
-        for archive in folder.glob("*.run_log.zip"):
+        for archive in sorted(path for pattern in RUN_LOG_ZIPS for path in folder.glob(pattern)):
             with zipfile.ZipFile(archive) as file:
                 file.extractall(output / archive.name.removesuffix(".zip"))
     return joined

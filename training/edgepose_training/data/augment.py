@@ -189,7 +189,7 @@ def _mean(labels: CropLabels, ids: list[int]) -> tuple[Tensor, Tensor]:
 def _half_body(
     labels: CropLabels, skeleton: Skeleton, center: Tensor, size: Tensor, share: float, gate: Tensor, which: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Centre and size on the upper or lower half's points × 1.5, for some people with ≥ 9 labeled points."""
+    """Center and size on the upper or lower half's points × 1.5, for some people with ≥ 9 labeled points."""
     if not skeleton.upper or not skeleton.lower or share <= 0:
         return center, size
     labeled = labels.visible > 0

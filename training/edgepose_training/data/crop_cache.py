@@ -24,7 +24,7 @@ from edgepose_training.data.shards import Crop, read_shard
 log = logging.getLogger(__name__)
 
 COLUMNS = ("sizes", "bboxes", "keypoints", "visible", "weights", "sources", "licenses")
-Shard = tuple[str, int]  # name and size of the file; a store knows its shards by them
+Shard = tuple[str, int]  # name and size of the file; a cache knows its shards by them
 Table = dict[str, np.ndarray]
 
 
@@ -81,7 +81,7 @@ class CropCache(Sequence[Crop]):
 
 
 def extend(root: Path, shards: Sequence[Path], *, workers: int = 1) -> int:
-    """Decode those of `shards` that a store lacks, and add them to it. Returns the number of new crops.
+    """Decode those of `shards` that a cache lacks, and add them to it. Returns the number of new crops.
 
     A crash leaves the store as it was.
     """

@@ -63,7 +63,7 @@ def crop_person(
     )
 
 
-def _crops_of_picture(task: tuple[list[Person], dict[str, Any]]) -> list[Crop]:
+def _crops_of_image(task: tuple[list[Person], dict[str, Any]]) -> list[Crop]:
     people, window = task
     image = cv2.imread(str(people[0].image), cv2.IMREAD_COLOR)
     if image is None:
@@ -89,7 +89,7 @@ def pack(
     np.random.default_rng(seed).shuffle(tasks)
     count = 0
     with ProcessPoolExecutor(workers) as pool:
-        for crops in pool.map(_crops_of_picture, tasks, chunksize=32):
+        for crops in pool.map(_crops_of_image, tasks, chunksize=32):
             for crop in crops:
                 writer.write(crop)
                 count += 1

@@ -6,6 +6,7 @@ little low and its scale is a height of 200 px; LSP's third row says hidden, LSP
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -151,18 +152,28 @@ def read_lspet(joints: str | Path, images_root: str | Path, *, report: ReadRepor
 def image_size(path: Path) -> tuple[int, int]:
     """(W, H) of a JPEG or PNG as it is decoded, turned by its orientation tag; only its header is read.
 
-    Raises SkipEntry for a missing file or another format.
+    A tag that cannot be read turns nothing. Raises SkipEntry for a missing file, another format, or too many pixels.
     """
     try:
         with Image.open(path, formats=("JPEG", "PNG")) as image:
             width, height = image.size
-            exif = Image.Exif()
-            exif.load(image.info.get("exif", b""))  # getexif() would decode a PNG, whose tags may come last
-            return (height, width) if exif.get(ORIENTATION) in QUARTER_TURNS else (width, height)
+            turned = _orientation(image.info.get("exif", b"")) in QUARTER_TURNS
+            return (height, width) if turned else (width, height)
     except UnidentifiedImageError:
         raise SkipEntry("image file is no JPEG or PNG") from None
+    except Image.DecompressionBombError:
+        raise SkipEntry("image file has too many pixels") from None
     except OSError:
         raise SkipEntry("image file missing") from None
+
+
+def _orientation(tags: bytes) -> int | None:
+    exif = Image.Exif()
+    try:
+        exif.load(tags)  # getexif() would decode a PNG, whose tags may come last
+        return exif.get(ORIENTATION)
+    except (SyntaxError, ValueError, LookupError, TypeError, struct.error):  # what Pillow raises for broken tags
+        return None
 
 
 def _mpii_entry(entry: Any, root: Path, may_lack_joints: bool) -> tuple[Path, np.ndarray, PointLabels]:

@@ -46,8 +46,8 @@ def find_files(data: Path, split: str) -> tuple[Path, Path]:
     for name, folders in LAYOUTS:
         labels = data / "annotations" / name.format(split=split)
         if labels.is_file():
-            pictures = [data / folder.format(split=split) for folder in folders]
-            return labels, next((folder for folder in pictures if folder.is_dir()), pictures[0])
+            images = [data / folder.format(split=split) for folder in folders]
+            return labels, next((folder for folder in images if folder.is_dir()), images[0])
         names.append(labels.name)
     raise EdgeposeError(f"{data}: expected a folder annotations/ with {', '.join(names[:-1])} or {names[-1]}")
 

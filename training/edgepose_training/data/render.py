@@ -59,7 +59,7 @@ def render_torch(
     Plain arithmetic on whole batches throughout, so that torch.compile can make one pass of it.
 
     Args:
-        pixels: [P] int32, all windows of a store one after another (`pack_pixels`).
+        pixels: [P] int32, all windows of a cache one after another (`pack_pixels`).
         offsets: [N] at which pixel each window starts.
         sizes: [N, 2] its width and height.
         oversample: samples per pixel and axis, averaged; 2 where inputs are much smaller than the windows.
@@ -80,7 +80,7 @@ def render_kernel(
     """As `render_torch`, sampled by `edgepose.torch.crop_normalize`, a call a person.
 
     Args:
-        pixels: [3·P] uint8, all windows of a store one after another, BGR, on any device.
+        pixels: [3·P] uint8, all windows of a cache one after another, BGR, on any device.
         offsets, sizes, plan: as there, but on the host, which says where each window lies: nothing waits for a device.
     """
     # Pixel p of the input is the mean of the samples around oversample · p + (oversample − 1) / 2.

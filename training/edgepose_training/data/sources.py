@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import logging
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from edgepose import EdgeposeError
+
+log = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parents[1] / "sources"
 BESIDE_DATA = ("annotations/sources.toml", "sources.toml")
@@ -80,6 +83,14 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
         "--sources", metavar="NAME|FILE",
         help="what is known of the data's sources: a TOML file or `edgepose` (default: sources.toml beside the data)",
     )  # fmt: skip
+
+
+def of_command(args: argparse.Namespace) -> SourceRoles:
+    """The roles that `--data` and `--sources` give, with a warning where there are none. Raises EdgeposeError."""
+    roles = SourceRoles.of(args.data, args.sources)
+    if roles == NO_ROLES:
+        log.warning("nothing is known of the data's sources (--sources): every list of people is taken as it is")
+    return roles
 
 
 def _value(key: str, value: Any, origin: str) -> Any:

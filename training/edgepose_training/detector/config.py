@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
+from edgepose import EdgeposeError
 from edgepose_training.config import TrainerConfig
+
+log = logging.getLogger(__name__)
+
+STEPS_BETWEEN_VALIDATIONS = 1000  # where a config that counts in steps does not say
 
 
 @dataclass(frozen=True)
@@ -52,17 +59,49 @@ class DetectorConfig(TrainerConfig):
         return self.epochs * self.epoch_steps
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any], origin: str = "config") -> Self:
-        """As `Record.from_dict`; configs written before, with `steps` in place of `epochs`, are read as today's."""
-        return super().from_dict(_todays_keys(values), origin)
+    def load(cls, path: str | Path | None, overrides: list[str] | None = None) -> Self:
+        """As `Record.load`. `steps=N` among the overrides stands for `epochs` and `epoch_steps`.
+
+        Beside it `validate_every` counts steps, too. Raises EdgeposeError for a `validate_every` beyond the last epoch.
+        """
+        config = super().load(path, overrides)
+        if config.validate_every > config.epochs:
+            raise EdgeposeError(
+                f"validate_every expected epochs, at most {config.epochs} of them, got {config.validate_every}; "
+                "it counts steps only beside steps=N"
+            )
+        return config
+
+    @classmethod
+    def todays_keys(cls, values: dict[str, Any], origin: str) -> dict[str, Any]:
+        """Before, a run was `steps` long, `validate_every` counted steps, and `epoch` was a number of images."""
+        values = super().todays_keys(values, origin)
+        values = {{"validate_pictures": "validate_images"}.get(key, key): value for key, value in values.items()}
+        if "steps" not in values:
+            return values
+        if double := sorted({"epochs", "epoch_steps"} & set(values)):
+            raise EdgeposeError(f"{origin}: steps and {double[0]} say the same; give one of them")
+        rest = {key: value for key, value in values.items() if key not in ("steps", "epoch")}
+        return rest | _in_epochs(values["steps"], values.get("validate_every", STEPS_BETWEEN_VALIDATIONS), origin)
+
+    @classmethod
+    def overridden(cls, values: dict[str, Any], given: dict[str, Any], origin: str) -> dict[str, Any]:
+        if "steps" in given:  # validated as often as the file says, if nothing else is asked for
+            before = cls.from_dict(values, origin)
+            given = {"validate_every": before.validate_every * before.epoch_steps} | given
+        return super().overridden(values, given, origin)
 
 
-def _todays_keys(values: dict[str, Any]) -> dict[str, Any]:
-    """Before, a run was `steps` long, `validate_every` counted steps, and `epoch` was a number of images."""
-    values = {{"validate_pictures": "validate_images"}.get(key, key): value for key, value in values.items()}
-    values.pop("epoch", None)
-    if isinstance(steps := values.get("steps"), int):
-        epochs = max(steps // max(values.get("validate_every", 1000), 1), 1)
-        values |= {"epochs": epochs, "epoch_steps": max(steps // epochs, 1), "validate_every": 1}
-        del values["steps"]
-    return values
+def _in_epochs(steps: Any, every: Any, origin: str) -> dict[str, int]:
+    """A run of so many steps as epochs with a validation after each, about `every` steps; exactly where it divides."""
+    for name, value in (("steps", steps), ("validate_every", every)):
+        if type(value) is not int or value < 1:
+            raise EdgeposeError(f"{origin}: {name} expected a whole number from 1, got {value!r}")
+    wanted = max(round(steps / every), 1)
+    near = range(max((wanted + 1) // 2, 1), 2 * wanted + 1)
+    exact = [epochs for epochs in near if steps % epochs == 0]
+    epochs = min(exact, key=lambda epochs: abs(epochs - wanted)) if exact else wanted
+    epoch_steps = -(-steps // epochs)
+    if not exact:
+        log.warning("%d steps do not divide: %d epochs of %d steps are trained", steps, epochs, epoch_steps)
+    return {"epochs": epochs, "epoch_steps": epoch_steps, "validate_every": 1}

@@ -25,7 +25,7 @@ LARGEST_LOG = 4.0  # exp(4) = 55 strides: beyond any canvas
 
 
 def cell_grid(size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:  # -> [A, 2], [A]
-    """Centres of the cells of a canvas (H, W) and their strides, in pixels, in the order of the net's output."""
+    """Centers of the cells of a canvas (H, W) and their strides, in pixels, in the order of the net's output."""
     centers, strides = [], []
     for stride in STRIDES:
         rows, columns = (torch.arange(side // stride, device=device) for side in size)
@@ -102,7 +102,7 @@ def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:  # [N, M, 4], [N, A, 4] -> [N,
 
 
 def giou(a: Tensor, b: Tensor) -> Tensor:  # [P, 4], [P, 4] -> [P]
-    """Generalised overlap of pairs of boxes, in [−1, 1]."""
+    """Generalized overlap of pairs of boxes, in [−1, 1]."""
     shared = (torch.minimum(a[:, 2:], b[:, 2:]) - torch.maximum(a[:, :2], b[:, :2])).clamp(min=0).prod(dim=1)
     union = (a[:, 2:] - a[:, :2]).prod(dim=1) + (b[:, 2:] - b[:, :2]).prod(dim=1) - shared
     hull = (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])).prod(dim=1)

@@ -60,9 +60,9 @@ class PlainTorch:
             factor = torch.exp(-0.5 * (d / sigma).square())
             factors.append(factor * (d.abs() <= 3 * sigma) if center == "round" else factor)
             ranges.append(_in_range(middle, 3 * sigma, 1, cells))
-        drawn, weight = _shown(visible, ranges)
+        shown, weight = _shown(visible, ranges)
         maps = factors[1].unsqueeze(-1) * factors[0].unsqueeze(-2)
-        return torch.where(drawn[..., None], maps, 0.0), weight
+        return torch.where(shown[..., None], maps, 0.0), weight
 
     @staticmethod
     def heatmap_mse(student: Tensor, target: Tensor, *, weight: Tensor | None = None) -> Tensor:
@@ -94,8 +94,8 @@ class PlainTorch:
             z = torch.arange(bins, device=keypoints.device, dtype=torch.float32) - middle[..., None]
             labels.append(_label_row(z, kind, sigma[axis], normalize, smoothing))
             ranges.append(_in_range(middle, 3 * sigma[axis] if dense else 0.0, int(dense), bins))
-        drawn, weight = _shown(visible, ranges)
-        return torch.where(drawn, labels[0], 0.0), torch.where(drawn, labels[1], 0.0), weight
+        shown, weight = _shown(visible, ranges)
+        return torch.where(shown, labels[0], 0.0), torch.where(shown, labels[1], 0.0), weight
 
 
 def _in_range(middle: Tensor, reach: float, more: int, cells: int) -> Tensor:
@@ -104,9 +104,9 @@ def _in_range(middle: Tensor, reach: float, more: int, cells: int) -> Tensor:
 
 
 def _shown(visible: Tensor, ranges: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Where a label is drawn [N, K, 1], and the weights [N, K]: 0 for labelled points out of range."""
-    labelled, inside = visible >= 0.5, ranges[0] & ranges[1]
-    return (labelled & inside)[..., None], visible * ~(labelled & ~inside)
+    """Where a label is not all zero [N, K, 1], and the weights [N, K]: 0 for labeled points out of range."""
+    labeled, inside = visible >= 0.5, ranges[0] & ranges[1]
+    return (labeled & inside)[..., None], visible * ~(labeled & ~inside)
 
 
 def _label_row(z: Tensor, kind: str, sigma: float, normalize: bool, smoothing: float) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import logging
 import time
@@ -12,6 +13,16 @@ from typing import Any
 from torch import Tensor
 
 log = logging.getLogger("distill")
+
+
+def quiet_bar() -> contextlib.AbstractContextManager[None]:
+    """Log lines above the progress bar, not through it."""
+    try:
+        from tqdm.contrib.logging import logging_redirect_tqdm
+    except ImportError:
+        return contextlib.nullcontext()
+    redirected: contextlib.AbstractContextManager[None] = logging_redirect_tqdm()
+    return redirected
 
 
 class RunLog:

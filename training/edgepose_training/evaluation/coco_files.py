@@ -21,7 +21,7 @@ def part_points(entry: Mapping[str, Any], part: str) -> np.ndarray:
 
 
 def truths_of(annotations: Iterable[Mapping[str, Any]], part: str = "body", *, use_area: bool = True) -> list[Truth]:
-    """Labelled people of a COCO file. `use_area=False` (CrowdPose) takes 0.53 × the box for the area."""
+    """Labeled people of a COCO file. `use_area=False` (CrowdPose) takes 0.53 × the box for the area."""
     truths = []
     for entry in annotations:
         x, y, w, h = entry["bbox"]

@@ -19,7 +19,7 @@ def results_of(
     predictions: Predictions,
     skeleton: Skeleton,
 ) -> list[dict[str, Any]]:
-    """One record a person, image by image, scored as in `summary.ranked`; nobody is suppressed."""
+    """One record a person, image by image, scored as in `summaries.ranked`; nobody is suppressed."""
     poses = Poses(
         keypoints=np.asarray(predictions.keypoints, np.float32),
         scores=np.asarray(predictions.scores, np.float32),

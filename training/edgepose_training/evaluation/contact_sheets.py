@@ -79,9 +79,9 @@ def sheet(cells: Sequence[tuple[np.ndarray, str]], columns: int) -> np.ndarray:
     height, width = cells[0][0].shape[:2]
     rows = -(-len(cells) // columns)
     canvas = np.full((rows * (height + CAPTION), columns * (width + 2), 3), GROUND, np.uint8)
-    for number, (picture, caption) in enumerate(cells):
+    for number, (image, caption) in enumerate(cells):
         top, left = number // columns * (height + CAPTION), number % columns * (width + 2)
-        canvas[top + CAPTION : top + CAPTION + height, left : left + width] = picture
+        canvas[top + CAPTION : top + CAPTION + height, left : left + width] = image
         cv2.putText(
             canvas, caption, (left + 3, top + 13), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (230, 230, 230), 1, cv2.LINE_AA
         )
@@ -104,9 +104,9 @@ def draw(
         person = people[pick.row]
         frame = cv2.imread(str(person.image), cv2.IMREAD_COLOR)
         assert frame is not None  # it was read for the predictions
-        picture = pair(
+        image = pair(
             frame, person, predictions.keypoints[pick.row], predictions.scores[pick.row], skeleton,
             threshold=threshold, black=black,
         )  # fmt: skip
-        cells.append((picture, f"{person.source} {person.annotation_id}  OKS {pick.oks:.2f}"))
+        cells.append((image, f"{person.source} {person.annotation_id}  OKS {pick.oks:.2f}"))
     return sheet(cells, columns)
