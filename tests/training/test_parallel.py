@@ -63,6 +63,7 @@ def torchrun(script: Path, args: list[str], restarts: int = 0) -> subprocess.Com
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += ["--max-restarts", str(restarts), str(script), *args]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment["PYTHONPATH"] = str(Path(distill.__file__).parent)  # the commands, which crash_once.py imports
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
 
 
