@@ -40,6 +40,6 @@ def small() -> Config:
         {
             "size": "n", "input_size": [64, 64], "sigma": [2.83, 2.83], "batch": 4, "workers": 0, "epochs": 2,
             "lr": 1e-3, "warmup": 2, "aux_heatmap": 0.1, "head_init_scale": 0.02, "ema": 0.1, "amp": "off",
-            "truncation_prob": 0.2, "log_every": 1, "channels_last": False,
+            "truncation_prob": 0.2, "log_every": 1, "channels_last": False, "save_minutes": 60,
         }
     )  # fmt: skip

@@ -34,7 +34,7 @@ def losses_of(folder) -> list[float]:
 def test_a_few_steps_lower_the_loss(store, small, tmp_path):
     config = replace(
         small,
-        epochs=25,
+        epochs=12,
         truncation_prob=0.0,
         flip=0.0,
         half_body=0.0,
@@ -43,13 +43,12 @@ def test_a_few_steps_lower_the_loss(store, small, tmp_path):
         shift=0.0,
         erase=0.0,
         color=0.0,
-        lr=3e-3,
     )
     run = pose_trainer(config, store, None, tmp_path, CPU)
     run.fit()
     losses = losses_of(tmp_path)
-    assert len(losses) == 25 * 3
-    assert np.mean(losses[-3:]) < 0.7 * np.mean(losses[:3])
+    assert len(losses) == 12 * 3
+    assert np.mean(losses[-3:]) < 0.7 * np.mean(losses[:3])  # 0.35 is usual
 
 
 def test_an_interrupted_run_resumes_bit_for_bit(store, small, tmp_path, monkeypatch):
