@@ -1,5 +1,5 @@
 # make run    set up, built for this machine, and start the application on its demo (headless without a display)
-# make test   set up and run the tests
+# make test   set up and run the tests; make dev   set up everything, training included, and run nothing
 # make lint   ruff and mypy
 # make gpu    on a machine with an NVIDIA GPU and nvcc: build for it, test, sanitize, benchmark
 # make gpu-pack DATA=…, make gpu-train TRAIN="…"   train in pieces on a GPU that is there for minutes
@@ -13,10 +13,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install -q -c constraints.txt
 SOURCES := pyproject.toml constraints.txt setup.py $(shell find csrc -type f 2>/dev/null)
 
-.PHONY: run test lint gpu gpu-pack gpu-train wheel sanitize clean check
+.PHONY: run dev test lint gpu gpu-pack gpu-train wheel sanitize clean check
 
 run: $(VENV)/.app
 	$(BIN)/edgepose-app --source demo $(ARGS)
+
+dev: $(VENV)/.dev
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)

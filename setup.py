@@ -1,6 +1,6 @@
 """Builds `edgepose._C` with ninja: CPU kernels at every SIMD level, CUDA kernels where a toolkit is found.
 
-`python setup.py ninja` builds it into the source tree without reading pyproject.toml, whose SPDX licence setuptools of
+`python setup.py ninja` builds it into the source tree without reading pyproject.toml, whose SPDX license setuptools of
 before 77 refuses: for machines on which nothing can be installed. Needs pybind11 and ninja as well.
 
 In the source tree (`setup.py build_ext --inplace`, `pip install -e`) it builds for this machine: CUDA kernels for its

@@ -17,6 +17,7 @@ from edgepose_training.data.loaders import strength_at  # noqa: E402
 from edgepose_training.data.shards import ShardWriter  # noqa: E402
 from edgepose_training.data.synthetic import synthetic_person  # noqa: E402
 from edgepose_training.engine import checkpoints  # noqa: E402
+from edgepose_training.engine.heatmaps import CELLS  # noqa: E402
 from edgepose_training.engine.optimizer import lr_factor  # noqa: E402
 from edgepose_training.engine.pose_task import pose_trainer  # noqa: E402
 from edgepose_training.models import hrnet, resnet  # noqa: E402
@@ -82,7 +83,7 @@ def test_every_recipe_takes_two_steps(name, stores, tmp_path):
         torch.manual_seed(0)
         one = recipe if recipe.stage == 2 else wide
         skeleton = Skeleton.load(one.skeleton)
-        state = {"model": checkpoints.build_net(one, skeleton).state_dict(), "ema": None}
+        state = {"model": checkpoints.build_net(one, skeleton).state_dict(), "ema": None, "heatmap_cells": CELLS}
         checkpoints.save(teacher, state | {"config": one.to_dict(), "skeleton": skeleton.to_dict()})
     store = stores(Skeleton.load(recipe.skeleton).num_keypoints)
     run = pose_trainer(recipe, store, None, tmp_path / "run", torch.device("cpu"), teacher)
@@ -110,6 +111,7 @@ def test_fpd_learns_from_people_without_labels(stores, tmp_path):
     skeleton = Skeleton.load(recipe.skeleton)
     torch.manual_seed(0)
     state = {"model": checkpoints.build_net(recipe, skeleton).state_dict(), "ema": None, "config": recipe.to_dict()}
+    state |= {"heatmap_cells": CELLS}
     checkpoints.save(tmp_path / "teacher.pt", state | {"skeleton": skeleton.to_dict()})
     store = stores(16)
     weights, visible = store.weights, store.visible

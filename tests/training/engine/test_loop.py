@@ -1,6 +1,7 @@
 """The loop's conveniences: interruption, precision, compilation, plots, and seeds that decide everything."""
 
 import csv
+import os
 import signal
 import subprocess
 import sys
@@ -37,7 +38,9 @@ def fit(config, store, folder: Path) -> Trainer:
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_and_says_how_to_go_on(store, tmp_path):
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_saves_and_says_how_to_go_on(store, tmp_path, stop):
+    """Ctrl-C of a terminal and SIGTERM of a scheduler reach the loader's workers, too."""
     shards = tmp_path / "shards" / "train"
     shards.mkdir(parents=True)
     for path in store.path.parents[1].glob("*.tar"):
@@ -46,11 +49,11 @@ def test_ctrl_c_saves_and_says_how_to_go_on(store, tmp_path):
     command = [sys.executable, distill.__file__, "--shards", str(tmp_path / "shards"), "-o", str(tmp_path / "run"),
                *(part for value in values for part in ("--set", value)), "--device", "cpu"]  # fmt: skip
     table = tmp_path / "run" / "train.csv"
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         try:
             while process.poll() is None and not (table.exists() and len(table.read_text().splitlines()) > 2):
                 time.sleep(0.05)
-            process.send_signal(signal.SIGINT)
+            os.killpg(process.pid, stop)
             _, told = process.communicate(timeout=120)
         finally:
             process.kill()

@@ -14,6 +14,7 @@ from edgepose import EdgeposeError  # noqa: E402
 from edgepose.skeletons import Skeleton  # noqa: E402
 from edgepose_training.data.loaders import normalize  # noqa: E402
 from edgepose_training.engine import checkpoints  # noqa: E402
+from edgepose_training.engine.heatmaps import CELLS  # noqa: E402
 from edgepose_training.engine.pose_task import pose_trainer  # noqa: E402
 from edgepose_training.engine.trainer import Stopped, Trainer  # noqa: E402
 from edgepose_training.engine.training_cost import TrainingCost, compare_costs, read_cost  # noqa: E402
@@ -187,6 +188,7 @@ def test_a_teacher_that_cannot_teach_is_refused(store, small, tmp_path, mine, th
     other = replace(small, **theirs)
     skeleton = Skeleton.load("coco_wholebody")
     state = {"model": checkpoints.build_net(other, skeleton).state_dict(), "ema": None, "config": other.to_dict()}
+    state |= {"heatmap_cells": CELLS}
     checkpoints.save(tmp_path / "teacher.pt", state | {"skeleton": skeleton.to_dict()})
     with pytest.raises(EdgeposeError, match=sentence):
         pose_trainer(replace(small, **mine), store, None, tmp_path / "run", CPU, teacher=tmp_path / "teacher.pt")

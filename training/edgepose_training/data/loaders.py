@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -119,9 +120,15 @@ def labels_of(store: CropCache, indices: Sequence[int] | slice) -> CropLabels:
     return CropLabels(*(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays))
 
 
-def _one_thread(_: int) -> None:
+def start_worker(_: int) -> None:
+    """One thread, and no ear for signals that a scheduler or a terminal sends to all processes of a run.
+
+    The process that trains hears them, ends its step, saves, and then ends its workers.
+    """
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.SIG_IGN)
 
 
 def _whole(batch: Any) -> Any:  # a Batch already: `__getitems__` makes it
@@ -132,7 +139,7 @@ def loader(crops: Dataset[Batch], batch: int, workers: int, sampler: EpochSample
     """Batches in the sampler's order, the last short one dropped; without a sampler in order and whole."""
     return DataLoader(
         crops, batch_size=batch, sampler=sampler, drop_last=sampler is not None, num_workers=workers,
-        collate_fn=_whole, worker_init_fn=_one_thread, pin_memory=torch.cuda.is_available(),
+        collate_fn=_whole, worker_init_fn=start_worker, pin_memory=torch.cuda.is_available(),
         prefetch_factor=4 if workers else None,
     )  # fmt: skip
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from edgepose_training.data.loaders import MEAN, STD
+from edgepose_training.data.loaders import MEAN, STD, start_worker
 from edgepose_training.detector.config import DetectorConfig
 from edgepose_training.detector.samples import Sample, SampleBuilder, SampleOptions
 from edgepose_training.distributed import SINGLE_PROCESS, Processes
@@ -107,10 +106,5 @@ def batches(
         num_workers=config.workers,
         prefetch_factor=3 if config.workers else None,
         pin_memory=device.type == "cuda",
-        worker_init_fn=_one_thread,
+        worker_init_fn=start_worker,
     )
-
-
-def _one_thread(_: int) -> None:
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
