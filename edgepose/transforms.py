@@ -92,6 +92,8 @@ def to_bgr8(image: NDArray[Any]) -> NDArray[np.uint8]:  # [H, W, 3]
     Gray [H, W] or [H, W, 1], BGR, or BGRA (the alpha is dropped); uint8, bool, uint16 (full range) or
     floats in [0, 1]. Raises ValueError for everything else.
     """
+    if image is None:  # what cv2.imread answers for a file that it cannot read
+        raise ValueError("to_bgr8: image expected an array, got None: is the image's path right?")
     array = np.asarray(image)
     if array.ndim == 2:
         array = array[:, :, None]

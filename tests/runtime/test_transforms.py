@@ -92,3 +92,8 @@ NO_IMAGES = [np.zeros(5), np.zeros((0, 5, 3)), np.zeros((4, 5, 2)), np.zeros((4,
 def test_no_image(image: np.ndarray) -> None:
     with pytest.raises(ValueError, match="to_bgr8: image"):
         to_bgr8(image)
+
+
+def test_a_file_that_could_not_be_read_is_named_as_such() -> None:
+    with pytest.raises(ValueError, match="to_bgr8: image expected an array, got None: is the image's path right"):
+        to_bgr8(None)  # type: ignore[arg-type]
