@@ -9,7 +9,7 @@
 * `waiting`: the share of a step that waits for data, crops cached, painted by `--workers` processes.
 
 People are drawn, so nothing is needed from outside. The variants of a comparison take turns, step by step, so that
-a busy moment hits all of them; medians are compared. What misses its goal is written down like what meets it.
+a busy moment hits all of them; medians are compared. What misses its target is written down like what meets it.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def waiting(config: Config, store: CropCache, out: Path, device: torch.device, c
     raise AssertionError("unreachable")
 
 
-def goals(times: dict[str, Times], waited: float, bf16: bool) -> Iterator[tuple[str, str, bool]]:
+def targets(times: dict[str, Times], waited: float, bf16: bool) -> Iterator[tuple[str, str, bool]]:
     """What was promised, what was measured, and whether it holds."""
     step = {name: float(np.median(values)) for name, values in times["step"].items()}
     against_plain, against_mmpose = step[PLAIN] / step[OURS], step[THEIRS] / step[OURS]
@@ -209,8 +209,10 @@ def report(result: dict[str, Any]) -> str:
         for name, row in rows.items():
             ratio = first / row["median"]
             lines.append(f"| {part}, {name} | {row['median']:.2f} | {row['iqr']:.2f} | {ratio:.2f} |")
-    lines += ["", "| goal | measured | |", "| --- | ---: | --- |"]
-    lines += [f"| {goal} | {value} | {'holds' if holds else 'missed'} |" for goal, value, holds in result["goals"]]
+    lines += ["", "| target | measured | |", "| --- | ---: | --- |"]
+    lines += [
+        f"| {target} | {value} | {'holds' if holds else 'missed'} |" for target, value, holds in result["targets"]
+    ]
     return "\n".join(lines)
 
 
@@ -256,7 +258,7 @@ def measure(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
              "device": device.type, "threads": torch.get_num_threads(), "torch": torch.__version__, "bf16": bf16,
              "rounds": args.rounds}  # fmt: skip
     return {"benchmark": "training", "machine": about, "setup": setup, "times": rows, "waiting": waited,
-            "goals": list(goals(times, waited, bf16))}  # fmt: skip
+            "targets": list(targets(times, waited, bf16))}  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -43,7 +43,7 @@ def test_mmposes_step_has_our_loss(bench, small):
 def test_a_missed_goal_is_said(bench):
     times = {"step": {bench.PLAIN: np.array([15.0]), bench.OURS: np.array([10.0]), bench.THEIRS: np.array([9.0])},
              "losses": {"plain torch": np.array([4.0]), "kernels": np.array([2.0])}}  # fmt: skip
-    found = {goal: (value, holds) for goal, value, holds in bench.goals(times, 0.2, bf16=True)}
+    found = {target: (value, holds) for target, value, holds in bench.targets(times, 0.2, bf16=True)}
     assert list(found.values()) == [("1.50 ×", False), ("0.90 ×", False), ("20.0 %", False), ("2.00 ×", True)]
 
 

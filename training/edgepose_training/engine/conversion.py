@@ -74,38 +74,38 @@ def infer_skeleton(dataset: dict[str, Any], num_keypoints: int) -> Skeleton:
 
 def convert(path: Path, skeleton: str | None = None, stage: int | None = None) -> dict[str, Any]:
     """The project's checkpoint of mmpose's file; its net loads strictly. Raises EdgeposeError."""
-    foreign = read_mmpose(path, stage)
-    config, num_keypoints = infer_config(foreign.weights, str(path))
-    found = Skeleton.load(skeleton) if skeleton else infer_skeleton(foreign.dataset, num_keypoints)
+    checkpoint = read_mmpose(path, stage)
+    config, num_keypoints = infer_config(checkpoint.weights, str(path))
+    found = Skeleton.load(skeleton) if skeleton else infer_skeleton(checkpoint.dataset, num_keypoints)
     if found.num_keypoints != num_keypoints:
         raise EdgeposeError(f"skeleton {found.name} has {found.num_keypoints} points, the net {num_keypoints}")
     net = checkpoints.build_net(config, found)
-    for weights in filter(None, (foreign.plain, foreign.weights)):
+    for weights in filter(None, (checkpoint.plain, checkpoint.weights)):
         try:
             net.load_state_dict(weights)
         except RuntimeError as error:
             reason = str(error).splitlines()[1].strip()
             raise EdgeposeError(f"{path}: not an RTMPose or DWPose net ({reason})") from error
     return {
-        "model": foreign.plain or foreign.weights,
-        "ema": foreign.weights if foreign.plain else None,
+        "model": checkpoint.plain or checkpoint.weights,
+        "ema": checkpoint.weights if checkpoint.plain else None,
         "config": Config.from_dict(config.to_dict() | {"skeleton": skeleton or found.name}).to_dict(),
         "skeleton": found.to_dict(),
         "unsupervised_keypoints": [],
-        "epoch": _epoch(foreign),
-        "recipe": _recipe(foreign, config, path),
+        "epoch": _epoch(checkpoint),
+        "recipe": _recipe(checkpoint, config, path),
     }
 
 
-def _epoch(foreign: MMPoseCheckpoint) -> int:
-    epoch = foreign.meta.get("epoch", 0)
+def _epoch(checkpoint: MMPoseCheckpoint) -> int:
+    epoch = checkpoint.meta.get("epoch", 0)
     return epoch if isinstance(epoch, int) else 0
 
 
-def _recipe(foreign: MMPoseCheckpoint, config: Config, path: Path) -> str:
+def _recipe(checkpoint: MMPoseCheckpoint, config: Config, path: Path) -> str:
     facts = [f"RTMPose-{config.size} of mmpose, converted from {path.name}"]
-    if foreign.dataset.get("dataset_name"):
-        facts.append(f"points of {foreign.dataset['dataset_name']}")
-    if _epoch(foreign):
-        facts.append(f"epoch {_epoch(foreign)}")
+    if checkpoint.dataset.get("dataset_name"):
+        facts.append(f"points of {checkpoint.dataset['dataset_name']}")
+    if _epoch(checkpoint):
+        facts.append(f"epoch {_epoch(checkpoint)}")
     return ", ".join(facts)

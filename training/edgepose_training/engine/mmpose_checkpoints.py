@@ -48,7 +48,7 @@ STAND_INS = (
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """The dictionary in a torch file, its foreign objects as `Inert`. Raises EdgeposeError."""
+    """The dictionary in a torch file, objects of other libraries as `Inert`. Raises EdgeposeError."""
     try:
         with torch.serialization.safe_globals([(Inert, name) for name in STAND_INS]):
             content = torch.load(path, map_location="cpu", weights_only=True)
