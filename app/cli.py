@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from edgepose import EdgeposeError
-from edgepose.terminal import safe_output
+from edgepose.terminal import discard, safe_output
 
 from .options import AppOptions
 
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # `edgepose-app --json - | head`
-        _discard(sys.stdout)
+        discard(sys.stdout)
         return 0
     except Exception as error:
         if options.verbose:
@@ -152,7 +152,7 @@ def _headless(context: AppContext) -> int:
         try:
             print(f"{source.description} → {_model_line(context)}", file=human, flush=True)
         except BrokenPipeError:  # nobody reads this; the files are wanted all the same
-            _discard(human)
+            discard(human)
         report = headless.run(
             source,
             context.estimator,
@@ -220,11 +220,6 @@ def _model_line(context: AppContext) -> str:
 
 def _tell(sentence: object) -> None:
     print(f"edgepose-app: {sentence}", file=sys.stderr, flush=True)
-
-
-def _discard(stream: TextIO) -> None:
-    """What is left in the buffer has no reader: without this Python complains about it at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _need_runtime() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import sys
+from typing import TextIO
 
 _HANDLER = "edgepose_spell"
 # What our sentences use beyond ASCII → how it is typed without.
@@ -22,6 +24,16 @@ def safe_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not where there is no console, or a test has put its own
             stream.reconfigure(errors=_HANDLER)
+
+
+def discard(stream: TextIO) -> None:
+    """Send what is left in the buffer of a stream whose reader went away to nowhere, and all that follows.
+
+    Without this Python complains about it at its end.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _spell(error: UnicodeError) -> tuple[str, int]:

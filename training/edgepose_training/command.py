@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import os
 import sys
 from collections.abc import Callable
 from typing import Any, TextIO
 
 from edgepose import EdgeposeError
-from edgepose.terminal import safe_output
+from edgepose.terminal import discard, safe_output
 
 Main = Callable[[list[str] | None], int | None]
 
@@ -47,7 +46,7 @@ def command(level: int = logging.INFO, *, times: bool = False) -> Callable[[Main
             except KeyboardInterrupt:
                 return _complain("interrupted", INTERRUPTED)
             except _ReaderGone:
-                _discard(sys.stdout)
+                discard(sys.stdout)
                 return _complain("whoever read the output went away", CLOSED)
             except OSError as error:
                 if error.filename is None:
@@ -90,12 +89,5 @@ def _complain(sentence: object, status: int) -> int:
     try:
         print(sentence, file=sys.stderr, flush=True)
     except BrokenPipeError:
-        _discard(sys.stderr)
+        discard(sys.stderr)
     return status
-
-
-def _discard(stream: TextIO) -> None:
-    """What is left in the buffer has no reader: without this Python complains about it at its end."""
-    descriptor = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(descriptor, stream.fileno())
-    os.close(descriptor)

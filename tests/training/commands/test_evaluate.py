@@ -269,23 +269,36 @@ class Brightest(torch.nn.Module):
         return torch.cat((cells, cells), 1)
 
 
-@pytest.mark.parametrize(("cells", "flip", "point"), [
-    ({"heatmap_cells": "corners"}, False, (20, 36)),
-    ({"heatmap_cells": "corners"}, True, (19.5, 36)),  # half a pixel: this net looks a pixel further right in a mirror
-    ({}, False, (21.5, 37.5)),  # written before the convention changed: a cell stood for its center
+class BrightestOfCells(torch.nn.Module):
+    """The same as nets of the former convention answer: cell i sees the four pixels from 4·i on."""
+
+    def forward(self, x):
+        cells = torch.nn.functional.max_pool2d(x[:, :1], 4)
+        return torch.cat((cells, cells), 1)
+
+
+@pytest.mark.parametrize(("net", "cells", "square", "flip", "point"), [
+    (Brightest(), {"heatmap_cells": "corners"}, (19, 35, 3), False, (20, 36)),
+    # Half a pixel: this net looks a pixel further right in a mirror.
+    (Brightest(), {"heatmap_cells": "corners"}, (19, 35, 3), True, (19.5, 36)),
+    (BrightestOfCells(), {}, (20, 36, 4), False, (21.5, 37.5)),  # checkpoints written before have no entry
+    (BrightestOfCells(), {}, (20, 36, 4), True, (21.5, 37.5)),
 ])  # fmt: skip
-def test_a_checkpoint_of_heat_maps_is_measured_with_the_same_crop(tmp_path, monkeypatch, cells, flip, point):
-    """A red square lies in the frame around the pixel (20, 36) that cell (5, 9) of 4 px stands for."""
+def test_a_checkpoint_of_heat_maps_is_measured_with_the_same_crop(
+    tmp_path, monkeypatch, net, cells, square, flip, point
+):
+    """A red square lies in the frame where cell (5, 9) of 4 px sees it: around the pixel that the cell stands for."""
     pair = Skeleton.from_dict({"name": "pair", "keypoints": ["left", "right"], "swap": [[0, 1]]})
     config = Config(backbone="hourglass", size="1x32", head="heatmap", skeleton="pair", input_size=(64, 96))
     state = {"model": checkpoints.build_net(config, pair).state_dict(), "ema": None, "unsupervised_keypoints": [1]}
     checkpoints.save(tmp_path / "maps.pt", state | cells | {"config": config.to_dict(), "skeleton": pair.to_dict()})
     load_net = checkpoints.load_net
-    monkeypatch.setattr(checkpoint_predictors, "load_net", lambda path: (Brightest(), *load_net(path)[1:]))
+    monkeypatch.setattr(checkpoint_predictors, "load_net", lambda path: (net, *load_net(path)[1:]))
     predictor = predictors.make_predictor(str(tmp_path / "maps.pt"), flip=flip)
     assert isinstance(predictor, checkpoint_predictors.HeatmapPredictor)
     frame = np.zeros((96, 64, 3), np.uint8)
-    frame[35:38, 19:22, 2] = 255
+    x, y, side = square
+    frame[y : y + side, x : x + side, 2] = 255
     keypoints, scores = predictor(frame, np.array([[6.4, 9.6, 57.6, 86.4]], np.float32))  # × 1.25: the whole frame
     np.testing.assert_allclose(keypoints[0], [point] * 2, atol=1e-3)
     assert scores[0, 0] == 1  # normalized red is beyond 1: clipped

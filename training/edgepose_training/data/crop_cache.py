@@ -44,22 +44,20 @@ class CropCache(Sequence[Crop]):
 
     @classmethod
     def open(cls, root: str | Path) -> CropCache:
-        """A store as it lies in its folder, its shards there or not."""
-        store = cls.__new__(cls)
-        store._open(Path(root))
-        return store
+        """A cache as it lies in its folder, its shards there or not."""
+        cache = cls.__new__(cls)
+        cache._open(Path(root))
+        return cache
 
     def _open(self, root: Path) -> None:
         if not (root / "index.npz").exists():
             raise EdgeposeError(f"{root}: no decoded crops there")
-        with np.load(root / "index.npz") as table:
-            self.offsets, self.sizes = table["offsets"], table["sizes"]
-            self.bboxes, self.keypoints = table["bboxes"], table["keypoints"]
-            self.visible, self.weights = table["visible"], table["weights"]
-            self.sources = table["sources"]
-            self.licenses = table["licenses" if "licenses" in table else "licences"]  # as it was called before
-        self.images = MappedImages(root / "pixels.bin", self.sizes, self.offsets)
-        self.path = self.images.path
+        table = _load_columns(root)
+        self.sizes, self.bboxes, self.keypoints = table["sizes"], table["bboxes"], table["keypoints"]
+        self.visible, self.weights = table["visible"], table["weights"]
+        self.sources, self.licenses = table["sources"], table["licenses"]
+        self.images = MappedImages(root / "pixels.bin", self.sizes)
+        self.offsets, self.path = self.images.offsets, self.images.path
 
     def __len__(self) -> int:
         return len(self.images)
@@ -83,7 +81,7 @@ class CropCache(Sequence[Crop]):
 def extend(root: Path, shards: Sequence[Path], *, workers: int = 1) -> int:
     """Decode those of `shards` that a cache lacks, and add them to it. Returns the number of new crops.
 
-    A crash leaves the store as it was.
+    A crash leaves the cache as it was.
     """
     root.mkdir(parents=True, exist_ok=True)
     known = _known(root)
@@ -108,7 +106,7 @@ def extend(root: Path, shards: Sequence[Path], *, workers: int = 1) -> int:
     if not tables:
         raise EdgeposeError(f"{new[0]}: no people in it")
     if len({table["keypoints"].shape[1] for table in tables}) > 1:
-        raise EdgeposeError(f"{new[0].parent}: shards of different skeletons cannot be one store")
+        raise EdgeposeError(f"{new[0].parent}: shards of different skeletons cannot be one cache")
     table = {name: np.concatenate([t[name] for t in tables]) for name in COLUMNS}
     _write_index(root, table, [*known, *map(_name, new)])
     added = len(table["sizes"]) - before

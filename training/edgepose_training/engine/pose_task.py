@@ -107,6 +107,8 @@ class PoseTask:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
+        if self.config.head == "heatmap" and state["heatmap_cells"] != CELLS:
+            log.warning("the maps of this run had the former convention of cells: it has to learn its labels anew")
         for name, module in self._extras().items():
             if name in state["extras"]:
                 module.load_state_dict(state["extras"][name])
