@@ -85,7 +85,7 @@ def _mirrored(poses: Poses, width: int) -> Poses:
     return replace(poses, keypoints=keypoints, bboxes=bboxes)
 
 
-def letterbox(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:  # image: [H, W, 3]
+def fitted(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:  # image: [H, W, 3]
     """The image as large as fits into `size` (width, height), centered on black."""
     if image.shape[1::-1] == size:
         return image

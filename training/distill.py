@@ -11,21 +11,16 @@ import argparse
 import logging
 import os
 import sys
-import time
 from pathlib import Path
-
-import torch
 
 from edgepose import EdgeposeError
 from edgepose_training.command import command
 from edgepose_training.config import Config
 from edgepose_training.data.crop_cache import CropCache
 from edgepose_training.data.shards import find_shards
-from edgepose_training.distributed import Processes, join_processes, leave_processes, pick_device
-from edgepose_training.engine.interruption import fit_until_stopped
+from edgepose_training.distributed import Processes, pick_device
+from edgepose_training.engine import run_command
 from edgepose_training.engine.pose_task import pose_trainer
-from edgepose_training.engine.run_log import quiet_bar
-from edgepose_training.engine.time_budget import TimeBudget
 
 log = logging.getLogger("distill")
 
@@ -36,14 +31,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--shards", type=Path, help="folder of crop shards with train/ and, if there is one, val/")
     parser.add_argument("--teacher", type=Path, help="checkpoint to distill from")
     parser.add_argument("--init", type=Path, help="checkpoint to start the student from")
-    parser.add_argument("--resume", action="store_true", help="continue the run in --output, if there is one")
-    parser.add_argument("-o", "--output", type=Path, default=Path("runs/distill"), help="folder of the run")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one config value")
+    run_command.add_arguments(parser, Path("runs/distill"))
     parser.add_argument("--no-kernels", action="store_true", help="losses and norms in plain torch, for comparison")
-    parser.add_argument("--stop-after", type=float, metavar="MINUTES", help="save and stop after so long")
-    parser.add_argument("--minutes", type=float, help="choose the number of epochs so that they take so long")
-    parser.add_argument("--threads", type=int, help="CPU threads of the network")
     return parser.parse_args(argv)
 
 
@@ -67,42 +56,25 @@ def distill(args: argparse.Namespace, processes: Processes) -> None:
     config = Config.load(args.config, args.set + ["kernels=false"] * args.no_kernels)
     if args.shards is None:
         raise EdgeposeError("--shards: expected a folder of crop shards; training/pack.py makes one from images")
-    last = args.output / "last.pt"
-    resume = last.exists() and (args.resume or processes.restarts > 0)
-    if last.exists() and not resume:
-        raise EdgeposeError(f"{args.output} holds a run already; continue it with --resume or choose another --output")
+    last = run_command.state_to_resume(args, processes)
     train = open_shards(args.shards / "train", config, processes)
     valid_dir = args.shards / "val"
     valid = CropCache(find_shards(valid_dir)) if valid_dir.is_dir() and processes.is_main else None
     device = pick_device(args.device)
     trainer = pose_trainer(config, train, valid, args.output, device, args.teacher, args.init, processes)
-    if args.minutes:
-        trainer.time_budget = TimeBudget(time.monotonic() + args.minutes * 60)
-    if resume:
-        trainer.resume(last)
-    if args.stop_after:
-        trainer.stop_at = time.monotonic() + args.stop_after * 60
-    if not fit_until_stopped(trainer):
-        again = " ".join(sys.argv) + ("" if args.resume else " --resume")
-        log.info("stopped at epoch %d, step %d; continue with: python %s", trainer.epoch, trainer.step, again)
+    run_command.run(trainer, args, last)
 
 
 @command(times=True)
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
-    if args.threads:
-        torch.set_num_threads(args.threads)
     if argv == [] or (argv is None and len(sys.argv) == 1):
         from edgepose_training import quickstart
 
         quickstart.main(Path("runs/quickstart"))
         return 0
-    processes, args.device = join_processes(args.device)
-    if not processes.is_main:
-        logging.getLogger().setLevel(logging.WARNING)
-    with quiet_bar():
+    with run_command.joined_processes(args) as processes:
         distill(args, processes)
-    leave_processes()
     return 0
 
 

@@ -32,8 +32,8 @@ from edgepose_training.command import command
 from edgepose_training.config import Config
 from edgepose_training.data.crop_cache import CropCache
 from edgepose_training.distributed import pick_device
-from edgepose_training.engine.interruption import fit_until_stopped
 from edgepose_training.engine.pose_task import pose_trainer
+from edgepose_training.engine.run_command import fit_until_stopped
 from edgepose_training.engine.time_budget import TimeBudget
 
 log = logging.getLogger("gpu_train")

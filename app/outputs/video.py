@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from edgepose import EdgeposeError
 
 from ..engine import Result
-from ..overlay import OverlayOptions, SkeletonStyle, compose, letterbox
+from ..overlay import OverlayOptions, SkeletonStyle, compose, fitted
 from .base import with_parent
 
 
@@ -27,7 +27,7 @@ class VideoOutput:
     def write(self, result: Result) -> None:
         image = compose(result.frame.image, result.poses, self._style, self._overlay)
         height, width = (max(2, side // 2 * 2) for side in image.shape[:2])  # chroma is stored at half size
-        image = letterbox(image[:height, :width], (width, height))
+        image = fitted(image[:height, :width], (width, height))
         if self._writer is None:
             self._start = result.frame.time
             self._writer = self._open(image)
@@ -39,7 +39,7 @@ class VideoOutput:
             due = self._written
         for _ in range(due - self._written):
             self._writer.write(self._last)
-        self._last = letterbox(image, self._size)
+        self._last = fitted(image, self._size)
         if due >= self._written:
             self._writer.write(self._last)
             self._written = due + 1

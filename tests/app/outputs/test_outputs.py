@@ -17,7 +17,7 @@ from edgepose import EdgeposeError, Poses
 from edgepose_app import headless
 from edgepose_app.engine import Result
 from edgepose_app.outputs import ImagesOutput, JsonlOutput, Recorder, VideoOutput, close_all, open_output
-from edgepose_app.overlay import OverlayOptions, SkeletonStyle, letterbox
+from edgepose_app.overlay import OverlayOptions, SkeletonStyle, fitted
 from edgepose_app.sources import Frame
 from edgepose_app.sources.camera import LiveCapture
 
@@ -65,8 +65,8 @@ def test_a_video_of_images_of_several_sizes(tmp_path: Path):
     assert shapes == [(120, 480, 3)] * 2
 
 
-def test_letterbox():
-    boxed = letterbox(np.full((100, 100, 3), 255, np.uint8), (200, 100))
+def test_fitted():
+    boxed = fitted(np.full((100, 100, 3), 255, np.uint8), (200, 100))
     assert boxed.shape == (100, 200, 3)
     assert boxed[:, 50:150].all()
     assert not boxed[:, :50].any()

@@ -29,7 +29,7 @@ from edgepose_training.detector.batches import normalized
 from edgepose_training.detector.checkpoints import load_net
 from edgepose_training.detector.config import DetectorConfig
 from edgepose_training.detector.person_lists import read_images
-from edgepose_training.engine import checkpoints
+from edgepose_training.engine import checkpoints, run_command
 
 CHECKPOINT = Path(__file__).parents[4] / "shared" / "checkpoints" / "edgepose_det.pt"
 
@@ -265,7 +265,7 @@ def test_log_lines_go_above_the_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         entered.append(True)
         yield
 
-    monkeypatch.setattr(train_detector, "quiet_bar", quiet_bar)
+    monkeypatch.setattr(run_command, "quiet_bar", quiet_bar)
     monkeypatch.setattr(train_detector, "train", lambda *_: entered.append(False))
     assert train_detector.main(["--data", str(tmp_path), "--device", "cpu"]) == 0
     assert entered == [True, False]
