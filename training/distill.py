@@ -2,7 +2,7 @@
 
 On several GPUs or machines: `torchrun --nproc-per-node N training/distill.py …` (docs/cluster.md).
 Without arguments it generates a small synthetic data set, trains a teacher on it, distills a tiny student in DWPose's
-two stages and exports it, in some minutes.
+two stages and exports it: some 13 CPU minutes.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ log = logging.getLogger("distill")
 
 @dataclass(frozen=True)
 class Budget:
-    """How much of everything; the defaults take some five minutes on two cores."""
+    """How much of everything; the defaults take some 13 CPU minutes."""
 
     people: int = 1500
     validation: int = 64
