@@ -1,9 +1,10 @@
 """Train edgepose-det: `python training/train_detector.py [CONFIG.toml] --data DATA -o runs/detector/run`.
 
 The images are decoded once into a file beside the run's folder. `--hints` takes a detector's boxes on the training
-images (`python training/detect.py`) as pseudo-labels for people whom the annotations lack. Trials are judged on images
-held out of train: `--data` a folder made by split.py, `--valid-split dev`. On several processes: `torchrun
---nproc-per-node N training/train_detector.py …`.
+images (`python training/detect.py`) as pseudo-labels for people whom the annotations lack; from `--teacher`, an RTMDet,
+the net learns the score and the box of every cell beside the lists. Trials are judged on images held out of train:
+`--data` a folder made by split.py, `--valid-split dev`. On several processes: `torchrun --nproc-per-node N
+training/train_detector.py …`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from edgepose_training.detector.image_cache import ImageCache
 from edgepose_training.detector.person_lists import AnnotatedImage, read_images
 from edgepose_training.detector.samples import SampleBuilder
 from edgepose_training.detector.task import DetectorTask
+from edgepose_training.detector.teacher import RtmdetTeacher
 from edgepose_training.distributed import Processes, pick_device
 from edgepose_training.engine import checkpoints, run_command
 from edgepose_training.engine.trainer import Trainer
@@ -37,6 +39,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--cache", type=Path, help="folder of decoded images (default: beside --output)")
     parser.add_argument("--valid-split", default="val", metavar="SPLIT", help="split to validate on (default: val)")
     parser.add_argument("--init", type=Path, help="checkpoint to start the net from")
+    parser.add_argument("--teacher", type=Path, help="ONNX file of a one-class RTMDet to distill from")
     run_command.add_arguments(parser, Path("runs/detector/run"))
     return parser.parse_args(argv)
 
@@ -59,6 +62,7 @@ def train(args: argparse.Namespace, processes: Processes) -> None:
     """Data, run, deadline, fit."""
     config = DetectorConfig.load(args.config, args.set)
     last = run_command.state_to_resume(args, processes)
+    teacher = RtmdetTeacher(args.teacher) if args.teacher else None
     roles = sources.of_command(args)
     config = replace(config, source_weights=source_weights(config, roles, last))
     images = read_images(args.data, "train", args.hints, roles)
@@ -68,9 +72,8 @@ def train(args: argparse.Namespace, processes: Processes) -> None:
     people = sum(len(image.people) for image in images)
     log.info("%d images, %d people; %d images to validate", len(images), people, len(valid))
     builder = SampleBuilder(images, cache, config.source_weights)
-    task = DetectorTask(
-        config, builder, valid, pick_device(args.device), args.init if last is None else None, processes
-    )
+    init = args.init if last is None else None
+    task = DetectorTask(config, builder, valid, pick_device(args.device), init, processes, teacher)
     trainer = Trainer(task, args.output)
     run_command.run(trainer, args, last)
 

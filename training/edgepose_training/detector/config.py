@@ -30,6 +30,9 @@ class DetectorConfig(TrainerConfig):
     beta: float = 6.0  # and of the overlap
     focus: float = 2.0  # β of the quality focal loss
     box_weight: float = 2.0  # of the GIoU loss against the classification
+    label_weight: float = 1.0  # of both losses by the lists of people
+    teacher_weight: float = 1.0  # of both losses by the teacher's answer, if there is a teacher
+    teacher_seen: float = 0.05  # teacher's score from which a cell's box is taught
 
     # --- data
     first_sides: tuple[int, int] = (192, 256)  # px, range of the long side at first, where a step is cheap,

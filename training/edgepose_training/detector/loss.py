@@ -7,6 +7,10 @@ cell is asked for its overlap u.
 
 Losses: quality focal loss on the score (GFL, Li et al. 2020, eq. 4) over all cells that are not ignored, GIoU
 (Rezatofighi et al. 2019) on the boxes, weighted by the target scores. Both are divided by the sum of the targets.
+
+Distillation: the same two losses with a teacher's answer as the target, cell by cell, boxes weighted by its scores (as
+GFL weights them; Zheng et al. 2022, "Localization Distillation", do so for distributions). A teacher sees half-hidden,
+cut and unlisted people, too: where it sees one, a list that has none does not count.
 """
 
 from __future__ import annotations
@@ -20,8 +24,10 @@ from torch.nn import functional as F
 from edgepose_training.detector.batches import DetectorBatch
 from edgepose_training.detector.config import DetectorConfig
 from edgepose_training.detector.net import STRIDES
+from edgepose_training.detector.teacher import TeacherAnswer
 
 LARGEST_LOG = 4.0  # exp(4) = 55 strides: beyond any canvas
+DOUBTFUL = 0.35  # teacher's score from which a cell without a listed person is not background
 
 
 def cell_grid(size: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:  # -> [A, 2], [A]
@@ -46,6 +52,7 @@ def detector_loss(
     batch: DetectorBatch,
     config: DetectorConfig,
     mean: Callable[[Tensor], Tensor] = lambda total: total,
+    teacher: TeacherAnswer | None = None,
 ) -> dict[str, Tensor]:
     """Terms of the loss, weighted, for the net's raw output. `mean`: over the processes that share a batch."""
     cells = cells.float()
@@ -54,13 +61,38 @@ def detector_loss(
     boxes, logits = cell_boxes(cells, centers, strides), cells[:, 0]
     with torch.no_grad():
         target, owner = assign(logits.sigmoid(), boxes, centers, batch.people, batch.is_person, config)
-        counted = (target > 0) | ~inside(centers, batch.ignored).any(dim=1)
+        counted = ~inside(centers, batch.ignored).any(dim=1)
+        if teacher is not None:
+            counted &= teacher.scores < DOUBTFUL
+        counted |= target > 0
         total = mean(target.sum()).clamp(min=1.0)
-    person = quality_focal_loss(logits, target, config.focus) * counted
-    chosen = target > 0
     wanted = batch.people.gather(1, owner[..., None].expand(-1, -1, 4))
-    box = (1 - giou(boxes[chosen], wanted[chosen])) * target[chosen]
-    return {"person": person.sum() / total, "box": config.box_weight * box.sum() / total}
+    person = (quality_focal_loss(logits, target, config.focus) * counted).sum() / total
+    box = config.box_weight * box_loss(boxes, wanted, target, target > 0) / total
+    terms = {"person": config.label_weight * person, "box": config.label_weight * box}
+    if teacher is not None:
+        terms |= distillation_loss(logits, boxes, teacher, config, mean)
+    return terms
+
+
+def distillation_loss(
+    logits: Tensor,  # [N, A]
+    boxes: Tensor,  # [N, A, 4]
+    teacher: TeacherAnswer,
+    config: DetectorConfig,
+    mean: Callable[[Tensor], Tensor],
+) -> dict[str, Tensor]:
+    """The two terms with the teacher's scores and boxes as targets."""
+    seen = teacher.scores > config.teacher_seen
+    total = mean((teacher.scores * seen).sum()).clamp(min=1.0)
+    person = quality_focal_loss(logits, teacher.scores, config.focus).sum() / total
+    box = config.box_weight * box_loss(boxes, teacher.boxes, teacher.scores, seen) / total
+    return {"teacher_person": config.teacher_weight * person, "teacher_box": config.teacher_weight * box}
+
+
+def box_loss(boxes: Tensor, wanted: Tensor, weight: Tensor, chosen: Tensor) -> Tensor:
+    """Sum of 1 − GIoU of the chosen cells' boxes, times their weights. [N, A, 4], [N, A, 4], [N, A], [N, A] bool."""
+    return ((1 - giou(boxes[chosen], wanted[chosen])) * weight[chosen]).sum()
 
 
 def inside(points: Tensor, boxes: Tensor) -> Tensor:  # [A, 2], [N, M, 4] -> [N, M, A]

@@ -1,4 +1,4 @@
-"""The trainer's task for the person detector: learn from lists of boxes."""
+"""The trainer's task for the person detector: learn from lists of boxes, and from a teacher's answer to each canvas."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from edgepose_training.detector.config import DetectorConfig
 from edgepose_training.detector.loss import detector_loss
 from edgepose_training.detector.person_lists import AnnotatedImage
 from edgepose_training.detector.samples import SampleBuilder
+from edgepose_training.detector.teacher import RtmdetTeacher
 from edgepose_training.distributed import SINGLE_PROCESS, Processes
 from edgepose_training.engine import checkpoints
 from edgepose_training.engine.training_cost import TrainingCost
@@ -26,7 +27,10 @@ log = logging.getLogger("detector")
 
 
 class DetectorTask:
-    """Samples, net, loss and AP50. See `engine.task.Task`. `valid`: images to validate by; none: no validation."""
+    """Samples, net, loss and AP50. See `engine.task.Task`.
+
+    `valid`: images to validate by; none: no validation. `teacher`: see `teacher.py`; it is no part of the checkpoint.
+    """
 
     measure, best_by = "validation", "ap50"
 
@@ -38,6 +42,7 @@ class DetectorTask:
         device: torch.device,
         init: Path | None = None,
         processes: Processes = SINGLE_PROCESS,
+        teacher: RtmdetTeacher | None = None,
     ) -> None:
         self.config, self.builder, self.device, self.processes = config, builder, device, processes
         chosen = np.random.default_rng(config.seed).permutation(len(valid))[: config.validate_images or None]
@@ -49,7 +54,7 @@ class DetectorTask:
         if init is not None:
             left = checkpoints.initialize(self.net, init)
             log.info("started from %s; left at random: %s", init, ", ".join(left) or "nothing")
-        self.module = DetectorStep(self.net, config, processes)
+        self.module = DetectorStep(self.net, config, processes, teacher.to(device) if teacher else None)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -78,11 +83,14 @@ class DetectorTask:
 class DetectorStep(nn.Module):
     """`forward(batch, decay)` → named loss terms, already weighted."""
 
-    def __init__(self, net: nn.Module, config: DetectorConfig, processes: Processes) -> None:
+    def __init__(
+        self, net: nn.Module, config: DetectorConfig, processes: Processes, teacher: RtmdetTeacher | None = None
+    ) -> None:
         super().__init__()
-        self.net, self.config, self.processes = net, config, processes
+        self.net, self.config, self.processes, self.teacher = net, config, processes, teacher
 
     def forward(self, batch: DetectorBatch, _: float) -> dict[str, Tensor]:
         cells = self.net(normalized(batch.images))
+        answer = self.teacher(batch.images) if self.teacher is not None else None
         with torch.autocast(cells.device.type, enabled=False):  # overlaps to the sixth power want float32
-            return detector_loss(cells, batch, self.config, self.processes.mean)
+            return detector_loss(cells, batch, self.config, self.processes.mean, answer)
