@@ -115,7 +115,7 @@ EDGEPOSE_HD V exp2_fraction(V f) {
   return fma(p, f, c(1.0f));
 }
 
-// 2^x for |x| ≤ 126.
+// 2^x for |x| ≤ 126. Of NaN it makes anything: adding to its bits can give a finite number.
 template <class V>
 EDGEPOSE_HD V exp2_normal(V x) {
   const V shifted = x + 12582912.0f;  // adding 1.5·2^23 leaves n = round(x) in the low bits
@@ -123,7 +123,7 @@ EDGEPOSE_HD V exp2_normal(V x) {
   return as_float(as_int(as_bits(p) + (as_bits(shifted) << 23)));  // times 2^n
 }
 
-// 2^x, but neither above 2^125 nor, where it is not 0, below 2^-125. NaN stays NaN.
+// 2^x, but neither above 2^125 nor, where it is not 0, below 2^-125. Of NaN it makes anything.
 template <class V>
 EDGEPOSE_HD V exp2_bounded(V x) {
   return exp2_normal(clamp(x, -125.0f, 125.0f));
@@ -138,7 +138,7 @@ EDGEPOSE_INLINE vf exp2_bounded(vf x) {
 
 // 2^x for x ≤ 0, within 2^-23 relative; 0 below 2^-126, where float32 runs out of normal numbers. V is float or vf.
 // Softmaxes work in base 2, with log2(e) folded into the temperature: one rounding step fewer, and the error of the
-// argument only counts where the value itself has become small.
+// argument only counts where the value itself has become small. Of NaN it makes anything.
 template <class V>
 EDGEPOSE_HD V exp2_nonpositive(V x) {
   return select(x < -126.0f, constant(0.0f, x), exp2_normal(x));

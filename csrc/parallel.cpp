@@ -32,6 +32,14 @@ int available_cores() {
   return std::max(1u, std::thread::hardware_concurrency());
 }
 
+int process_id() {
+#if defined(_WIN32)
+  return 0;  // does not fork
+#else
+  return getpid();
+#endif
+}
+
 int initial_threads() {
   const char* wanted = std::getenv("EDGEPOSE_NUM_THREADS");
   const int threads = wanted ? std::atoi(wanted) : 0;
@@ -45,26 +53,30 @@ std::atomic<int>& thread_setting() {
 
 class Pool {
  public:
-  explicit Pool(int workers) {
-    threads_.reserve(workers);
+  // As many workers as that, if they are not there yet. Where threads are limited, those that could be made must do,
+  // and they are not asked for again: a try costs more than most calls.
+  void grow(int workers) {
+    if (workers <= asked_) return;
+    asked_ = workers;
     try {
-      for (int i = 0; i < workers; ++i) threads_.emplace_back([this] { work(); });
+      while (static_cast<int>(threads_.size()) < workers) threads_.emplace_back([this] { work(); });
     } catch (const std::system_error&) {
-      // A container's limit on threads: go on with those that there are, if need be with the caller alone.
+      // Go on with those that there are, if need be with the caller alone.
     }
   }
 
-  // Runs task(0) … task(tasks − 1); the calling thread takes part and returns when all are done. What a task throws is
-  // thrown here, once, in the calling thread.
-  void run(int tasks, const std::function<void(int)>& task) {
+  // Runs task(0) … task(tasks − 1) on the calling thread and at most so many workers, and returns when all are done.
+  // What a task throws is thrown here, once, in the calling thread.
+  void run(int tasks, int workers, const std::function<void(int)>& task) {
     {
       std::lock_guard<std::mutex> lock(mutex_);
       task_ = &task;
       next_ = 0;
       tasks_ = tasks;
       running_ = 0;
+      places_ = workers;
     }
-    wake_.notify_all();
+    for (int i = 0; i < workers; ++i) wake_.notify_one();
     take_tasks();
     std::unique_lock<std::mutex> lock(mutex_);
     done_.wait(lock, [this] { return next_ >= tasks_ && running_ == 0; });
@@ -77,7 +89,8 @@ class Pool {
     for (;;) {
       {
         std::unique_lock<std::mutex> lock(mutex_);
-        wake_.wait(lock, [this] { return task_ && next_ < tasks_; });
+        wake_.wait(lock, [this] { return task_ && next_ < tasks_ && places_ > 0; });
+        --places_;
       }
       take_tasks();
     }
@@ -106,6 +119,8 @@ class Pool {
   std::condition_variable wake_, done_;
   const std::function<void(int)>* task_ = nullptr;
   int next_ = 0, tasks_ = 0, running_ = 0;
+  int places_ = 0;  // for workers, in what runs now: a pool may be larger than a call wants
+  int asked_ = 0;
   std::exception_ptr failure_;
   std::vector<std::thread> threads_;
 };
@@ -117,13 +132,12 @@ std::mutex pool_mutex;
 
 Pool& pool_of(int workers) {
   static Pool* pool = nullptr;
-  static pid_t owner = 0;
-  static int asked = 0;  // not what it got: where threads are limited, asking again at every call would not help
-  if (!pool || owner != getpid() || asked < workers) {
-    pool = new Pool(workers);  // an outgrown or inherited pool is left alone: its threads sleep, or are not there
-    owner = getpid();
-    asked = workers;
+  static int owner = 0;
+  if (!pool || owner != process_id()) {
+    pool = new Pool;  // an inherited one is left alone: its threads are not there
+    owner = process_id();
   }
+  pool->grow(workers);
   return *pool;
 }
 
@@ -134,13 +148,15 @@ void set_num_threads(int threads) { thread_setting() = std::max(1, threads); }
 
 void parallel_for(int64_t count, double cost, const std::function<void(int64_t, int64_t)>& body) {
   const double useful = std::max(1.0, static_cast<double>(count) * cost / kBytesPerThread);
-  const int parts =
-      static_cast<int>(std::min({useful, static_cast<double>(num_threads()), static_cast<double>(count)}));
+  static const int cores = available_cores();  // more threads would wait for each other
+  const int threads = std::min(num_threads(), cores);
+  const int parts = static_cast<int>(std::min({useful, static_cast<double>(threads), static_cast<double>(count)}));
   std::unique_lock<std::mutex> lock(pool_mutex, std::defer_lock);
   if (parts <= 1 || !lock.try_lock()) return body(0, count);
   // More ranges than threads: where one thread is delayed, the others take what is left.
   const int64_t ranges = std::min<int64_t>(count, parts * 4);
-  pool_of(parts - 1).run(static_cast<int>(ranges), [&](int i) { body(count * i / ranges, count * (i + 1) / ranges); });
+  const auto range = [&](int i) { body(count * i / ranges, count * (i + 1) / ranges); };
+  pool_of(parts - 1).run(static_cast<int>(ranges), parts - 1, range);
 }
 
 }  // namespace edgepose

@@ -1,5 +1,6 @@
 // A small pool of worker threads that sleep when there is nothing to do. Spinning workers, as OpenMP runtimes have
-// them, stall for whole scheduler slices when the machine is busy with capture, decoding and drawing.
+// them, stall for whole scheduler slices when the machine is busy with capture, decoding and drawing. It grows to what
+// the largest call wanted, never beyond the threads asked for nor the cores that the process may use.
 #pragma once
 
 #include <cstdint>

@@ -2,7 +2,8 @@
 //
 // q = softmax(β s); p = softmax(β_t t), or the target as it is. With d = β (s − max s) in base-2 units (times log2 e):
 //   Σ p (ln p − ln q) = Σ p ln p − ln 2 · Σ p d + Σ p · ln Σ 2^d,      gradient over s_i: β (Σ p · q_i − p_i)
-// Rows are summed in any order and finished here.
+// Rows are summed in any order and finished here. A row with a NaN, with +inf or of −inf alone has d = NaN somewhere,
+// and so a loss and gradients of NaN.
 #pragma once
 
 #include "numeric.h"
@@ -41,6 +42,8 @@ EDGEPOSE_HD KlRow finish_kl(const KlRule& rule, const KlSums& s, float weight) {
     row.student_scale = weight * rule.beta * s.target / s.student;
     row.target_scale = weight * rule.beta;
   }
+  // 2^d may have lost a NaN in its bits (see exp2_normal), and a gradient that looks sound would update the weights.
+  if (is_nan(row.loss)) row.student_scale = row.target_scale = row.loss;
   return row;
 }
 

@@ -26,6 +26,9 @@ SIXTEEN_BITS = DTYPES[1:]
 LAYOUTS = ["packed", "read-only", "strided", "transposed", "broadcast"]
 VALUES = ["normal", "ties", "zeros", "negative", "nan", "inf", "-inf rows", "large"]
 
+# NaN as the float32 bits that CPUs, GPUs (0x7fffffff) and files hold; then what a softmax makes NaN of.
+BROKEN = [0x7FC00000, 0xFFC00000, 0x7FFFFFFF, 0xFFFFFFFF, 0x7F800001, "inf", "-inf row"]
+
 dtypes = st.sampled_from(DTYPES)
 bins = st.one_of(st.integers(1, 140), st.sampled_from([255, 256, 257, 384, 512, 576, 768, 1023, 1024, 1025]))
 
@@ -47,6 +50,16 @@ def fill(rng, shape, values):
         return np.where(rng.random((*shape[:-1], 1)) < 0.5, np.float32(-np.inf), x)
     if values == "large":
         return x * np.float32(1e4)  # float16 reaches 65,504
+    return x
+
+
+def broken(x, row, kind):
+    """x [N, K, B] with one row (n, k) broken in one way of BROKEN."""
+    x = x.copy()
+    if kind == "-inf row":
+        x[row] = -np.inf
+    else:
+        x[row][x.shape[-1] // 2] = np.inf if kind == "inf" else np.uint32(kind).view(np.float32)
     return x
 
 

@@ -147,6 +147,28 @@ print(os.waitpid(child, 0)[1])
     assert run(code) == "0"
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="nothing lists this process' threads here")
+def test_larger_calls_do_not_pile_up_threads():
+    """One pool that grows: never beyond the threads asked for, nor beyond the cores."""
+    code = """
+import os
+import numpy as np
+from edgepose import _C, ops
+before = len(os.listdir("/proc/self/task"))
+frame = np.zeros((720, 1280, 3), np.uint8)
+for asked, limit in ((3, 2), (64, 63)):
+    _C.set_num_threads(asked)
+    for n in range(1, 65, 3):
+        affine = np.tile(np.eye(2, 3, dtype=np.float32), (n, 1, 1))
+        ops.crop_normalize(frame, affine, input_size=(192, 256), mean=(0, 0, 0), std=(1, 1, 1))
+        ops.simcc_decode(*np.zeros((2, n, 133, 384), np.float32))
+    more = len(os.listdir("/proc/self/task")) - before
+    assert more <= min(limit, len(os.sched_getaffinity(0)) - 1), (asked, more)
+print(more)
+"""
+    assert int(run(code)) == min(63, len(os.sched_getaffinity(0)) - 1)
+
+
 def test_threads_may_call_at_once():
     from concurrent.futures import ThreadPoolExecutor
 

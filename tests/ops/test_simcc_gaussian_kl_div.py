@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from arrays import bins, dtypes, every_backend, every_case, fill
+from arrays import BROKEN, bins, broken, dtypes, every_backend, every_case, fill
 from sampling import given, st
 
 from edgepose.ops import reference, simcc_encode, simcc_gaussian_kl_div, simcc_kl_div
@@ -52,6 +52,24 @@ def test_equals_labels_and_divergence_in_turn(center, target_beta, bin_mean):
     for got, wanted in zip(grads, expected_grads, strict=True):
         np.testing.assert_allclose(got, wanted, atol=4e-6 * np.abs(wanted).max())
     assert ((loss != 0) == (weight != 0)).all() or target_beta is None  # a zero row has no mass to diverge
+
+
+@every_backend
+@pytest.mark.parametrize("kind", BROKEN)
+@pytest.mark.parametrize("target_beta", [None, 10.0])
+@pytest.mark.parametrize("center", ["round", "exact"])
+def test_a_broken_row_is_nan_in_loss_and_gradient(kind, target_beta, center):
+    x, y, keypoints, visible = batch()
+    visible[:] = 1
+    keypoints[1, 2] = 20, 30
+    grads = np.empty_like(x), np.empty_like(y)
+    options = {"sigma": SIGMA, "center": center, "beta": 10.0, "target_beta": target_beta}
+    loss = simcc_gaussian_kl_div(broken(x, (1, 2), kind), y, keypoints, visible, grad=grads, **options)
+    assert np.isnan(loss[1, 2])
+    assert np.isnan(grads[0][1, 2]).all()
+    assert np.isnan(loss).sum() == 1
+    assert np.isnan(grads[0]).sum() == x.shape[-1]
+    assert np.isfinite(grads[1]).all()  # the other axis is sound
 
 
 @every_backend

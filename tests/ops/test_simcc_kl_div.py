@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from arrays import DTYPES, LAYOUTS, bins, dtypes, every_backend, every_case, fill, lay_out
+from arrays import BROKEN, DTYPES, LAYOUTS, bins, broken, dtypes, every_backend, every_case, fill, lay_out
 from sampling import given, st
 
 from edgepose.ops import reference, simcc_kl_div
@@ -116,6 +116,28 @@ def test_kernel_matches_reference(data):
     step = {2: 2.0**-8 if student.dtype != np.float16 else 2.0**-11, 4: 0}[student.dtype.itemsize]
     bound = (4e-6 + step) * np.abs(expected_grad).max(-1, initial=0) + 3e-6 * beta * mass + (6e-8 if step else 0)
     assert (error <= bound).all()
+
+
+@every_backend
+@pytest.mark.parametrize("kind", BROKEN)
+@pytest.mark.parametrize("target_beta", [None, 10.0])
+@pytest.mark.parametrize("width", [5, 384, 517])
+def test_a_broken_row_is_nan_in_loss_and_gradient(kind, target_beta, width):
+    """Else a gradient scaler would take the step for a sound one. The other rows are as without it."""
+    rng = np.random.default_rng(1)
+    student, target = rng.normal(size=(2, 3, width)).astype(np.float32), rng.random((2, 3, width)).astype(np.float32)
+    _, whole = kl(simcc_kl_div, student, target, beta=10, target_beta=target_beta)
+    sides = [(broken(student, (1, 2), kind), target)]
+    if target_beta is not None:
+        sides.append((student, broken(target, (1, 2), kind)))
+    for s, t in sides:
+        loss, grad = kl(simcc_kl_div, s, t, beta=10, target_beta=target_beta)
+        assert np.isnan(loss[1, 2])
+        assert np.isnan(grad[1, 2]).all()
+        assert np.isnan(loss).sum() == 1
+        others = np.arange(3) != 2
+        np.testing.assert_array_equal(grad[0], whole[0])
+        np.testing.assert_array_equal(grad[1][others], whole[1][others])
 
 
 @every_backend
