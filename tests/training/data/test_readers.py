@@ -5,11 +5,9 @@ import cv2
 import numpy as np
 import pack
 import pytest
-from PIL import Image
 
 from edgepose import EdgeposeError, Skeleton
 from edgepose_training.data import readers, registry
-from edgepose_training.data.annotations import SkipEntry
 from edgepose_training.data.coco import TRUTH, UNLABELED, ReadReport
 from edgepose_training.data.shards import read_shard
 from edgepose_training.metrics.pck import mpii_head_length
@@ -260,56 +258,6 @@ def test_points_that_a_data_set_does_not_have_are_refused(tmp_path, capsys):
     assert capsys.readouterr().err == "mpii has the points of mpii16, not of coco17\n"
     assert pack.main(["--dataset", "mpii", "-o", str(tmp_path / "z")]) == 2
     assert "give the folder of the data set as --data" in capsys.readouterr().err
-
-
-# --- image sizes ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
-def test_sizes_are_read_from_the_header(tmp_path, name):
-    assert readers.image_size(picture(tmp_path / name, 70, 33)) == (70, 33)
-
-
-@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_sizes_are_those_of_the_pixels_that_opencv_decodes(tmp_path, name, orientation):
-    tags = Image.Exif()
-    tags[0x0112] = orientation
-    Image.fromarray(np.zeros((33, 70, 3), np.uint8)).save(tmp_path / name, exif=tags)
-    height, width = cv2.imread(str(tmp_path / name)).shape[:2]
-    assert readers.image_size(tmp_path / name) == (width, height)
-
-
-def test_a_file_cut_after_its_header_still_has_a_size(tmp_path):
-    path = picture(tmp_path / "a.png", 700, 330)
-    path.write_bytes(path.read_bytes()[:60])
-    assert readers.image_size(path) == (700, 330)
-
-
-def test_other_formats_and_missing_files_are_left_out(tmp_path):
-    with pytest.raises(SkipEntry, match="no JPEG or PNG"):
-        readers.image_size(picture(tmp_path / "a.webp", 70, 33))
-    with pytest.raises(SkipEntry, match="missing"):
-        readers.image_size(tmp_path / "nowhere.png")
-
-
-@pytest.mark.parametrize("content", [b"", b"\xff\xd8", b"\xff\xd8\xff\xe0\x00", b"\x89PNG"])
-def test_a_cut_header_is_no_picture(tmp_path, content):
-    (tmp_path / "a.jpg").write_bytes(content)
-    with pytest.raises(SkipEntry, match="no JPEG or PNG"):
-        readers.image_size(tmp_path / "a.jpg")
-
-
-def test_broken_tags_turn_nothing(tmp_path):
-    path = tmp_path / "a.jpg"
-    Image.new("RGB", (70, 33)).save(path, exif=b"Exif\x00\x00no TIFF header")
-    assert readers.image_size(path) == (70, 33)
-
-
-def test_an_image_of_too_many_pixels_is_skipped(tmp_path, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(SkipEntry, match="too many pixels"):
-        readers.image_size(picture(tmp_path / "a.png", 70, 33))
 
 
 @pytest.mark.parametrize("words", [["--licence", "permissive"], ["--license", "permissive"]])

@@ -6,14 +6,12 @@ little low and its scale is a height of 200 px; LSP's third row says hidden, LSP
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
@@ -29,12 +27,12 @@ from edgepose_training.data.coco import (
     read_coco_layout,
     read_coco_wholebody,
 )
+from edgepose_training.data.image_size import image_size
 
 MPII_SCALE = 200.0  # px of a person's height at scale 1
 MPII_CENTER_SHIFT = 15.0  # px at scale 1 by which a box reaches further down than its center says
 LSP_MARGIN = 1.15  # box = extent of the joints × this; the runtime's padding of 1.25 comes on top
 LSP_TRAINING = 1000  # the first so many images of LSP train, the other thousand test
-ORIENTATION, QUARTER_TURNS = 0x0112, (5, 6, 7, 8)  # EXIF
 # Halpe's points in the order of COCO-WholeBody: head, neck and hip are dropped, the feet go side by side.
 HALPE_TO_WHOLEBODY = [*range(17), 20, 22, 24, 21, 23, 25, *range(26, 136)]
 HALPE_POINTS = {
@@ -147,33 +145,6 @@ def read_lspet(joints: str | Path, images_root: str | Path, *, report: ReadRepor
     """The extended training set: `joints.mat` [14, 3, 10000], images im00001.jpg …; the third value says labeled."""
     table = _joints_table(Path(joints), axes=(2, 0, 1))  # [N, 14, 3]
     return _read_leeds(table, slice(None), Path(joints), Path(images_root), "im{:05d}.jpg", "lspet", "train", report)
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """(W, H) of a JPEG or PNG as it is decoded, turned by its orientation tag; only its header is read.
-
-    A tag that cannot be read turns nothing. Raises SkipEntry for a missing file, another format, or too many pixels.
-    """
-    try:
-        with Image.open(path, formats=("JPEG", "PNG")) as image:
-            width, height = image.size
-            turned = _orientation(image.info.get("exif", b"")) in QUARTER_TURNS
-            return (height, width) if turned else (width, height)
-    except UnidentifiedImageError:
-        raise SkipEntry("image file is no JPEG or PNG") from None
-    except Image.DecompressionBombError:
-        raise SkipEntry("image file has too many pixels") from None
-    except OSError:
-        raise SkipEntry("image file missing") from None
-
-
-def _orientation(tags: bytes) -> int | None:
-    exif = Image.Exif()
-    try:
-        exif.load(tags)  # getexif() would decode a PNG, whose tags may come last
-        return exif.get(ORIENTATION)
-    except (SyntaxError, ValueError, LookupError, TypeError, struct.error):  # what Pillow raises for broken tags
-        return None
 
 
 def _mpii_entry(entry: Any, root: Path, may_lack_joints: bool) -> tuple[Path, np.ndarray, PointLabels]:
