@@ -28,19 +28,12 @@ from edgepose_training.data.coco import (
     read_coco_wholebody,
 )
 from edgepose_training.data.image_size import image_size
+from edgepose_training.data.label_fit import check_labels
 
 MPII_SCALE = 200.0  # px of a person's height at scale 1
 MPII_CENTER_SHIFT = 15.0  # px at scale 1 by which a box reaches further down than its center says
 LSP_MARGIN = 1.15  # box = extent of the joints × this; the runtime's padding of 1.25 comes on top
 LSP_TRAINING = 1000  # the first so many images of LSP train, the other thousand test
-# Halpe's points in the order of COCO-WholeBody: head, neck and hip are dropped, the feet go side by side.
-HALPE_TO_WHOLEBODY = [*range(17), 20, 22, 24, 21, 23, 25, *range(26, 136)]
-HALPE_POINTS = {
-    "halpe136": list(range(136)),
-    "halpe26": list(range(26)),
-    "coco_wholebody": HALPE_TO_WHOLEBODY,
-    "coco17": list(range(17)),
-}
 
 
 def read_crowdpose(
@@ -70,23 +63,16 @@ def read_crowding(annotations: str | Path) -> dict[int, float]:
 def read_halpe(
     annotations: str | Path,
     images_root: str | Path,
-    skeleton: Skeleton,
     *,
     split: str | None = None,
     keep_unlabeled: bool = False,
     report: ReadReport | None = None,
 ) -> list[Person]:
-    """Halpe-FullBody's 136 points as halpe136, halpe26, coco_wholebody or coco17.
-
-    Raises EdgeposeError for a skeleton that Halpe's points do not make.
-    """
-    if skeleton.name not in HALPE_POINTS:
-        raise EdgeposeError(f"Halpe's points make {', '.join(HALPE_POINTS)}, but not {skeleton.name}.")
-    chosen = HALPE_POINTS[skeleton.name]
+    """Halpe-FullBody in its 136 points."""
 
     def labels_of(entry: dict[str, Any]) -> PointLabels:
-        points = numbers(entry.get("keypoints"), (136, 3), "keypoints")[chosen]
-        return _labeled(points[:, :2], points[:, 2] > 0)
+        points = numbers(entry.get("keypoints"), (136, 3), "keypoints")
+        return labeled(points[:, :2], points[:, 2] > 0)
 
     return read_coco_layout(
         Path(annotations), Path(images_root), labels_of, split=split, keep_unlabeled=keep_unlabeled, report=report
@@ -120,10 +106,10 @@ def read_mpii(
             image, bbox, labels = _mpii_entry(entry, root, keep_unlabeled)
             if not (keep_unlabeled or labels[1].any()):
                 raise SkipEntry("no labeled point")
-            people.append(_person(image, number, "mpii", split or path.stem, bbox, labels, head))
+            people.append(person_of(image, number, "mpii", split or path.stem, bbox, labels, head))
         except SkipEntry as why:
             report.skip(str(why), f"entry {number}")
-    return finish(_numbered(people), report, path)
+    return finish(numbered(people), report, path)
 
 
 def read_lsp(
@@ -161,7 +147,7 @@ def _mpii_entry(entry: Any, root: Path, may_lack_joints: bool) -> tuple[Path, np
         raise SkipEntry("zero area")
     half = scale * MPII_SCALE / 2
     center[1] += MPII_CENTER_SHIFT * scale
-    labels = _labeled(points, numbers(known, (16,), "joints_vis") > 0)
+    labels = labeled(points, numbers(known, (16,), "joints_vis") > 0)
     return image, np.concatenate([center - half, center + half]).astype(np.float32), labels
 
 
@@ -189,12 +175,12 @@ def _read_leeds(
             keypoints, known = table[index, :, :2] - 1, table[index, :, 2] > 0
             if not np.isfinite(keypoints[known]).all():
                 raise SkipEntry("joints are not finite")
-            labels = _labeled(keypoints, known)
+            labels = labeled(keypoints, known)
             bbox = _extent(keypoints, known)
-            people.append(_person(root / pattern.format(index + 1), index, source, split, bbox, labels, None))
+            people.append(person_of(root / pattern.format(index + 1), index, source, split, bbox, labels, None))
         except SkipEntry as why:
             report.skip(str(why), pattern.format(index + 1))
-    return finish(_numbered(people), report, path)
+    return finish(numbered(people), report, path)
 
 
 def _extent(keypoints: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -206,14 +192,16 @@ def _extent(keypoints: np.ndarray, known: np.ndarray) -> np.ndarray:
     return np.concatenate([center - half, center + half]).astype(np.float32)
 
 
-def _labeled(keypoints: np.ndarray, known: np.ndarray) -> PointLabels:
+def labeled(keypoints: np.ndarray, known: np.ndarray) -> PointLabels:
+    """Labels of points [K, 2], of which those `known` [K] count."""
     points = np.where(known[:, None], keypoints, 0).astype(np.float32)
     return points, np.where(known, TRUTH, UNLABELED).astype(np.uint8), known.astype(np.float32)
 
 
-def _person(
+def person_of(
     image: Path, number: int, source: str, split: str, bbox: np.ndarray, labels: PointLabels, head: np.ndarray | None
 ) -> Person:
+    """A person by its box [4] xyxy, which is not clipped. Raises SkipEntry."""
     size = image_size(image)
     keypoints, visible, weights = labels
     sides = bbox[2:] - bbox[:2]
@@ -221,6 +209,7 @@ def _person(
         raise SkipEntry("zero area")
     if (bbox[2:] <= 0).any() or (bbox[:2] >= size).any():
         raise SkipEntry("box outside the image")
+    check_labels((*bbox[:2], *sides), keypoints, visible > 0, size)
     return Person(
         image=image, image_id=-1, annotation_id=number, source=source, license="", split=split, image_size=size,
         bbox=bbox, area=float(BOX_AREA_TO_PERSON * sides.prod()), keypoints=keypoints, visible=visible, weights=weights,
@@ -228,7 +217,7 @@ def _person(
     )  # fmt: skip
 
 
-def _numbered(people: Iterable[Person]) -> list[Person]:
+def numbered(people: Iterable[Person]) -> list[Person]:
     """Give each image a number: these files know images by name only."""
     people = list(people)
     numbers_of = {image: number for number, image in enumerate(sorted({person.image for person in people}))}
