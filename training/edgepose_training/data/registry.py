@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -104,3 +105,20 @@ def sample_people(people: list[Person], sources: Sequence[str] | None, limit: in
             f"Nobody comes from {', '.join(sources)}: check --source." if sources else "There are no people to look at."
         )
     return [people[row] for row in np.random.default_rng(0).permutation(len(people))[:limit]] if limit else people
+
+
+def of_license(people: list[Person], wanted: str | None) -> list[Person]:
+    """The people of this license class; all without one. Raises EdgeposeError that names the classes that are there."""
+    kept = [person for person in people if wanted in (None, person.license)]
+    if not kept:
+        classes = Counter(person.license for person in people)
+        named = [f"{name} ({count} people)" for name, count in classes.most_common() if name]
+        there = f"there are {', '.join(named)}" if named else "no image of this file states one"
+        raise EdgeposeError(f"nobody has the license {wanted!r}: {there}")
+    return kept
+
+
+def every_nth_image(people: list[Person], n: int) -> list[Person]:
+    """The people of every n-th image, from the first one on: for frames of videos, which are much alike."""
+    rank = {image: place for place, image in enumerate(sorted({person.image for person in people}))}
+    return [person for person in people if rank[person.image] % n == 0]
