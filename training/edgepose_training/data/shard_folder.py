@@ -73,7 +73,8 @@ class ShardFolder:
 
     def _check_points(self) -> None:
         theirs = self.packed.skeleton
-        count = len(next(iter(read_shard(self.shards[0]))).keypoints)  # as old folders have no record
+        crop = next(read_shard(self.shards[0]), None)  # old folders have no record
+        count = theirs.num_keypoints if crop is None else len(crop.keypoints)
         if theirs.keypoints != self.skeleton.keypoints or count != self.skeleton.num_keypoints:
             name = theirs.name if theirs.keypoints != self.skeleton.keypoints else f"{count} points"
             raise EdgeposeError(
