@@ -18,6 +18,7 @@ from edgepose_training.command import command
 from edgepose_training.config import Config
 from edgepose_training.data.crop_cache import CropCache
 from edgepose_training.data.shards import find_shards
+from edgepose_training.data.training_data import TrainingData
 from edgepose_training.distributed import Processes, pick_device
 from edgepose_training.engine import run_command
 from edgepose_training.engine.pose_task import pose_trainer
@@ -28,7 +29,11 @@ log = logging.getLogger("distill")
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", nargs="?", help="name of a recipe that ships, or a TOML file of differences")
-    parser.add_argument("--shards", type=Path, help="folder of crop shards with train/ and, if there is one, val/")
+    parser.add_argument("--shards", nargs="+", action="extend", metavar="DIR[=WEIGHT]", help="folders of crop shards "
+                        "with train/ and, if there is one, val/; weight: how often each of its people is seen in an "
+                        "epoch (default: 1)")  # fmt: skip
+    parser.add_argument("--points", type=Path, help="TOML table of which points of the shards are the recipe's, where "
+                        "names do not tell (docs/data.md)")  # fmt: skip
     parser.add_argument("--teacher", type=Path, help="checkpoint to distill from")
     parser.add_argument("--init", type=Path, help="checkpoint to start the student from")
     run_command.add_arguments(parser, Path("runs/distill"))
@@ -54,14 +59,17 @@ def open_shards(folder: Path, config: Config, processes: Processes) -> CropCache
 def distill(args: argparse.Namespace, processes: Processes) -> None:
     """Data, run, deadline, fit."""
     config = Config.load(args.config, args.set + ["kernels=false"] * args.no_kernels)
-    if args.shards is None:
+    if not args.shards:
         raise EdgeposeError("--shards: expected a folder of crop shards; training/pack.py makes one from images")
+    data = TrainingData(args.shards, config, args.points)
     last = run_command.state_to_resume(args, processes)
-    train = open_shards(args.shards / "train", config, processes)
-    valid_dir = args.shards / "val"
-    valid = CropCache(find_shards(valid_dir)) if valid_dir.is_dir() and processes.is_main else None
+    train = data.open("train", lambda folder: open_shards(folder, config, processes))
+    assert train is not None  # it raises where there is no train/
+    valid = data.open("val", lambda folder: CropCache(find_shards(folder))) if processes.is_main else None
     device = pick_device(args.device)
     trainer = pose_trainer(config, train, valid, args.output, device, args.teacher, args.init, processes)
+    if processes.is_main:
+        data.write(args.output / "data.json")
     run_command.run(trainer, args, last)
 
 

@@ -34,7 +34,9 @@ from edgepose_training.evaluation.protocols import measure
 
 def _read(args: argparse.Namespace, split: str, skeleton: Skeleton, report: ReadReport) -> list[Person]:
     annotations, images = _files(args, split)
-    return read_coco_wholebody(annotations, images, skeleton, split=split, report=report)
+    return read_coco_wholebody(
+        annotations, images, skeleton, split=split, category=args.category, report=report
+    )  # fmt: skip
 
 
 def _files(args: argparse.Namespace, split: str) -> tuple[Path, Path]:
@@ -120,6 +122,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--split", default="val", help="train, val, … (default: val)")
     parser.add_argument("--annotations", type=Path, help="annotation file, where DATA does not tell")
     parser.add_argument("--images", type=Path, help="image folder, where DATA does not tell")
+    parser.add_argument("--category", help="name or id of the category to read, where the labels have several")
     parser.add_argument("--source", action="append", help="people of this source only (may be repeated)")
     sources.add_argument(parser)
     parser.add_argument("--boxes", default="gt", help="gt, or a COCO detection file (JSON): AP only; CrowdPose too")

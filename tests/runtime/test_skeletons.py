@@ -122,7 +122,7 @@ def test_nonsense_is_named(entries: dict, word: str) -> None:
 
 
 def test_one_sentence_for_what_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(EdgeposeError, match=r"There is no skeleton 'octopus': name one of ap10k, coco17"):
+    with pytest.raises(EdgeposeError, match=r"There is no skeleton 'octopus': name one of aic14, ap10k, coco17"):
         Skeleton.load("octopus")
     (tmp_path / "broken.toml").write_text("name = ")
     with pytest.raises(EdgeposeError, match="not usable"):

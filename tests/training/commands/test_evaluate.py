@@ -163,6 +163,31 @@ def test_missing_annotations_are_one_sentence(tmp_path, model, capsys):
     assert "val.json" in capsys.readouterr().err
 
 
+def test_one_category_is_measured(data, model, capsys):
+    """As in packing: one reader serves both."""
+    path = data / "annotations" / "val.json"
+    document = json.loads(path.read_text())
+    document["categories"] = [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}]
+    for entry in document["annotations"]:
+        entry["category_id"] = 1 + (entry["image_id"] == 2)
+    path.write_text(json.dumps(document))
+    where = ["--data", data, "--no-baselines", "--no-intervals"]
+    assert run(model, *where, "--category", "cat")["people"] == 2
+    assert run(model, *where, "--category", "dog")["people"] == 2
+    assert evaluate.main([str(word) for word in (model, *where)]) == 2
+    assert "name the one to read as --category" in capsys.readouterr().err
+
+
+def test_labels_of_other_pictures_are_not_measured(data, model, capsys):
+    path = data / "annotations" / "val.json"
+    document = json.loads(path.read_text())
+    for image in document["images"]:
+        image["width"], image["height"] = 2 * image["width"], 2 * image["height"]
+    path.write_text(json.dumps(document))
+    assert evaluate.main([str(model), "--data", str(data), "--no-baselines"]) == 2
+    assert "labels do not fit their pictures: picture is of another resolution" in capsys.readouterr().err
+
+
 def test_unreadable_pictures_are_named_and_left_out(data, model, caplog):
     (data / "images" / "2.png").write_bytes(b"no image")
     record = run(model, "--data", data, "--no-baselines", "--no-intervals")

@@ -227,15 +227,16 @@ def test_what_travels_is_packed_as_by_hand(tmp_path, capsys):
     for split in ("train", "val"):
         by_hand = tmp_path / "by hand" / split
         assert pack.main(["--data", str(data), "--split", split, "--compact", "-o", str(by_hand)]) == 0
-        (ours,), (theirs,) = (bundle / split).iterdir(), by_hand.iterdir()
+        (ours,), (theirs,) = (bundle / split).iterdir(), by_hand.glob("*.tar*")
         assert ours.name.endswith(".tar.gz")
         assert ours.read_bytes() == theirs.read_bytes()
     before = ours.stat().st_mtime_ns
     assert gpu_train.main(command) == 0  # what is there already is not packed again
     assert ours.stat().st_mtime_ns == before
     others = ["pack", "--data", str(data), "-o", str(tmp_path / "none"), "--licence", "permissive"]
-    assert gpu_train.main(others) == 0
-    assert not list((tmp_path / "none" / "bundles").glob("*/*"))
+    assert gpu_train.main(others) == 2
+    assert "nobody has the license 'permissive': no image of this file states one" in capsys.readouterr().err
+    assert not list((tmp_path / "none").rglob("*.tar*"))
 
 
 def test_curves_of_either_name_come_back(tmp_path):

@@ -5,13 +5,12 @@ import cv2
 import numpy as np
 import pack
 import pytest
-from PIL import Image
 
 from edgepose import EdgeposeError, Skeleton
-from edgepose_training.data import readers, registry
-from edgepose_training.data.annotations import SkipEntry
+from edgepose_training.data import aic, readers, registry
 from edgepose_training.data.coco import TRUTH, UNLABELED, ReadReport
 from edgepose_training.data.shards import read_shard
+from edgepose_training.data.ubody import read_ubody
 from edgepose_training.metrics.pck import mpii_head_length
 
 HALPE = Skeleton.load("halpe136")
@@ -63,7 +62,8 @@ def halpe_file(folder: Path, keypoints: list) -> Path:
 @pytest.mark.parametrize("name", ["halpe136", "halpe26", "coco_wholebody", "coco17"])
 def test_halpe_points_keep_their_names_in_other_skeletons(tmp_path, name):
     skeleton = Skeleton.load(name)
-    (person,) = readers.read_halpe(halpe_file(tmp_path, triples(136)), tmp_path, skeleton)
+    where = halpe_file(tmp_path, triples(136)), tmp_path
+    (person,) = registry.read_people("halpe", *where, skeleton, split="train")
     sources = (person.keypoints[:, 0] * 4).astype(int)
     assert len(person.keypoints) == skeleton.num_keypoints
     for index in range(23 if name == "coco_wholebody" else min(skeleton.num_keypoints, 26)):
@@ -75,16 +75,129 @@ def test_halpe_points_keep_their_names_in_other_skeletons(tmp_path, name):
 def test_halpe_points_without_label_are_zero(tmp_path):
     keypoints = triples(136)
     keypoints[2] = 0
-    (person,) = readers.read_halpe(halpe_file(tmp_path, keypoints), tmp_path, HALPE)
+    (person,) = readers.read_halpe(halpe_file(tmp_path, keypoints), tmp_path)
     assert person.visible[0] == UNLABELED
     assert not person.keypoints[0].any()
 
 
 def test_halpe_refuses_what_it_cannot_make(tmp_path):
-    with pytest.raises(EdgeposeError, match="not mpii16"):
-        readers.read_halpe(halpe_file(tmp_path, triples(136)), tmp_path, Skeleton.load("mpii16"))
+    tail = Skeleton.from_dict({"name": "tail", "keypoints": ["root_of_tail"]})
+    path = halpe_file(tmp_path, triples(136))
+    with pytest.raises(EdgeposeError, match="no point of halpe136 has the name of one of tail"):
+        registry.read_people("halpe", path, tmp_path, tail, split="train")
     with pytest.raises(EdgeposeError, match="keypoints has the wrong length"):
-        readers.read_halpe(halpe_file(tmp_path, triples(26)), tmp_path, HALPE)
+        readers.read_halpe(halpe_file(tmp_path, triples(26)), tmp_path)
+
+
+# --- AI Challenger ------------------------------------------------------------------------------------------
+
+
+def aic_file(folder: Path, entries: list) -> Path:
+    picture(folder / "0a1b.jpg")
+    path = folder / "keypoint_train_annotations_20170909.json"
+    path.write_text(json.dumps(entries))
+    return path
+
+
+def aic_entry(**changes) -> dict:
+    """Two people; a third value of 1 is visible, of 2 hidden, of 3 not labeled."""
+    points = [value for i in range(14) for value in (i + 3, 10, 1 + i % 3)]
+    return {
+        "image_id": "0a1b", "url": "", "human_annotations": {"human2": [2, 3, 22, 33], "human1": [0, 0, 64, 48]},
+        "keypoint_annotations": {"human1": points, "human2": points},
+    } | changes  # fmt: skip
+
+
+def test_aic_counts_hidden_points_as_labeled_and_has_corners_of_boxes(tmp_path):
+    first, second = aic.read_aic(aic_file(tmp_path, [aic_entry()]), tmp_path)
+    assert first.visible.tolist() == [TRUTH, TRUTH, UNLABELED] * 4 + [TRUTH, TRUTH]
+    np.testing.assert_array_equal(first.keypoints[1], [4, 10])
+    np.testing.assert_array_equal(second.bbox, [2, 3, 22, 33])
+    assert second.area == pytest.approx(0.53 * 20 * 30)
+    assert (first.image_id, second.image_id, first.source) == (0, 0, "aic")
+
+
+def test_unusable_people_of_aic_are_counted(tmp_path):
+    broken = [
+        aic_entry(keypoint_annotations={"human1": [1, 2, 1]}), aic_entry(keypoint_annotations={"human9": [0] * 42}),
+        aic_entry(image_id="gone", keypoint_annotations={"human1": [5, 5, 1] * 14}),
+        aic_entry(keypoint_annotations={"human1": [0, 0, 3] * 14}), {"image_id": 1}, 7,
+    ]  # fmt: skip
+    report = ReadReport()
+    assert len(aic.read_aic(aic_file(tmp_path, [aic_entry(), *broken]), tmp_path, report=report)) == 2
+    assert dict(report.skipped) == {
+        "keypoint_annotations has the wrong length or is no list of numbers": 1,
+        "human_annotations has the wrong length or is no list of numbers": 1, "image file missing": 1,
+        "no labeled point": 1, "entry without image_id or keypoint_annotations": 2,
+    }  # fmt: skip
+
+
+def test_aic_converted_to_cocos_layout(tmp_path):
+    path = coco_file(tmp_path, [{"id": 1, "image_id": 5, "bbox": [0, 3, 20, 30], "keypoints": triples(14, v=1)}])
+    (person,) = aic.read_aic(path, tmp_path)
+    assert person.visible.tolist() == [TRUTH] * 14
+    path.write_text("5")
+    with pytest.raises(EdgeposeError, match="expected AI Challenger's list of images, or COCO's layout"):
+        aic.read_aic(path, tmp_path)
+
+
+# --- UBody --------------------------------------------------------------------------------------------------
+
+
+def ubody(folder: Path) -> Path:
+    """Two scenes with two videos each, of which one is in the test list; a third scene without frames."""
+    lengths = {"keypoints": 17, "foot_kpts": 6, "face_kpts": 68, "lefthand_kpts": 21, "righthand_kpts": 21}
+    person = {field: triples(count) for field, count in lengths.items()}
+    person |= {"bbox": [0, 3, 40, 30], "face_valid": False, "lefthand_valid": True}
+    for scene in ("Speech", "TVShow", "Movie"):
+        images, entries = [], []
+        for number, video in enumerate((f"{scene}_a_Trim2", f"{scene}_b")):
+            if scene != "Movie":
+                picture(folder / "images" / scene / video / "000001.png")
+            file = {"file_name": f"/{video}/000001.png", "width": 64, "height": 48}
+            images.append({"id": number} | file)
+            entries.append({"id": number, "image_id": number, "person_id": 0} | person)
+        labels = folder / "annotations" / scene / "keypoint_annotation.json"
+        labels.parent.mkdir(parents=True)
+        labels.write_text(json.dumps({"images": images, "annotations": entries}))
+    (folder / "splits").mkdir()
+    np.save(folder / "splits" / "intra_scene_test_list.npy", np.array(["Speech_a", "TVShow_b"]))
+    return folder
+
+
+def test_ubody_is_split_by_its_list_of_videos(tmp_path):
+    where = ubody(tmp_path) / "annotations", tmp_path / "images"
+    report = ReadReport()
+    train = read_ubody(*where, report=report)
+    assert [person.image.parent.name for person in train] == ["Speech_b", "TVShow_a_Trim2"]
+    assert [person.image.parent.name for person in read_ubody(*where, split="val")] == ["Speech_a_Trim2", "TVShow_b"]
+    assert len({person.image_id for person in train}) == len({person.annotation_id for person in train}) == 2
+    assert report.examples["scene without a folder of images"] == ["Movie"]
+    assert {person.source for person in train} == {"ubody"}
+
+
+def test_parts_that_nobody_could_label_are_unlabeled(tmp_path):
+    person, *_ = read_ubody(ubody(tmp_path) / "annotations", tmp_path / "images")
+    assert not person.visible[23:91].any()
+    assert person.visible[:23].all()
+    assert person.visible[91:].all()
+
+
+def test_a_single_scene_of_ubody(tmp_path):
+    labels = ubody(tmp_path) / "annotations" / "TVShow" / "keypoint_annotation.json"
+    (person,) = read_ubody(labels, tmp_path / "images")
+    assert person.image.parent.name == "TVShow_a_Trim2"
+    (tmp_path / "splits" / "intra_scene_test_list.npy").unlink()
+    assert len(read_ubody(labels, tmp_path / "images" / "TVShow")) == 2
+
+
+def test_ubody_refuses_other_folders(tmp_path):
+    with pytest.raises(EdgeposeError, match="expected a folder a scene with keypoint_annotation"):
+        read_ubody(tmp_path, tmp_path)
+    folder = ubody(tmp_path)
+    (folder / "splits" / "intra_scene_test_list.npy").write_text("no list")
+    with pytest.raises(EdgeposeError, match="expected numpy's file of video names"):
+        read_ubody(folder / "annotations", folder / "images")
 
 
 # --- MPII ---------------------------------------------------------------------------------------------------
@@ -239,6 +352,9 @@ def test_every_data_set_is_packed_by_its_name(tmp_path, monkeypatch):
     crowd = coco_file(tmp_path, [entry | {"keypoints": triples(14)}], crowdIndex=0.5).rename(tmp_path / "crowd.json")
     files = {
         "coco": (coco_file(tmp_path / "coco", [entry | {"keypoints": triples(17)}]), tmp_path / "coco", 133),
+        "ap10k": (coco_file(tmp_path / "ap10k", [entry | {"keypoints": triples(17)}]), tmp_path / "ap10k", 17),
+        "aic": (aic_file(tmp_path, [aic_entry(keypoint_annotations={"human1": triples(14, v=1)})]), tmp_path, 14),
+        "ubody": (ubody(tmp_path / "ubody") / "annotations", tmp_path / "ubody" / "images", 133),
         "crowdpose": (crowd, tmp_path, 14),
         "halpe": (halpe_file(tmp_path / "halpe", triples(136)), tmp_path / "halpe", 136),
         "mpii": (mpii_file(tmp_path, [mpii_entry()]), tmp_path, 16),
@@ -250,73 +366,23 @@ def test_every_data_set_is_packed_by_its_name(tmp_path, monkeypatch):
         out = tmp_path / "shards" / name
         words = ["--dataset", name, "--annotations", labels, "--images", images, "-o", out, "--workers", 1]
         assert pack.main([str(word) for word in words]) == 0
-        (crop,) = read_shard(out / "crops-00000.tar")
+        crop, *_ = read_shard(out / "crops-00000.tar")
         assert len(crop.keypoints) == points, name
 
 
 def test_points_that_a_data_set_does_not_have_are_refused(tmp_path, capsys):
-    words = ["--dataset", "mpii", "--annotations", "x", "--images", "y", "--skeleton", "coco17", "-o", tmp_path / "z"]
+    words = ["--dataset", "mpii", "--annotations", "x", "--images", "y", "--skeleton", "hand21", "-o", tmp_path / "z"]
     assert pack.main([str(word) for word in words]) == 2
-    assert capsys.readouterr().err == "mpii has the points of mpii16, not of coco17\n"
+    assert "no point of mpii16 has the name of one of hand21" in capsys.readouterr().err
     assert pack.main(["--dataset", "mpii", "-o", str(tmp_path / "z")]) == 2
     assert "give the folder of the data set as --data" in capsys.readouterr().err
-
-
-# --- image sizes ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
-def test_sizes_are_read_from_the_header(tmp_path, name):
-    assert readers.image_size(picture(tmp_path / name, 70, 33)) == (70, 33)
-
-
-@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_sizes_are_those_of_the_pixels_that_opencv_decodes(tmp_path, name, orientation):
-    tags = Image.Exif()
-    tags[0x0112] = orientation
-    Image.fromarray(np.zeros((33, 70, 3), np.uint8)).save(tmp_path / name, exif=tags)
-    height, width = cv2.imread(str(tmp_path / name)).shape[:2]
-    assert readers.image_size(tmp_path / name) == (width, height)
-
-
-def test_a_file_cut_after_its_header_still_has_a_size(tmp_path):
-    path = picture(tmp_path / "a.png", 700, 330)
-    path.write_bytes(path.read_bytes()[:60])
-    assert readers.image_size(path) == (700, 330)
-
-
-def test_other_formats_and_missing_files_are_left_out(tmp_path):
-    with pytest.raises(SkipEntry, match="no JPEG or PNG"):
-        readers.image_size(picture(tmp_path / "a.webp", 70, 33))
-    with pytest.raises(SkipEntry, match="missing"):
-        readers.image_size(tmp_path / "nowhere.png")
-
-
-@pytest.mark.parametrize("content", [b"", b"\xff\xd8", b"\xff\xd8\xff\xe0\x00", b"\x89PNG"])
-def test_a_cut_header_is_no_picture(tmp_path, content):
-    (tmp_path / "a.jpg").write_bytes(content)
-    with pytest.raises(SkipEntry, match="no JPEG or PNG"):
-        readers.image_size(tmp_path / "a.jpg")
-
-
-def test_broken_tags_turn_nothing(tmp_path):
-    path = tmp_path / "a.jpg"
-    Image.new("RGB", (70, 33)).save(path, exif=b"Exif\x00\x00no TIFF header")
-    assert readers.image_size(path) == (70, 33)
-
-
-def test_an_image_of_too_many_pixels_is_skipped(tmp_path, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(SkipEntry, match="too many pixels"):
-        readers.image_size(picture(tmp_path / "a.png", 70, 33))
 
 
 @pytest.mark.parametrize("words", [["--licence", "permissive"], ["--license", "permissive"]])
 def test_flags_of_either_spelling(tmp_path, words):
     """British ones are not shown any more, and stand in scripts."""
     entry = {"id": 1, "image_id": 5, "bbox": [2, 3, 20, 30], "keypoints": [0] * 42, "num_keypoints": 0}
-    labels = coco_file(tmp_path, [entry], license_class="permissive")
+    labels = coco_file(tmp_path, [entry], licence="permissive")
     where = ["--dataset", "crowdpose", "--annotations", str(labels), "--images", str(tmp_path), "-o", str(tmp_path)]
     for keep in ("--keep-unlabeled", "--keep-unlabelled"):
         assert pack.main([*where, keep, *words, "--workers", "1"]) == 0

@@ -13,7 +13,7 @@ from edgepose import EdgeposeError, Skeleton
 from edgepose_training.bundles import chunks
 from edgepose_training.data import crop_cache
 from edgepose_training.data.packing import COMPACT, COMPACT_SIDE, pack
-from edgepose_training.data.registry import find_files, read_people
+from edgepose_training.data.registry import find_files, of_license, read_people
 from edgepose_training.data.shards import SUFFIXES, ShardWriter
 
 if TYPE_CHECKING:  # packing needs no torch
@@ -37,7 +37,7 @@ def pack_shards(data: Path, folder: Path, license_class: str | None, workers: in
             log.info("%s is there already", folder / split)
             continue
         people = read_people("coco", *find_files(data, split), Skeleton.load(SKELETON), split=split)
-        people = [person for person in people if license_class in (None, person.license)]
+        people = of_license(people, license_class)
         with ShardWriter(folder / split, **COMPACT) as writer:
             count = pack(people, writer, workers=workers, max_side=COMPACT_SIDE)
         log.info("%d people in %d shards in %s", count, len(writer.paths), folder / split)

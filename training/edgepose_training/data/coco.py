@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ import numpy as np
 from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
 from edgepose_training.data.annotations import SkipEntry, clipped_bbox, entry_id, load_document, numbers
+from edgepose_training.data.categories import Categories
+from edgepose_training.data.coco_images import ListedImages
+from edgepose_training.data.label_fit import REMEDIES, Misfit, check_labels, refuse_misfits
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +35,8 @@ PART_FIELDS = {
     "lefthand": ("lefthand_kpts", "lefthand_score"),
     "righthand": ("righthand_kpts", "righthand_score"),
 }
+# Where it says False, nobody could label the part: COCO-WholeBody has zeros there, UBody not always.
+VALID_FIELDS = {points: points.replace("kpts", "valid") for points, _ in PART_FIELDS.values() if "kpts" in points}
 EXAMPLES_PER_REASON = 5
 BOX_AREA_TO_PERSON = 0.53  # area of a person ≈ 0.53 × box, where no mask was drawn
 
@@ -61,20 +66,34 @@ class ReadReport:
 
     kept: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
+    doubts: Counter[str] = field(default_factory=Counter)  # of what is kept
     examples: dict[str, list[str]] = field(default_factory=dict)
 
     def skip(self, reason: str, name: str) -> None:
-        self.skipped[reason] += 1
+        self._count(self.skipped, reason, name)
+
+    def doubt(self, reason: str, name: str) -> None:
+        self._count(self.doubts, reason, name)
+
+    def _count(self, counts: Counter[str], reason: str, name: str) -> None:
+        counts[reason] += 1
         named = self.examples.setdefault(reason, [])
         if len(named) < EXAMPLES_PER_REASON:
             named.append(name)
 
     def __str__(self) -> str:
         lines = [f"{self.kept} people kept, {self.skipped.total()} entries skipped"]
-        for reason, count in self.skipped.most_common():
+        lines += self._lines(self.skipped)
+        lines += ["kept, but look at them:"] * bool(self.doubts) + self._lines(self.doubts)
+        return "\n".join(lines)
+
+    def _lines(self, counts: Counter[str]) -> list[str]:
+        """Reasons, the commonest first."""
+        lines = []
+        for reason, count in counts.most_common():
             more = ", …" if count > len(self.examples[reason]) else ""
             lines.append(f"  {reason}: {count} ({', '.join(self.examples[reason])}{more})")
-        return "\n".join(lines)
+        return lines
 
 
 def read_coco_wholebody(
@@ -83,6 +102,7 @@ def read_coco_wholebody(
     skeleton: Skeleton,
     *,
     split: str | None = None,
+    category: str | None = None,
     keep_unlabeled: bool = False,
     report: ReadReport | None = None,
 ) -> list[Person]:
@@ -93,15 +113,19 @@ def read_coco_wholebody(
     annotation carries `*_score` lists, v = 1 is a teacher's label weighted by its score; elsewhere every v >
     0 is ground truth, as COCO's v = 1 means "labeled but hidden".
 
-    `split` defaults to the image's own `split`, else the file's stem. People without any labeled point are
-    left out unless `keep_unlabeled`. Pass a `report` to see what was skipped; it is logged as well.
-    Raises EdgeposeError for a file that is missing, no JSON, or no COCO layout, and when no person is left.
+    `split` defaults to the image's own `split`, else the file's stem. Annotations of other categories than `category`
+    (see `Categories`), people whose labels do not fit their picture (see `label_fit`), and those without any labeled
+    point unless `keep_unlabeled`, are left out. Pass a `report` to see what was skipped; it is logged as well.
+    Raises EdgeposeError for a file that is missing, no JSON, or no COCO layout, where most labels do not fit, and when
+    no person is left.
     """
     return read_coco_layout(
         Path(annotations),
         Path(images_root),
         lambda entry: _labels(entry, skeleton),
+        points=skeleton.keypoints,
         split=split,
+        category=category,
         keep_unlabeled=keep_unlabeled,
         report=report,
     )
@@ -112,31 +136,45 @@ def read_coco_layout(
     images_root: Path,
     labels_of: Callable[[dict[str, Any]], PointLabels],
     *,
+    points: tuple[str, ...] = (),
     split: str | None = None,
+    category: str | None = None,
     keep_unlabeled: bool = False,
     report: ReadReport | None = None,
 ) -> list[Person]:
-    """Read any file of `images` and `annotations`; `labels_of` makes the points of an annotation, or skips it."""
+    """Read any file of `images` and `annotations`; `labels_of` makes the points of an annotation, or skips it.
+
+    `points`: names that the file's own, where it has as many and the same, must have in the same order.
+    """
     report = ReadReport() if report is None else report
     document = load_document(annotations)
-    images = _existing_images(document["images"], images_root, report)
+    categories = Categories(document, category, str(annotations))
+    categories.check_points(points)
+    images = ListedImages(document, images_root, report)
     entries = document.pop("annotations")
     del document
     people = []
     for entry in _consume(entries):
         try:
-            people.append(_person(entry, images, labels_of, split or annotations.stem, keep_unlabeled))
+            categories.check(entry)
+            person = _person(entry, images, labels_of, split or annotations.stem, keep_unlabeled)
+            if doubt := check_labels(entry["bbox"], person.keypoints, person.visible > 0, person.image_size):
+                report.doubt(doubt, f"annotation {entry_id(entry)}")
+            people.append(person)
         except SkipEntry as why:
-            report.skip(str(why), f"annotation {entry_id(entry)}")
+            where = f" of {why.where}" if isinstance(why, Misfit) and why.where else ""
+            report.skip(str(why), f"annotation {entry_id(entry)}{where}")
     return finish(people, report, annotations)
 
 
 def finish(people: list[Person], report: ReadReport, path: Path) -> list[Person]:
     """Close a reader's work: count, log what was left out, refuse an empty set."""
     report.kept += len(people)
+    misfits = sum(count for reason, count in report.skipped.items() if reason in REMEDIES)
+    refuse_misfits(path, len(people) + misfits, report.skipped + report.doubts, report.examples)
     if not people:
         raise EdgeposeError(f"{path}: no usable person in it. {report}")
-    if report.skipped:
+    if report.skipped or report.doubts:
         log.warning("%s: %s", path.name, report)
     return people
 
@@ -148,48 +186,16 @@ def _consume(entries: list[Any]) -> Iterator[Any]:
         yield entries.pop()
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
-    path: Path
-    size: tuple[int, int]  # W, H
-    source: str
-    license: str
-    split: str | None
-
-
-def _existing_images(entries: Iterable[Any], root: Path, report: ReadReport) -> dict[int, Image | None]:
-    """Images by id; None for one that is not on disk, so that its people are counted by that reason."""
-    images: dict[int, Image | None] = {}
-    for entry in entries:
-        try:
-            path = root / entry["file_name"]
-            size = int(entry["width"]), int(entry["height"])
-            # Not COCO's `license`, which is the number of an entry in a list.
-            license_class = entry.get("licence", "")
-            image = Image(path, size, entry.get("source", ""), license_class, entry.get("split"))
-            images[entry["id"]] = image if path.is_file() else None
-        except (KeyError, TypeError, ValueError, AttributeError):
-            report.skip("image entry without id, file_name, width or height", repr(entry)[:60])
-            continue
-        if images[entry["id"]] is None:
-            report.skip("image file missing", entry["file_name"])
-    return images
-
-
 def _person(
     entry: Any,
-    images: dict[int, Image | None],
+    images: ListedImages,
     labels_of: Callable[[dict[str, Any]], PointLabels],
     split: str,
     keep_unlabeled: bool,
 ) -> Person:
     if not isinstance(entry, dict) or "image_id" not in entry or "bbox" not in entry:
         raise SkipEntry("annotation without image_id or bbox")
-    if entry["image_id"] not in images:
-        raise SkipEntry("annotation of an image that the file does not list")
     image = images[entry["image_id"]]
-    if image is None:
-        raise SkipEntry("person of a missing image")
     if entry.get("iscrowd", 0):
         raise SkipEntry("crowd region")
     bbox = clipped_bbox(entry["bbox"], image.size)
@@ -213,7 +219,7 @@ def _labels(entry: dict[str, Any], skeleton: Skeleton) -> PointLabels:
     visible = np.zeros(skeleton.num_keypoints, np.uint8)
     weights = np.zeros(skeleton.num_keypoints, np.float32)
     for points_field, score_field, start, stop in _fields(entry, skeleton):
-        if not entry.get(points_field):
+        if not entry.get(points_field) or entry.get(VALID_FIELDS.get(points_field, ""), True) is False:
             continue
         points[start:stop] = numbers(entry[points_field], (stop - start, 3), points_field)
         labeled = points[start:stop, 2] > 0

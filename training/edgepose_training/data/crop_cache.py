@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from edgepose import EdgeposeError
-from edgepose_training.data.mapped_images import MappedImages, appending, offsets_of, replacing
+from edgepose_training.data.mapped_images import MappedImages, appending, bytes_of, offsets_of, replacing
 from edgepose_training.data.shards import Crop, read_shard
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,8 @@ class CropCache(Sequence[Crop]):
     What is decoded already is kept; new shards are added at the end. If a shard is gone or changed, all are
     decoded anew. `workers` processes decode a shard each.
     """
+
+    repeats: np.ndarray | None = None  # [N] how often each is seen in an epoch; None: once
 
     def __init__(self, shards: Sequence[Path], cache: str | Path | None = None, *, workers: int = 1) -> None:
         root = Path(cache) if cache else Path(shards[0]).parent / "decoded"
@@ -65,6 +67,10 @@ class CropCache(Sequence[Crop]):
     @property
     def num_keypoints(self) -> int:
         return int(self.keypoints.shape[1])
+
+    def flat(self) -> np.ndarray:
+        """The pixels of all images, one behind the other, at `offsets`; uint8."""
+        return np.fromfile(self.path, np.uint8, int(bytes_of(self.sizes).sum()))
 
     def __getitem__(self, i: int) -> Crop:  # type: ignore[override]  # no slices
         return Crop(

@@ -35,14 +35,15 @@ class Feed:
         self.rank, self.world = (0, 1) if own else (processes.rank, processes.world)
         self.seed = config.seed + processes.rank * own
         self.batch = processes.share(config.batch)
-        least = -processes.most(-(len(store) // self.world // self.batch), device)
+        length = len(self._sampler(0))
+        least = -processes.most(-(length // self.batch), device)
         self.steps_per_epoch = max(least, 1)
         self._crops: DeviceCrops | None = None
 
     def epoch(self, config: Config, epoch: int, step: int = 0) -> Iterable[Batch]:
         """This process' batches of an epoch, from its `step` on. `config` may have got another number of epochs."""
         size, strength = size_at(config, epoch), strength_at(config, epoch / config.epochs)
-        sampler = EpochSampler(len(self.store), self.seed, epoch, self.rank, self.world, step * self.batch)
+        sampler = self._sampler(epoch, step * self.batch)
         batches: Iterable[Batch]
         if not config.on_device:
             batches = loader(Crops(self.store, self.skeleton, size, strength), self.batch, config.workers, sampler)
@@ -50,6 +51,10 @@ class Feed:
             batches = self._device_crops().batches(size, strength, self.batch, sampler, self._oversample(size))
         # Shares of shards differ in length; all processes make the same number of steps.
         return (batch for batch, _ in zip(batches, range(self.steps_per_epoch - step), strict=False))
+
+    def _sampler(self, epoch: int, skip: int = 0) -> EpochSampler:
+        length, repeats = len(self.store), self.store.repeats
+        return EpochSampler(length, self.seed, epoch, self.rank, self.world, skip, repeats)
 
     def plain(self, size: Size, people: int = 0) -> Iterable[Batch]:
         """The first so many people (0: all), once, in order and unaugmented."""

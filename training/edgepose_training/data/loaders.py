@@ -76,12 +76,18 @@ class EpochSampler(Sampler[Item]):
     """A permutation of the crops with a seed for each, from (seed, epoch); split evenly and without overlap
     between processes, and able to start in the middle of the epoch.
 
-    Step by step, the processes' batches together are the batch of one process.
+    Step by step, the processes' batches together are the batch of one process. `repeats` [length]: how often each crop
+    comes in an epoch, on average.
     """
 
-    def __init__(self, length: int, seed: int, epoch: int, rank: int = 0, world: int = 1, skip: int = 0) -> None:
+    def __init__(
+        self, length: int, seed: int, epoch: int, rank: int = 0, world: int = 1, skip: int = 0,
+        repeats: np.ndarray | None = None,
+    ) -> None:  # fmt: skip
         rng = np.random.default_rng((seed, epoch))
-        order, seeds = rng.permutation(length), rng.integers(0, 2**63 - 1, length)
+        rows = np.arange(length) if repeats is None else repeated(repeats, rng)
+        length = len(rows)
+        order, seeds = rng.permutation(rows), rng.integers(0, 2**63 - 1, length)
         part = slice(rank, length // world * world, world)
         self.order, self.seeds = order[part][skip:], seeds[part][skip:]
 
@@ -90,6 +96,20 @@ class EpochSampler(Sampler[Item]):
 
     def __len__(self) -> int:
         return len(self.order)
+
+
+def repeated(repeats: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Rows of an epoch, in order: each so often, and of those with a fraction so large a share, others every time.
+
+    Their number is the same in every epoch.
+    """
+    whole = np.floor(repeats).astype(int)
+    rows = [np.repeat(np.arange(len(repeats)), whole)]
+    fractions = repeats - whole
+    for share in np.unique(fractions[fractions > 0]):
+        some = np.flatnonzero(fractions == share)
+        rows.append(rng.choice(some, max(1, round(share * len(some))), replace=False))
+    return np.concatenate(rows)
 
 
 class Crops(Dataset[Batch]):
@@ -159,7 +179,7 @@ class DeviceCrops:
         self.store, self.skeleton, self.compiled = store, skeleton, compiled
         # A call of the kernel is told by the host where its window lies, so plans are made there.
         self.device = torch.device("cpu") if crop_kernel else device
-        flat = torch.from_numpy(np.fromfile(store.path, np.uint8)).to(device)
+        flat = torch.from_numpy(store.flat()).to(device)
         self.pixels = flat if crop_kernel else pack_pixels(flat)
         self.offsets = torch.from_numpy(store.offsets // 3).to(self.device)
         self.labels = labels_of(store, slice(None)).to(self.device)

@@ -22,6 +22,7 @@ log = logging.getLogger("pack")
 
 PADDING = 1.25  # of the box, as at inference
 ASPECT = 3 / 4  # W/H of the network's input
+CONTEXT = 1.6  # window around a person, in padded boxes
 # Shards that stay, and shards that travel: the writer's options, and the largest height of a padded box, px.
 USUAL: dict[str, Any] = {"part_bytes": 256 << 20, "quality": 90, "compress": False}
 COMPACT: dict[str, Any] = {"part_bytes": 16 << 20, "quality": 75, "compress": True}
@@ -29,7 +30,7 @@ USUAL_SIDE, COMPACT_SIDE = 288, 256
 
 
 def crop_person(
-    image: np.ndarray, person: Person, *, context: float = 1.6, max_side: int = 288, aspect: float = ASPECT
+    image: np.ndarray, person: Person, *, context: float = CONTEXT, max_side: int = 288, aspect: float = ASPECT
 ) -> Crop:
     """The window of `image` [H, W, 3] around a person: the padded box × `context`, clipped to the image.
 
@@ -69,14 +70,19 @@ def _crops_of_image(task: tuple[list[Person], dict[str, Any]]) -> list[Crop]:
     if image is None:
         log.warning("%s: not a readable image, %d people skipped", people[0].image.name, len(people))
         return []
-    return [crop_person(image, person, **window) for person in people]
+    size = image.shape[1::-1]
+    fitting = [person for person in people if person.image_size == size]
+    if len(fitting) < len(people):  # what OpenCV makes of it, and not what its header says
+        log.warning("%s: decoded to %d×%d, labeled otherwise, %d people skipped", people[0].image.name, *size,
+                    len(people) - len(fitting))  # fmt: skip
+    return [crop_person(image, person, **window) for person in fitting]
 
 
 def pack(
     people: list[Person],
     writer: ShardWriter,
     *,
-    context: float = 1.6,
+    context: float = CONTEXT,
     max_side: int = 288,
     aspect: float = ASPECT,
     workers: int = 2,

@@ -6,14 +6,12 @@ little low and its scale is a height of 200 px; LSP's third row says hidden, LSP
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
@@ -29,20 +27,13 @@ from edgepose_training.data.coco import (
     read_coco_layout,
     read_coco_wholebody,
 )
+from edgepose_training.data.image_size import image_size
+from edgepose_training.data.label_fit import check_labels
 
 MPII_SCALE = 200.0  # px of a person's height at scale 1
 MPII_CENTER_SHIFT = 15.0  # px at scale 1 by which a box reaches further down than its center says
 LSP_MARGIN = 1.15  # box = extent of the joints × this; the runtime's padding of 1.25 comes on top
 LSP_TRAINING = 1000  # the first so many images of LSP train, the other thousand test
-ORIENTATION, QUARTER_TURNS = 0x0112, (5, 6, 7, 8)  # EXIF
-# Halpe's points in the order of COCO-WholeBody: head, neck and hip are dropped, the feet go side by side.
-HALPE_TO_WHOLEBODY = [*range(17), 20, 22, 24, 21, 23, 25, *range(26, 136)]
-HALPE_POINTS = {
-    "halpe136": list(range(136)),
-    "halpe26": list(range(26)),
-    "coco_wholebody": HALPE_TO_WHOLEBODY,
-    "coco17": list(range(17)),
-}
 
 
 def read_crowdpose(
@@ -72,23 +63,16 @@ def read_crowding(annotations: str | Path) -> dict[int, float]:
 def read_halpe(
     annotations: str | Path,
     images_root: str | Path,
-    skeleton: Skeleton,
     *,
     split: str | None = None,
     keep_unlabeled: bool = False,
     report: ReadReport | None = None,
 ) -> list[Person]:
-    """Halpe-FullBody's 136 points as halpe136, halpe26, coco_wholebody or coco17.
-
-    Raises EdgeposeError for a skeleton that Halpe's points do not make.
-    """
-    if skeleton.name not in HALPE_POINTS:
-        raise EdgeposeError(f"Halpe's points make {', '.join(HALPE_POINTS)}, but not {skeleton.name}.")
-    chosen = HALPE_POINTS[skeleton.name]
+    """Halpe-FullBody in its 136 points."""
 
     def labels_of(entry: dict[str, Any]) -> PointLabels:
-        points = numbers(entry.get("keypoints"), (136, 3), "keypoints")[chosen]
-        return _labeled(points[:, :2], points[:, 2] > 0)
+        points = numbers(entry.get("keypoints"), (136, 3), "keypoints")
+        return labeled(points[:, :2], points[:, 2] > 0)
 
     return read_coco_layout(
         Path(annotations), Path(images_root), labels_of, split=split, keep_unlabeled=keep_unlabeled, report=report
@@ -122,10 +106,10 @@ def read_mpii(
             image, bbox, labels = _mpii_entry(entry, root, keep_unlabeled)
             if not (keep_unlabeled or labels[1].any()):
                 raise SkipEntry("no labeled point")
-            people.append(_person(image, number, "mpii", split or path.stem, bbox, labels, head))
+            people.append(person_of(image, number, "mpii", split or path.stem, bbox, labels, head))
         except SkipEntry as why:
             report.skip(str(why), f"entry {number}")
-    return finish(_numbered(people), report, path)
+    return finish(numbered(people), report, path)
 
 
 def read_lsp(
@@ -149,33 +133,6 @@ def read_lspet(joints: str | Path, images_root: str | Path, *, report: ReadRepor
     return _read_leeds(table, slice(None), Path(joints), Path(images_root), "im{:05d}.jpg", "lspet", "train", report)
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """(W, H) of a JPEG or PNG as it is decoded, turned by its orientation tag; only its header is read.
-
-    A tag that cannot be read turns nothing. Raises SkipEntry for a missing file, another format, or too many pixels.
-    """
-    try:
-        with Image.open(path, formats=("JPEG", "PNG")) as image:
-            width, height = image.size
-            turned = _orientation(image.info.get("exif", b"")) in QUARTER_TURNS
-            return (height, width) if turned else (width, height)
-    except UnidentifiedImageError:
-        raise SkipEntry("image file is no JPEG or PNG") from None
-    except Image.DecompressionBombError:
-        raise SkipEntry("image file has too many pixels") from None
-    except OSError:
-        raise SkipEntry("image file missing") from None
-
-
-def _orientation(tags: bytes) -> int | None:
-    exif = Image.Exif()
-    try:
-        exif.load(tags)  # getexif() would decode a PNG, whose tags may come last
-        return exif.get(ORIENTATION)
-    except (SyntaxError, ValueError, LookupError, TypeError, struct.error):  # what Pillow raises for broken tags
-        return None
-
-
 def _mpii_entry(entry: Any, root: Path, may_lack_joints: bool) -> tuple[Path, np.ndarray, PointLabels]:
     if may_lack_joints and isinstance(entry, dict) and "joints" not in entry:
         entry = entry | {"joints": [[0, 0]] * 16, "joints_vis": [0] * 16}
@@ -190,7 +147,7 @@ def _mpii_entry(entry: Any, root: Path, may_lack_joints: bool) -> tuple[Path, np
         raise SkipEntry("zero area")
     half = scale * MPII_SCALE / 2
     center[1] += MPII_CENTER_SHIFT * scale
-    labels = _labeled(points, numbers(known, (16,), "joints_vis") > 0)
+    labels = labeled(points, numbers(known, (16,), "joints_vis") > 0)
     return image, np.concatenate([center - half, center + half]).astype(np.float32), labels
 
 
@@ -218,12 +175,12 @@ def _read_leeds(
             keypoints, known = table[index, :, :2] - 1, table[index, :, 2] > 0
             if not np.isfinite(keypoints[known]).all():
                 raise SkipEntry("joints are not finite")
-            labels = _labeled(keypoints, known)
+            labels = labeled(keypoints, known)
             bbox = _extent(keypoints, known)
-            people.append(_person(root / pattern.format(index + 1), index, source, split, bbox, labels, None))
+            people.append(person_of(root / pattern.format(index + 1), index, source, split, bbox, labels, None))
         except SkipEntry as why:
             report.skip(str(why), pattern.format(index + 1))
-    return finish(_numbered(people), report, path)
+    return finish(numbered(people), report, path)
 
 
 def _extent(keypoints: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -235,14 +192,16 @@ def _extent(keypoints: np.ndarray, known: np.ndarray) -> np.ndarray:
     return np.concatenate([center - half, center + half]).astype(np.float32)
 
 
-def _labeled(keypoints: np.ndarray, known: np.ndarray) -> PointLabels:
+def labeled(keypoints: np.ndarray, known: np.ndarray) -> PointLabels:
+    """Labels of points [K, 2], of which those `known` [K] count."""
     points = np.where(known[:, None], keypoints, 0).astype(np.float32)
     return points, np.where(known, TRUTH, UNLABELED).astype(np.uint8), known.astype(np.float32)
 
 
-def _person(
+def person_of(
     image: Path, number: int, source: str, split: str, bbox: np.ndarray, labels: PointLabels, head: np.ndarray | None
 ) -> Person:
+    """A person by its box [4] xyxy, which is not clipped. Raises SkipEntry."""
     size = image_size(image)
     keypoints, visible, weights = labels
     sides = bbox[2:] - bbox[:2]
@@ -250,6 +209,7 @@ def _person(
         raise SkipEntry("zero area")
     if (bbox[2:] <= 0).any() or (bbox[:2] >= size).any():
         raise SkipEntry("box outside the image")
+    check_labels((*bbox[:2], *sides), keypoints, visible > 0, size)
     return Person(
         image=image, image_id=-1, annotation_id=number, source=source, license="", split=split, image_size=size,
         bbox=bbox, area=float(BOX_AREA_TO_PERSON * sides.prod()), keypoints=keypoints, visible=visible, weights=weights,
@@ -257,7 +217,7 @@ def _person(
     )  # fmt: skip
 
 
-def _numbered(people: Iterable[Person]) -> list[Person]:
+def numbered(people: Iterable[Person]) -> list[Person]:
     """Give each image a number: these files know images by name only."""
     people = list(people)
     numbers_of = {image: number for number, image in enumerate(sorted({person.image for person in people}))}

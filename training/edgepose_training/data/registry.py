@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,9 +11,12 @@ import numpy as np
 
 from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
+from edgepose_training.data.aic import read_aic
 from edgepose_training.data.annotations import load_json
 from edgepose_training.data.coco import Person, ReadReport, read_coco_wholebody
+from edgepose_training.data.point_mapping import PointMapping
 from edgepose_training.data.readers import read_crowdpose, read_halpe, read_lsp, read_lspet, read_mpii
+from edgepose_training.data.ubody import read_ubody
 
 
 class Dataset(NamedTuple):
@@ -20,14 +24,17 @@ class Dataset(NamedTuple):
 
     reader: Callable[..., list[Person]]
     skeleton: str  # that its points make by themselves
-    options: tuple[str, ...] = ("split", "keep_unlabeled")  # that the reader takes; "skeleton": it makes others too
+    options: tuple[str, ...] = ("split", "keep_unlabeled")  # that the reader takes; "skeleton": files of any points
 
 
 # A new data set is a reader (see readers.py) and a row here.
 DATASETS = {
-    "coco": Dataset(read_coco_wholebody, "coco_wholebody", ("skeleton", "split", "keep_unlabeled")),
+    "coco": Dataset(read_coco_wholebody, "coco_wholebody", ("skeleton", "split", "category", "keep_unlabeled")),
+    "aic": Dataset(read_aic, "aic14"),
+    "ap10k": Dataset(read_coco_wholebody, "ap10k", ("skeleton", "split", "category", "keep_unlabeled")),
     "crowdpose": Dataset(read_crowdpose, "crowdpose14"),
-    "halpe": Dataset(read_halpe, "halpe136", ("skeleton", "split", "keep_unlabeled")),
+    "halpe": Dataset(read_halpe, "halpe136"),
+    "ubody": Dataset(read_ubody, "coco_wholebody"),
     "mpii": Dataset(read_mpii, "mpii16"),
     "lsp": Dataset(read_lsp, "lsp14", ("split",)),
     "lspet": Dataset(read_lspet, "lsp14", ()),
@@ -66,18 +73,28 @@ def read_people(
     skeleton: Skeleton,
     *,
     split: str,
+    category: str | None = None,
     keep_unlabeled: bool = False,
+    points: Path | None = None,
     report: ReadReport | None = None,
 ) -> list[Person]:
-    """People of one of `DATASETS` in `skeleton`. Raises EdgeposeError for points that the data set does not have.
+    """People of one of `DATASETS` in the points of `skeleton`, by name or by a table `points` (see PointMapping).
 
-    `keep_unlabeled`: also those without any label, where a data set has such.
+    `category`: of a COCO file; `keep_unlabeled`: also people without any label, where a data set has such.
+    Raises EdgeposeError where the data set has none of these points, and when no person is left.
     """
     known = DATASETS[dataset]
-    if "skeleton" not in known.options and skeleton.name != known.skeleton:
-        raise EdgeposeError(f"{dataset} has the points of {known.skeleton}, not of {skeleton.name}")
-    given = {"skeleton": skeleton, "split": split, "keep_unlabeled": keep_unlabeled}
-    return known.reader(annotations, images, report=report, **{name: given[name] for name in known.options})
+    own = skeleton if "skeleton" in known.options else Skeleton.load(known.skeleton)
+    mapping = PointMapping.between(own, skeleton, points)
+    given = {"skeleton": skeleton, "split": split, "category": category, "keep_unlabeled": keep_unlabeled}
+    people = known.reader(annotations, images, report=report, **{name: given[name] for name in known.options})
+    if mapping.is_identity:
+        return people
+    mapped = [mapping.person(person) for person in people]
+    kept = [person for person in mapped if keep_unlabeled or person.visible.any()]
+    if not kept:
+        raise EdgeposeError(f"{annotations}: nobody has a labeled point of {skeleton.name}")
+    return kept
 
 
 def sample_people(people: list[Person], sources: Sequence[str] | None, limit: int | None) -> list[Person]:
@@ -88,3 +105,20 @@ def sample_people(people: list[Person], sources: Sequence[str] | None, limit: in
             f"Nobody comes from {', '.join(sources)}: check --source." if sources else "There are no people to look at."
         )
     return [people[row] for row in np.random.default_rng(0).permutation(len(people))[:limit]] if limit else people
+
+
+def of_license(people: list[Person], wanted: str | None) -> list[Person]:
+    """The people of this license class; all without one. Raises EdgeposeError that names the classes that are there."""
+    kept = [person for person in people if wanted in (None, person.license)]
+    if not kept:
+        classes = Counter(person.license for person in people)
+        named = [f"{name} ({count} people)" for name, count in classes.most_common() if name]
+        there = f"there are {', '.join(named)}" if named else "no image of this file states one"
+        raise EdgeposeError(f"nobody has the license {wanted!r}: {there}")
+    return kept
+
+
+def every_nth_image(people: list[Person], n: int) -> list[Person]:
+    """The people of every n-th image, from the first one on: for frames of videos, which are much alike."""
+    rank = {image: place for place, image in enumerate(sorted({person.image for person in people}))}
+    return [person for person in people if rank[person.image] % n == 0]

@@ -53,10 +53,12 @@ class ShardWriter:
         image_format: str = "webp",
         quality: int = 90,
         compress: bool = False,
+        first: int = 0,
     ) -> None:
         self.root = Path(root)
         self.root.mkdir(parents=True, exist_ok=True)
         self.part_bytes, self.image_format, self.quality, self.compress = part_bytes, image_format, quality, compress
+        self.first = first  # number of the first shard
         self.paths: list[Path] = []
         self._file: BinaryIO | None = None
         self._tar: tarfile.TarFile | None = None
@@ -84,7 +86,7 @@ class ShardWriter:
 
     def _open_next(self) -> None:
         self.close()
-        path = self.root / f"crops-{len(self.paths):05d}.tar{'.gz' * self.compress}"
+        path = self.root / f"crops-{self.first + len(self.paths):05d}.tar{'.gz' * self.compress}"
         self._file = path.open("wb")
         # No name, no time: the same crops make the same bytes.
         self._zip = gzip.GzipFile("", "wb", 6, self._file, mtime=0) if self.compress else None
@@ -151,9 +153,14 @@ def _crop(image: np.ndarray, label: dict[str, Any]) -> Crop:
     )
 
 
+def list_shards(root: str | Path) -> list[Path]:
+    """Shards in a folder, sorted; none where there are none."""
+    return sorted(path for path in Path(root).glob("*.tar*") if path.name.endswith(SUFFIXES))
+
+
 def find_shards(root: str | Path) -> list[Path]:
-    """Shards below `root`, sorted. Raises EdgeposeError when there are none."""
-    paths = sorted(path for path in Path(root).glob("*.tar*") if path.name.endswith(SUFFIXES))
+    """Shards in `root`, sorted. Raises EdgeposeError when there are none."""
+    paths = list_shards(root)
     if not paths:
         raise EdgeposeError(f"{root}: no crop shards (*.tar, *.tar.gz) there; make them with training/pack.py")
     return paths
