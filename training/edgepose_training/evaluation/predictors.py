@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Protocol
@@ -104,6 +104,16 @@ def tell_apart(predictors: Sequence[Predictor]) -> None:
     for number, predictor in enumerate(predictors):
         predictor.name = f"{predictor.name} ({number})" if predictor.name in names else predictor.name
         names.add(predictor.name)
+
+
+def pictures(images: Mapping[int, Path]) -> Iterator[tuple[int, np.ndarray]]:
+    """Id and pixels [H, W, 3] BGR of each readable image."""
+    for number, path in images.items():
+        frame = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if frame is None:
+            log.warning("%s: not a readable image, nobody is found in it", path)
+            continue
+        yield number, frame
 
 
 def frames(people: Sequence[Person]) -> Iterator[tuple[np.ndarray, list[Person]]]:
