@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from edgepose import EdgeposeError, Skeleton
-from edgepose_training.command import command
+from edgepose.modelcard import REFINES
+from edgepose_training.command import command, output_file
 from edgepose_training.data import sources
 from edgepose_training.data.annotations import load_document
 from edgepose_training.data.coco import Person, ReadReport, read_coco_wholebody
@@ -159,8 +160,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
     parser.add_argument("--threads", type=int, help="CPU threads of the network")
-    parser.add_argument("--json", type=Path, help="write all figures here")
-    parser.add_argument("--results", type=Path, help="write the predictions here, as COCO-WholeBody results")
+    parser.add_argument("--json", type=output_file, help="write all figures here")
+    parser.add_argument("--results", type=output_file, help="write the predictions here, as COCO-WholeBody results")
     return parser.parse_args(argv)
 
 
