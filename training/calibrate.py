@@ -19,7 +19,6 @@ from pathlib import Path
 import cv2
 
 from edgepose import EdgeposeError
-from edgepose.modelcard import RELATIVE
 from edgepose.runtime import Session
 from edgepose_training.command import command, output_file
 from edgepose_training.data.coco import read_coco_wholebody
@@ -49,7 +48,7 @@ def run(args: argparse.Namespace) -> tuple[Calibration, dict[str, Rows]]:
     """The card's entry, and how well it holds on the other split."""
     make = CheckpointSession if args.model.suffix == ".pt" else Session
     session = make(args.model, args.device, args.threads)
-    if session.card is None or session.card.score not in RELATIVE:
+    if session.card is None or not session.card.relative:
         raise EdgeposeError(f"{args.model} has no card with beta and sigma: its raw scores cannot be calibrated.")
     session.card = replace(session.card, calibration={})
     predictor = CropPredictor(args.model.stem, session)

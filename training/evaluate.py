@@ -51,7 +51,9 @@ def _files(args: argparse.Namespace, split: str) -> tuple[Path, Path]:
 
 def _predictor(args: argparse.Namespace, model: str) -> ModelPredictor:
     size = tuple(args.input_size) if args.input_size else None
-    return make_predictor(model, flip=args.flip, device=args.device, threads=args.threads, input_size=size)
+    return make_predictor(
+        model, flip=args.flip, device=args.device, threads=args.threads, input_size=size, refine=args.refine
+    )
 
 
 def _predictors(args: argparse.Namespace) -> tuple[ModelPredictor, list[Predictor]]:
@@ -150,6 +152,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     sources.add_argument(parser)
     parser.add_argument("--boxes", default="gt", help="gt, or a COCO detection file (JSON): AP only; CrowdPose too")
     parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
+    parser.add_argument(
+        "--refine",
+        choices=REFINES["heatmap"],
+        help="how points are read off between cells or bins (default: the card's): the highest alone, a quarter of a "
+        "cell towards its higher neighbor (heat maps only), or DARK",
+    )
     parser.add_argument("--compare", action="append", default=[], help="another model beside it (may be repeated)")
     parser.add_argument("--teachers", type=Path, help="folder with the net that made the body labels")
     parser.add_argument("--no-baselines", action="store_true", help="leave out the mean pose, face and hands")

@@ -147,6 +147,12 @@ def test_a_file_that_cannot_be_written_leaves_nothing_half_written(exported, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["x.onnx"]
 
 
+def test_a_detectors_checkpoint_is_called_that(tmp_path, capsys):
+    checkpoints.save(tmp_path / "det.pt", {"model": {}, "ema": None, "config": {"blocks": 2}})
+    assert export.main([str(tmp_path / "det.pt"), "-o", str(tmp_path / "det.onnx")]) == 2
+    assert "det.pt: a detector's checkpoint; a pose net's is needed here" in capsys.readouterr().err
+
+
 def test_entries_of_json_reach_the_card(trained, tmp_path):
     accuracy = tmp_path / "card.json"
     accuracy.write_text(json.dumps({"accuracy": {"body": 0.5}}))

@@ -8,13 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgepose.codecs import SimCC
+from edgepose.codecs import Heatmap, SimCC
 from edgepose.skeletons import Skeleton
 from edgepose_training.data.augment import PADDING
 from edgepose_training.data.coco import BOX_AREA_TO_PERSON
 from edgepose_training.data.crop_cache import CropCache
 from edgepose_training.data.loaders import Batch, normalize
-from edgepose_training.engine.heatmaps import decode_maps
 from edgepose_training.engine.losses import Pair
 from edgepose_training.metrics.oks import keypoint_similarity
 
@@ -61,7 +60,8 @@ def mean_oks(
 def _points(answer: Tensor | Pair, codec: SimCC, input_size: tuple[int, int]) -> np.ndarray:
     """Points [N, K, 2] in pixels of `input_size` from SimCC vectors or heat maps."""
     if isinstance(answer, Tensor):
-        return decode_maps(answer, input_size)[0]
+        # Quarter shift: Newell et al. 2016, §3.
+        return Heatmap(input_size).decode(answer.float().contiguous().cpu().numpy())[0]
     x, y = (axis.float().cpu().numpy() for axis in answer)
     return codec.decode(x, y, score="min")[0] * (input_size[0] / codec.input_size[0])
 

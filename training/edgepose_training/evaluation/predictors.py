@@ -40,9 +40,17 @@ class RuntimePredictor:
     """The very class that the app runs, so that what ships is what is measured."""
 
     def __init__(
-        self, model: str | Path, device: str = "cpu", threads: int | None = None, *, flip: bool = False
+        self,
+        model: str | Path,
+        device: str = "cpu",
+        threads: int | None = None,
+        *,
+        flip: bool = False,
+        refine: str | None = None,
     ) -> None:
-        self._estimator = TopdownEstimator(model, device, threads=threads, sequence=False, flip_test=flip)
+        self._estimator = TopdownEstimator(
+            model, device, threads=threads, sequence=False, flip_test=flip, refine=refine
+        )
         self.name = Path(model).stem
         self.skeleton, self.thresholds = self._estimator.skeleton, self._estimator.thresholds
 
@@ -54,9 +62,9 @@ class RuntimePredictor:
 class CropPredictor:
     """What is no ONNX file, such as a checkpoint, between the runtime's own crop and decode."""
 
-    def __init__(self, name: str, session: PoseSession, *, flip: bool = False) -> None:
+    def __init__(self, name: str, session: PoseSession, *, flip: bool = False, refine: str | None = None) -> None:
         self.name = name
-        self._net = PoseModel(session, flip_test=flip)
+        self._net = PoseModel(session, flip_test=flip, refine=refine)
         self.skeleton, self.thresholds = self._net.skeleton, self._net.thresholds
 
     def __call__(self, frame: np.ndarray, bboxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -72,30 +80,21 @@ def make_predictor(
     threads: int | None = None,
     input_size: tuple[int, int] | None = None,
 ) -> ModelPredictor:
-    """The runtime itself for an ONNX file or a shipped name; its crop, and its decode if it has one, for the rest.
+    refine: str | None = None,
+    """The runtime itself for an ONNX file or a shipped name; its crop and its decode for a checkpoint.
 
-    `input_size` (W, H) looks at a checkpoint that was trained on smaller images so far.
+    `input_size` (W, H) looks at a checkpoint that was trained on smaller images so far; `refine` reads points off in
+    another way than the card says.
     """
     if Path(model).suffix == ".pt":
-        return _of_checkpoint(model, flip, device, threads, input_size)
+        # Late: measuring an ONNX file should not need torch.
+        from edgepose_training.evaluation.checkpoint_predictors import CheckpointSession
+
+        session = CheckpointSession(model, device, threads, input_size)
+        return CropPredictor(Path(model).stem, session, flip=flip, refine=refine)
     if input_size is not None:
         raise EdgeposeError(f"{model} has one input size: another is for checkpoints (.pt) in training only.")
-    return RuntimePredictor(model, device, threads, flip=flip)
-
-
-def _of_checkpoint(
-    path: str, flip: bool, device: str, threads: int | None, input_size: tuple[int, int] | None
-) -> ModelPredictor:
-    # Late: measuring an ONNX file should not need torch.
-    from edgepose_training.evaluation.checkpoint_predictors import (
-        CheckpointSession,
-        HeatmapPredictor,
-        answers_with_maps,
-    )
-
-    if answers_with_maps(path):
-        return HeatmapPredictor(path, device, threads, input_size, flip=flip)
-    return CropPredictor(Path(path).stem, CheckpointSession(path, device, threads, input_size), flip=flip)
+    return RuntimePredictor(model, device, threads, flip=flip, refine=refine)
 
 
 def tell_apart(predictors: Sequence[Predictor]) -> None:
