@@ -21,6 +21,7 @@ from edgepose import Detector, EdgeposeError
 from edgepose_training.command import command, output_file
 from edgepose_training.data.annotations import load_document
 from edgepose_training.data.registry import find_files
+from edgepose_training.progress import progress
 
 log = logging.getLogger("detect")
 
@@ -56,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     detector = Detector(args.model, threshold=LOWEST, threads=args.threads)
     labels, folder = find_files(args.data, args.split)
     images = load_document(labels)["images"]
-    found = list(detections(detector, images, folder))
+    found = list(detections(detector, progress(images, "detect", len(images)), folder))
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(json.dumps(found, separators=(",", ":")))
     print(f"{args.output}: {len(found)} boxes on {len(images)} images")

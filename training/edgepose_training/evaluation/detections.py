@@ -19,6 +19,7 @@ from edgepose_training.evaluation.predictors import Predictor, pictures
 from edgepose_training.evaluation.summaries import is_body, part_slices, ranked
 from edgepose_training.metrics.average_precision import AveragePrecision
 from edgepose_training.metrics.bootstrap import statistic_estimate
+from edgepose_training.progress import progress
 
 PERSON_CATEGORY = 1
 Boxes = dict[int, tuple[np.ndarray, np.ndarray]]  # image id → bboxes [M, 4] xyxy, scores [M]
@@ -51,7 +52,8 @@ class Found:
 def predict_boxes(predictor: Predictor, boxes: Boxes, images: Mapping[int, Path]) -> Found:
     """Answers in all boxes of these images, by id. Raises EdgeposeError when there is none."""
     image_ids, bboxes, bbox_scores, found = [], [], [], []
-    for image, frame in pictures({image: path for image, path in images.items() if image in boxes}):
+    wanted = {image: path for image, path in images.items() if image in boxes}
+    for image, frame in progress(pictures(wanted), "predict", len(wanted)):
         image_boxes, scores = boxes[image]
         image_ids += [image] * len(image_boxes)
         bboxes.append(image_boxes)
@@ -84,7 +86,8 @@ def detector_stats(
     where = found.image_id, found.bbox, found.bbox_scores
     everyone = np.arange(len(labels))
     stats = {}
-    for part, points in part_slices(skeleton).items():
+    slices = part_slices(skeleton)
+    for part, points in progress(slices.items(), "figures", len(slices), "parts"):
         detections = [detection for _, detection in ranked(*where, found.predictions, skeleton, points)]
         body = is_body(points, skeleton)
         truths = ignored.truths(labels, points, labels.visible, everyone, images, body=body)

@@ -16,6 +16,7 @@ from edgepose.posemodel import PoseModel, PoseSession
 from edgepose.skeletons import Skeleton
 from edgepose_training.data.coco import Person
 from edgepose_training.evaluation.labels import Predictions
+from edgepose_training.progress import progress
 
 log = logging.getLogger(__name__)
 
@@ -79,8 +80,8 @@ def make_predictor(
     device: str = "cpu",
     threads: int | None = None,
     input_size: tuple[int, int] | None = None,
-) -> ModelPredictor:
     refine: str | None = None,
+) -> ModelPredictor:
     """The runtime itself for an ONNX file or a shipped name; its crop and its decode for a checkpoint.
 
     `input_size` (W, H) looks at a checkpoint that was trained on smaller images so far; `refine` reads points off in
@@ -130,7 +131,8 @@ def predict(people: Sequence[Person], predictors: Sequence[Predictor]) -> tuple[
     """Run all predictors on the labels' boxes, image by image, leaving out unreadable images."""
     kept: list[Person] = []
     found: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in predictors]
-    for frame, group in frames(people):
+    images = len({person.image for person in people})
+    for frame, group in progress(frames(people), "predict", images):
         bboxes = np.stack([person.bbox for person in group])
         for answers, predictor in zip(found, predictors, strict=True):
             answers.append(predictor(frame, bboxes))

@@ -22,6 +22,7 @@ from edgepose_training.metrics.bootstrap import Estimate, mean_estimate, ratio_e
 from edgepose_training.metrics.nme import box_diagonal, normalized_error
 from edgepose_training.metrics.oks import instance_scores, oks, oks_nms
 from edgepose_training.metrics.pck import normalized_distances, torso_length
+from edgepose_training.progress import progress
 
 BODY_TRUTH = "body (truth)"
 MIN_HAND_POINTS = 18
@@ -53,7 +54,8 @@ def summarize(
     rows: dict[str, Any] = {}
     sources: dict[str, dict[str, Any]] = {str(source): {} for source in np.unique(labels.source)}
     everyone = np.ones(len(labels), bool)
-    for part, points in part_slices(skeleton).items():
+    slices = part_slices(skeleton)
+    for part, points in progress(slices.items(), f"figures of {predictions.name}", len(slices), "parts"):
         if predictions.parts is not None and part not in predictions.parts:
             continue
         similarity = part_oks(labels, predictions, skeleton, points, labels.visible)
