@@ -34,14 +34,11 @@ def mean_oks(
     `batches` are the store's first people, in order and plain, at `input_size`, which may be half the codec's.
     The person's area is 0.53·w·h of the box, as COCO-style sets without masks have it.
     """
-    net.eval()
     per_point, labeled = [], []
     start = 0
     for batch in batches:
         batch = batch.to(device)
-        with torch.autocast(device.type, amp, enabled=amp is not None):
-            answer = net(normalize(batch.images))
-        keypoints = _points(answer, codec, input_size)
+        keypoints = found_points(net, batch, input_size, codec, device, amp)
         stop = start + len(keypoints)
         boxes = store.bboxes[start:stop]
         start = stop
@@ -55,6 +52,17 @@ def mean_oks(
     oks, mask = np.concatenate(per_point), np.concatenate(labeled)
     parts = {**skeleton.parts, "whole": (0, skeleton.num_keypoints)}
     return {part: _mean(oks[:, a:b], mask[:, a:b]) for part, (a, b) in parts.items()}
+
+
+@torch.no_grad()
+def found_points(
+    net: nn.Module, batch: Batch, input_size: tuple[int, int], codec: SimCC, device: torch.device,
+    amp: torch.dtype | None,
+) -> np.ndarray:  # fmt: skip
+    """Where the net finds the points [N, K, 2] of a batch that is on the device, in pixels of `input_size`."""
+    with torch.autocast(device.type, amp, enabled=amp is not None):
+        answer = net.eval()(normalize(batch.images))
+    return _points(answer, codec, input_size)
 
 
 def _points(answer: Tensor | Pair, codec: SimCC, input_size: tuple[int, int]) -> np.ndarray:
