@@ -85,11 +85,11 @@ class DetectorTask:
         cells = []
         for image in self.valid[:PICTURED]:
             boxes, scores = validation.detect(self.net, image, config.input_size, self.device, amp)
-            frame = cv2.imread(str(image.path))
+            frame: np.ndarray | None = cv2.imread(str(image.path))
             assert frame is not None  # it was just read
-            view = with_boxes(with_boxes(frame, image.people, GREEN), boxes[scores >= SHOWN], RED)
-            canvas, _zoom = letterbox(view, (config.input_size, config.input_size))
-            cells.append((canvas, f"{(scores >= SHOWN).sum()} found, {len(image.people)} labeled"))
+            canvas, zoom = letterbox(frame, (config.input_size, config.input_size))
+            view = with_boxes(with_boxes(canvas, zoom * image.people, GREEN), zoom * boxes[scores >= SHOWN], RED)
+            cells.append((view, f"{(scores >= SHOWN).sum()} found, {len(image.people)} labeled"))
         return sheet(cells, COLUMNS)
 
     def state(self) -> dict[str, Any]:
