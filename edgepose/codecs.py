@@ -1,7 +1,8 @@
-"""SimCC: a keypoint as two 1-D classifications, over the columns and over the rows of the crop.
+"""What nets answer with. SimCC: two 1-D classifications, over the columns and over the rows; or a map of cells.
 
 Encoder and decoder live under one meta so that they cannot drift apart. The arithmetic is that of the ops
-``simcc_encode`` and ``simcc_decode`` and nothing else: training calls the same ones through ``edgepose.torch``.
+``simcc_encode``, ``simcc_decode`` and ``heatmap_decode`` and nothing else: training calls the same ones through
+``edgepose.torch``.
 """
 
 from __future__ import annotations
@@ -65,8 +66,9 @@ class SimCC:
         affine: Float | None = None,  # [N, 2, 3] crop → frame; None: pixels of the crop
         score: str = "calibrated",
         flipped: tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.int64]] | None = None,
+        refine: str = "none",
     ) -> tuple[Float, Float]:  # [N, K, 2], [N, K]
-        """Coordinates and scores. `flipped`: what the net says of the mirrored crops, as for `simcc_decode`.
+        """Coordinates and scores. `flipped`, `refine`: as for `simcc_decode`; DARK needs a sigma.
 
         ``"entropy"`` is one over the number of bins that the softmax spreads over, ``"calibrated"`` its peak, both
         relative to an ideal label and so in [0, 1]; ``"softmax"`` is the bare peak; ``"min"``, ``"mean"`` and
@@ -76,6 +78,8 @@ class SimCC:
             raise ValueError(f"SimCC.decode: score expected one of {SCORES}, got {score!r}")
         if score in RELATIVE and (self.beta is None or self.sigma is None):
             raise ValueError(f"SimCC.decode: score {score!r} expected beta and sigma, got None")
+        if refine == "dark" and (self.sigma is None or score == "softmax"):
+            raise ValueError("SimCC.decode: refine 'dark' expected sigma and another score than 'softmax'")
         soft = score in (*RELATIVE, "softmax")
         keypoints, scores = ops.simcc_decode(
             simcc_x,
@@ -83,8 +87,79 @@ class SimCC:
             split_ratio=self.split_ratio,
             score="softmax" if score == "calibrated" else score,
             beta=self.beta if soft else None,
-            sigma=self.sigma if score in RELATIVE else None,
+            sigma=self.sigma if score in RELATIVE or refine == "dark" else None,
+            refine=refine,
             affine=affine,
             flipped=flipped,
         )
         return keypoints, scores
+
+
+@dataclass(frozen=True)
+class Heatmap:
+    """Meta of one net's maps [N, K, h, w], regressed onto Gaussians of peak 1: any stride, read off the maps."""
+
+    input_size: tuple[int, int] = (192, 256)  # (W, H)
+    sigma: float = 2.0  # width of the labels, in cells: DARK blurs accordingly
+    cell_offset: float = 0.0  # px: cell i of stride s is centered on pixel s·i + this
+
+    @classmethod
+    def from_card(cls, card: ModelCard) -> Heatmap:
+        return cls(card.input_size, card.sigma[0] if card.sigma else 2.0, card.cell_offset)
+
+    @property
+    def blur(self) -> int:
+        """Cells over which DARK blurs: mmpose's rule, (20σ − 7) // 3 made odd (11 for σ = 2, 17 for σ = 3)."""
+        half = (int((20 * self.sigma - 7) // 3) - 1) // 2
+        return 2 * min(max(half, 1), 63) + 1
+
+    def decode(
+        self,
+        heatmaps: NDArray[np.floating],  # [N, K, h, w]
+        affine: Float | None = None,  # [N, 2, 3] crop → frame; None: pixels of the crop
+        refine: str = "quarter",
+        flipped: tuple[NDArray[np.floating], NDArray[np.int64]] | None = None,  # [N, K, h, w], [K]
+    ) -> tuple[Float, Float]:  # [N, K, 2], [N, K]
+        """Coordinates, and the maps' peaks in [0, 1], by `edgepose.ops.heatmap_decode`.
+
+        `flipped`: the maps of the mirrored crops, and which keypoint of them is which; the mean of both is read.
+        """
+        shift = np.full(2, self.cell_offset, np.float32)
+        if flipped is not None:
+            heatmaps, beside = self._mirrored_mean(heatmaps, *flipped)
+            shift[0] += beside
+        keypoints, peaks = ops.heatmap_decode(
+            heatmaps,
+            input_size=self.input_size,
+            refine=refine,
+            blur=self.blur,
+            affine=_behind(affine, shift, len(heatmaps)),
+        )
+        return keypoints, np.minimum(peaks, 1)
+
+    def _mirrored_mean(
+        self, heatmaps: NDArray[np.floating], mirrored: NDArray[np.floating], swap: NDArray[np.int64]
+    ) -> tuple[Float, float]:
+        """Mean of the maps and of the mirrored ones turned back, and the pixels that points lie right of its peaks.
+
+        Turned back, cell i of the mirrored map is centered s − 1 − 2·offset pixels right of the other's. Moved by the
+        nearest whole number of cells (one, for nets of mmpose's convention, as SimpleBaseline does), the rest stays:
+        half of it shows in the mean.
+        """
+        width = heatmaps.shape[-1]
+        stride = self.input_size[0] / width
+        apart = stride - 1 - 2 * self.cell_offset
+        cells = round(apart / stride)
+        columns = width - 1 - np.clip(np.arange(width) - cells, 0, width - 1)
+        back = mirrored[:, swap][..., columns]
+        mean: Float = np.float32(0.5) * (heatmaps.astype(np.float32) + back.astype(np.float32))
+        return mean, (apart - cells * stride) / 2
+
+
+def _behind(affine: Float | None, shift: Float, count: int) -> Float | None:
+    """An affine [N, 2, 3] that moves points by `shift` [2] first; None where there is nothing to do."""
+    if not shift.any():
+        return affine
+    moved = np.tile(np.eye(2, 3, dtype=np.float32), (count, 1, 1)) if affine is None else affine.copy()
+    moved[:, :, 2] += moved[:, :, :2] @ shift
+    return moved

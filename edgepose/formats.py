@@ -62,6 +62,7 @@ def coco_wholebody_results(
     skeleton: Skeleton,
     *,
     category_id: int = 1,
+    digits: int | None = 2,  # decimals of a pixel, scores have two more; None: all
 ) -> list[dict[str, Any]]:
     """Entries of a COCO-WholeBody results file, one a person; body-only skeletons give plain COCO results.
 
@@ -69,9 +70,10 @@ def coco_wholebody_results(
     """
     results = []
     for n in range(len(poses)):
-        score = round(float(poses.bbox_scores[n]), 4)
+        score = float(poses.bbox_scores[n])
+        score = score if digits is None else round(score, digits + 2)
         entry: dict[str, Any] = {"image_id": image_id, "category_id": category_id, "score": score}
-        triples = _triples(poses, n)
+        triples = _triples(poses, n, digits)
         for part, (start, stop) in skeleton.parts.items():
             entry[_FIELDS.get(part, f"{part}_kpts")] = [v for triple in triples[start:stop] for v in triple]
             if part != "body":
@@ -124,9 +126,11 @@ def csv_rows(frame: int, poses: Poses, skeleton: Skeleton, *, time: float) -> It
             yield (*person, name, *triple)
 
 
-def _triples(poses: Poses, n: int) -> list[list[float]]:  # K × [x, y, score]
+def _triples(poses: Poses, n: int, digits: int | None = 2) -> list[list[float]]:  # K × [x, y, score]
     xy, scores = poses.keypoints[n].tolist(), poses.scores[n].tolist()
-    return [[round(x, 2), round(y, 2), round(s, 4)] for (x, y), s in zip(xy, scores, strict=True)]
+    if digits is None:
+        return [[x, y, s] for (x, y), s in zip(xy, scores, strict=True)]
+    return [[round(x, digits), round(y, digits), round(s, digits + 2)] for (x, y), s in zip(xy, scores, strict=True)]
 
 
 def _averaged(points: NDArray[np.float32], source: int | tuple[int, int]) -> Any:  # [K, 3] -> [3]

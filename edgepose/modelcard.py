@@ -16,11 +16,14 @@ from typing import Any
 from .skeletons import Skeleton
 
 METADATA_KEY = "edgepose"
-FORMAT = 2  # raised when an older runtime cannot read a card; 2: license, unsupervised_keypoints, colors
+FORMAT = 3  # raised when an older runtime cannot read a card; 2: license, unsupervised_keypoints; 3: codec, refine
 RENAMED = {"untrained": "unsupervised_keypoints", "licence": "license"}  # entries of files written before → today's
 
 RELATIVE = ("entropy", "calibrated")  # to what an ideal label scores, in [0, 1]: the calibration maps these
 SCORES = (*RELATIVE, "softmax", "min", "mean", "max")
+# What a net answers with → its scores, and the ways to read a point off between two bins or cells.
+CODECS = {"simcc": SCORES, "heatmap": ("max",)}
+REFINES = {"simcc": ("none", "dark"), "heatmap": ("none", "quarter", "dark")}
 _TASKS = ("pose", "detector")
 _ORDERS = ("rgb", "bgr")
 _PAIRS = ("input_size", "sigma")
@@ -40,10 +43,13 @@ class ModelCard:
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)  # on 0..255, in channel order
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
     padding: float = 1.25  # crop = box × padding
-    split_ratio: float = 2.0  # SimCC bins per pixel
-    sigma: tuple[float, float] | None = (4.9, 5.66)  # (x, y) width of the labels, in bins
+    codec: str = "simcc"  # what the net answers with: "simcc", a vector an axis, or "heatmap", a map of cells
+    split_ratio: float = 2.0  # SimCC bins per pixel; of heat maps cells per pixel: 0.25 is a stride of 4
+    sigma: tuple[float, float] | None = (4.9, 5.66)  # (x, y) width of the labels, in bins or cells
     beta: float | None = 10.0  # the training softmax was softmax(beta · logits); None: raw scores only
-    score: str = "calibrated"  # one of SCORES: what `Poses.scores` holds; `SimCC.decode` says what they are
+    score: str = "calibrated"  # one of CODECS[codec]: what `Poses.scores` holds; `SimCC.decode` says what they are
+    refine: str = "none"  # one of REFINES[codec]: how a point between two bins or cells is read off
+    cell_offset: float = 0.0  # px, the center of a heat map's first cell: cell i is centered on i / split_ratio + this
     skeleton: Skeleton | None = None
     unsupervised_keypoints: tuple[int, ...] = ()  # points without labels in the data: they leave with score 0
     # part -> [[raw, …], [seen, …]]: a piecewise linear map from the bare relative score to the one people see
@@ -57,7 +63,10 @@ class ModelCard:
     date: str = ""  # ISO 8601
 
     def __post_init__(self) -> None:
-        for name, allowed in (("task", _TASKS), ("channel_order", _ORDERS), ("score", SCORES)):
+        if self.codec not in CODECS:
+            raise ValueError(f"ModelCard: codec expected one of {tuple(CODECS)}, got {self.codec!r}")
+        choices = {"task": _TASKS, "channel_order": _ORDERS, "score": CODECS[self.codec], "refine": REFINES[self.codec]}
+        for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"ModelCard: {name} expected one of {allowed}, got {getattr(self, name)!r}")
         for name, length in [(n, 2) for n in _PAIRS] + [(n, 3) for n in _TRIPLES]:
@@ -70,6 +79,10 @@ class ModelCard:
             value = getattr(self, name)
             if not (name == "beta" and value is None) and not (_is_number(value) and 0 < value < inf):
                 raise ValueError(f"ModelCard: {name} expected a positive number, got {value!r}")
+        if not _is_number(self.cell_offset) or not 0 <= self.cell_offset < inf:
+            raise ValueError(f"ModelCard: cell_offset expected a number of pixels from 0 on, got {self.cell_offset!r}")
+        if self.refine == "dark" and self.sigma is None:
+            raise ValueError("ModelCard: refine 'dark' expected sigma, got none")
         if not isinstance(self.thresholds, dict) or not all(map(_is_number, self.thresholds.values())):
             raise ValueError(f"ModelCard: thresholds expected numbers by part, got {self.thresholds!r}")
         if self.score in RELATIVE and self.task == "pose" and (self.beta is None or self.sigma is None):
@@ -88,8 +101,20 @@ class ModelCard:
 
     @property
     def bins(self) -> tuple[int, int]:
-        """(Wx, Wy), the lengths of the SimCC vectors."""
+        """(Wx, Wy), the lengths of the SimCC vectors, or (w, h) of the heat maps."""
         return int(self.input_size[0] * self.split_ratio), int(self.input_size[1] * self.split_ratio)
+
+    def answers(self, count: int) -> dict[str, tuple[int, ...]]:
+        """Names of the outputs, as exported here, and their shapes for `count` keypoints, without the first axis."""
+        x, y = self.bins
+        if self.codec == "heatmap":
+            return {"heatmaps": (count, y, x)}
+        return {"simcc_x": (count, x), "simcc_y": (count, y)}
+
+    @property
+    def relative(self) -> bool:
+        """Whether scores are relative to an ideal label, in [0, 1], so that a calibration can map them."""
+        return self.score in RELATIVE or self.codec == "heatmap"  # whose labels peak at 1
 
     def to_json(self) -> str:
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
@@ -153,6 +178,15 @@ def simcc_outputs(shapes: Mapping[str, Shape]) -> tuple[str, str]:
         listed = ", ".join(f"{n} {list(shape)}" for n, shape in shapes.items()) or "none"
         raise ValueError(f"outputs expected simcc_x [N, K, Wx] and simcc_y [N, K, Wy], got {listed}")
     return pair[0], pair[1]
+
+
+def heatmap_output(shapes: Mapping[str, Shape]) -> str:
+    """Name of the one output [N, K, h, w]. Raises ValueError that names the outputs found."""
+    found = [name for name, shape in shapes.items() if len(shape) == 4]
+    if len(found) != 1:
+        listed = ", ".join(f"{n} {list(shape)}" for n, shape in shapes.items()) or "none"
+        raise ValueError(f"outputs expected heatmaps [N, K, h, w], got {listed}")
+    return found[0]
 
 
 def _is_number(value: object) -> bool:

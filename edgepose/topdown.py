@@ -76,8 +76,9 @@ class TopdownEstimator:
     people are tracked (an attribute too); False for unrelated images. ``smooth``: One-Euro filter on
     tracked people. ``flip_test``: each person's mirror image is looked at too, and the mean counts: better, at twice
     the network's time; scores keep the calibration without it. ``score``: by name instead of the card's
-    (`SimCC.decode` says which there are). ``config``: how people are searched for, tracked and smoothed; its
-    ``person_threshold`` is for detectors that are made here, not for a ``Detector`` that was given.
+    (`SimCC.decode` says which there are), ``refine`` likewise (``"none"``, ``"dark"``; of heat maps also
+    ``"quarter"``). ``config``: how people are searched for, tracked and smoothed; its ``person_threshold`` is for
+    detectors that are made here, not for a ``Detector`` that was given.
 
     Raises EdgeposeError in one sentence for what a user can get wrong.
     """
@@ -94,13 +95,14 @@ class TopdownEstimator:
         smooth: bool = False,
         flip_test: bool = False,
         score: str | None = None,
+        refine: str | None = None,
         config: TopdownConfig | None = None,
     ) -> None:
         for name, value in (("max_people", max_people), ("threads", threads)):
             if value is not None and value < 1:
                 raise EdgeposeError(f"{name} is {value}: give a whole number from 1, or None.")
         self.config = config = config or TopdownConfig()
-        self._net = PoseModel(Session(model, device, threads), score, flip_test=flip_test)
+        self._net = PoseModel(Session(model, device, threads), score, flip_test=flip_test, refine=refine)
         if detector is None:
             detector = "default" if models.has_default("detector") else "none"
         if not isinstance(detector, Detector):

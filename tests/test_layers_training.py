@@ -11,13 +11,13 @@ from import_names import ROOT, by_name, circle, imports, module_of
 
 TRAINING_NEVER = {"PyQt6", "edgepose_app", "app", "training", "benchmarks", "tests"}
 # Room of edgepose_training → rooms, or single modules of them, that it may import besides itself.
-CORE = {"config", "distributed"}
+CORE = {"config", "distributed", "progress"}
 ROOMS: dict[str, set[str]] = {
     **{room: set() for room in (*CORE, "command", "metrics", "__init__")},
     **dict.fromkeys(("models", "data"), CORE),
     "engine": CORE | {"data", "models", "metrics"},
     "bundles": CORE | {"data", "engine"},
-    "evaluation": CORE | {"data", "models", "metrics", "engine.checkpoints", "engine.cards", "engine.heatmaps"},
+    "evaluation": CORE | {"data", "models", "metrics", "engine.checkpoints", "engine.cards"},
     "deploy": CORE | {"data", "models", "engine", "evaluation"},
     "quickstart": CORE | {"data", "models", "engine", "deploy"},
 }

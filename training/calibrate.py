@@ -19,9 +19,8 @@ from pathlib import Path
 import cv2
 
 from edgepose import EdgeposeError
-from edgepose.modelcard import RELATIVE
 from edgepose.runtime import Session
-from edgepose_training.command import command
+from edgepose_training.command import command, output_file
 from edgepose_training.data.coco import read_coco_wholebody
 from edgepose_training.data.registry import empty_images, find_files, sample_people
 from edgepose_training.evaluation.calibration import (
@@ -49,7 +48,7 @@ def run(args: argparse.Namespace) -> tuple[Calibration, dict[str, Rows]]:
     """The card's entry, and how well it holds on the other split."""
     make = CheckpointSession if args.model.suffix == ".pt" else Session
     session = make(args.model, args.device, args.threads)
-    if session.card is None or session.card.score not in RELATIVE:
+    if session.card is None or not session.card.relative:
         raise EdgeposeError(f"{args.model} has no card with beta and sigma: its raw scores cannot be calibrated.")
     session.card = replace(session.card, calibration={})
     predictor = CropPredictor(args.model.stem, session)
@@ -62,12 +61,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="a .pt checkpoint or an .onnx file with a card")
     parser.add_argument("--data", type=Path, required=True, help="folder with annotations/ and images/")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="JSON with entries of the card")
+    parser.add_argument("-o", "--output", type=output_file, required=True, help="JSON with entries of the card")
     parser.add_argument("--split", default="train", help="split to fit on")
     parser.add_argument("--check", default="val", help="split to check on")
     parser.add_argument("--people", type=int, default=1500, help="sample of each split")
     parser.add_argument("--right", type=float, default=0.2, help="OKS of a point from which it is right")
-    parser.add_argument("--plot", type=Path, help="reliability on --check as an image (PNG, SVG)")
+    parser.add_argument("--plot", type=output_file, help="reliability on --check as an image (PNG, SVG)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int)
     args = parser.parse_args(argv)

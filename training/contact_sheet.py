@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from edgepose import EdgeposeError
-from edgepose_training.command import command
+from edgepose_training.command import command, output_file
 from edgepose_training.data.coco import read_coco_wholebody
 from edgepose_training.data.registry import find_files, sample_people
 from edgepose_training.evaluation.contact_sheets import draw, sample, worst
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--threshold", type=float, default=0.3, help="score from which a predicted point is drawn")
     parser.add_argument("--columns", type=int, default=4)
     parser.add_argument("--black", action="store_true", help="skeletons on black, without the images")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="PNG or JPEG")
+    parser.add_argument("-o", "--output", type=output_file, required=True, help="PNG or JPEG")
     args = parser.parse_args(argv)
     predictor = make_predictor(args.model, input_size=tuple(args.input_size) if args.input_size else None)
     sheet = _sheet_of(args, predictor)

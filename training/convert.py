@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from edgepose import EdgeposeError
-from edgepose_training.command import command
+from edgepose_training.command import command, output_file
 from edgepose_training.engine import checkpoints
 from edgepose_training.engine.conversion import convert
 
@@ -23,7 +23,7 @@ from edgepose_training.engine.conversion import convert
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, help="a .pth file of RTMPose or DWPose")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="the .pt file")
+    parser.add_argument("-o", "--output", type=output_file, required=True, help="the .pt file")
     parser.add_argument("--skeleton", help="name or TOML file, where the checkpoint does not tell")
     parser.add_argument("--stage", type=int, choices=(1, 2), help="of a DWPose training checkpoint, if shapes mislead")
     args = parser.parse_args(argv)

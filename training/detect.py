@@ -18,9 +18,10 @@ import cv2
 import numpy as np
 
 from edgepose import Detector, EdgeposeError
-from edgepose_training.command import command
+from edgepose_training.command import command, output_file
 from edgepose_training.data.annotations import load_document
 from edgepose_training.data.registry import find_files
+from edgepose_training.progress import progress
 
 log = logging.getLogger("detect")
 
@@ -50,13 +51,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("model", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="folder with annotations/ and images")
     parser.add_argument("--split", default="train", help="whose labels name the images (default: train)")
-    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("-o", "--output", type=output_file, required=True)
     parser.add_argument("--threads", type=int)
     args = parser.parse_args(argv)
     detector = Detector(args.model, threshold=LOWEST, threads=args.threads)
     labels, folder = find_files(args.data, args.split)
     images = load_document(labels)["images"]
-    found = list(detections(detector, images, folder))
+    found = list(detections(detector, progress(images, "detect", len(images)), folder))
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(json.dumps(found, separators=(",", ":")))
     print(f"{args.output}: {len(found)} boxes on {len(images)} images")

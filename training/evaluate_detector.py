@@ -14,7 +14,7 @@ import json
 import sys
 from pathlib import Path
 
-from edgepose_training.command import command
+from edgepose_training.command import command, output_file
 from edgepose_training.data import sources
 from edgepose_training.detector.evaluator import evaluate, markdown
 from edgepose_training.evaluation.evaluator import without_nan
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder with annotations/ and images/")
     sources.add_argument(parser)
     parser.add_argument("--split", default="val", help="split to measure on (default: val); trials: dev, see split.py")
-    parser.add_argument("-o", "--output", type=Path, help="markdown file; the numbers go beside it as .json")
+    parser.add_argument("-o", "--output", type=output_file, help="markdown file; the numbers go beside it as .json")
     parser.add_argument("--limit", type=int, help="about so many images only, for a first look")
     args = parser.parse_args(argv)
     roles = sources.of_command(args)

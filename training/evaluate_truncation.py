@@ -14,7 +14,7 @@ import logging
 import sys
 from pathlib import Path
 
-from edgepose_training.command import command
+from edgepose_training.command import command, output_file
 from edgepose_training.data.coco import read_coco_wholebody
 from edgepose_training.data.registry import find_files, sample_people
 from edgepose_training.evaluation.predictors import make_predictor
@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--split", default="val", help="whose labels (default: val)")
     parser.add_argument("--limit", type=int, help="a random sample of so many people")
     parser.add_argument("--threads", type=int, help="CPU threads of the network")
-    parser.add_argument("--json", type=Path, help="write all figures here")
+    parser.add_argument("--json", type=output_file, help="write all figures here")
     args = parser.parse_args(argv)
     predictor = make_predictor(args.model, threads=args.threads)
     people = read_coco_wholebody(*find_files(args.data, args.split), predictor.skeleton, split=args.split)

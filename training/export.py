@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 
 from edgepose import EdgeposeError, ModelCard
-from edgepose_training.command import command
+from edgepose_training.command import command, output_file
 from edgepose_training.data.coco import Person, read_coco_wholebody
 from edgepose_training.data.registry import find_files
 from edgepose_training.deploy import onnx_file
@@ -52,7 +52,7 @@ def _beside(measured: dict[str, Any]) -> str:
 @command()
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    onnx_file.add_arguments(parser)
+    onnx_file.add_arguments(parser, output_file)
     parser.add_argument("--int8", action="store_true", help="quantize the convolutions, calibrated on people of --data")
     parser.add_argument(
         "--data", type=Path, help="folder of COCO-WholeBody, or with annotations/ and images/, for --int8"

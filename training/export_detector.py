@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from edgepose_training.command import command
+from edgepose_training.command import command, output_file
 from edgepose_training.deploy import onnx_file
 from edgepose_training.detector.exporter import export
 
@@ -18,7 +18,7 @@ from edgepose_training.detector.exporter import export
 @command()
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    onnx_file.add_arguments(parser)
+    onnx_file.add_arguments(parser, output_file)
     parser.add_argument("--threshold", type=float, help="score from which a box is a person by default")
     args = parser.parse_args(argv)
     told = {} if args.threshold is None else {"thresholds": {"person": args.threshold}}

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from edgepose import EdgeposeError
-from edgepose_training.command import command
+from edgepose_training.command import command, output_file
 from edgepose_training.engine import checkpoints
 from edgepose_training.engine.growing import grow
 
@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, help="a trained RTMPose net (.pt)")
     parser.add_argument("--size", required=True, help="of the new one: s, m, …")
-    parser.add_argument("-o", "--output", type=Path, required=True, help="its file (.pt)")
+    parser.add_argument("-o", "--output", type=output_file, required=True, help="its file (.pt)")
     args = parser.parse_args(argv)
     if args.output.suffix != ".pt":
         raise EdgeposeError(f"--output expected a .pt file, got {args.output}")

@@ -55,9 +55,16 @@ class VideoOutput:
     def _open(self, image: NDArray[np.uint8]) -> cv2.VideoWriter:
         codec = cv2.VideoWriter.fourcc(*("MJPG" if self._path.lower().endswith(".avi") else "mp4v"))
         self._size = (image.shape[1], image.shape[0])
-        writer = cv2.VideoWriter(str(with_parent(self._path)), codec, self._fps, self._size)
+        path = with_parent(self._path)
+        try:  # OpenCV does not say why it cannot
+            path.open("wb").close()
+        except OSError as error:
+            reason = f"{self._path}: cannot be written ({error.strerror}); choose another place for --save"
+            raise EdgeposeError(reason) from error
+        writer = cv2.VideoWriter(str(path), codec, self._fps, self._size)
         if not writer.isOpened():
-            raise EdgeposeError(f"{self._path}: cannot be written as a video; choose a place that ends in .mp4")
+            path.unlink(missing_ok=True)
+            raise EdgeposeError(f"{self._path}: OpenCV cannot write such a video here; choose a name that ends in .mp4")
         return writer
 
 

@@ -8,6 +8,7 @@ from ..errors import EdgeposeError
 
 _FOLDER = Path(__file__).parent
 _DEFAULTS = {"pose": "edgepose-t", "detector": "edgepose-det"}
+_EXPORTS = {"pose": "export", "detector": "export_detector"}  # commands of training/
 
 
 def available() -> list[str]:
@@ -35,6 +36,10 @@ def resolve(model: str | Path, task: str = "pose") -> Path:
     if not path.is_file():
         shipped = f" or the name of a shipped one ({', '.join(available())})" if available() else ""
         raise EdgeposeError(f"There is no model {str(model)!r}: give the path of an .onnx file{shipped}.")
+    if path.suffix in (".pt", ".pth"):
+        first = "convert it with `python training/convert.py`, then " if path.suffix == ".pth" else ""
+        how = f"{first}export it with `python training/{_EXPORTS[task]}.py`"
+        raise EdgeposeError(f"{path} is a training checkpoint: {how} and give the .onnx file.")
     return path
 
 

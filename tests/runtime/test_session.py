@@ -124,6 +124,19 @@ def test_a_card_of_another_net(constant_net, peaks, card: ModelCard) -> None:
     assert "does not fit its card: simcc_x is ['N', 17, 384]" in _sentence(error)
 
 
+@pytest.mark.parametrize(("name", "words"), [
+    ("best.pt", "export it with `python training/export.py` and give the .onnx file"),
+    ("rtmpose.pth", "convert it with `python training/convert.py`, then export it"),
+])  # fmt: skip
+def test_a_checkpoint_in_place_of_a_model(tmp_path, name: str, words: str) -> None:
+    (tmp_path / name).write_bytes(b"weights")
+    with pytest.raises(EdgeposeError) as error:
+        Session(tmp_path / name, "cpu")
+    assert words in _sentence(error)
+    with pytest.raises(EdgeposeError, match=r"python training/export_detector.py"):
+        Detector(tmp_path / name, "cpu")
+
+
 def test_an_unknown_score(body_net: Path) -> None:
     with pytest.raises(EdgeposeError, match="'best' is unknown: use one of entropy, calibrated, softmax, min"):
         PoseModel(Session(body_net, "cpu"), "best")

@@ -11,6 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edgepose import ModelCard, Skeleton
+from edgepose.ops.reference import heatmap_encode
 from edgepose.transforms import apply_affine, bbox_to_center_scale, crop_affine, invert_affine
 
 INPUT_SIZE = (48, 64)  # W, H
@@ -40,32 +41,51 @@ def bins(skeleton: Skeleton = WHOLEBODY) -> np.ndarray:
 def constant_model(path: Path, model_card: ModelCard | None = None, peak: float = 1.0) -> Path:
     """A model that answers every crop with Gaussian logits around `bins`; the crop itself changes nothing."""
     model_card = model_card or card()
-    width, height = model_card.input_size
-    count = model_card.skeleton.num_keypoints
     logits = {}
     for axis, name in enumerate(("simcc_x", "simcc_y")):
         positions = np.arange(model_card.bins[axis])
         distance = (positions - bins(model_card.skeleton)[:, axis, None]) / model_card.sigma[axis]
         logits[name] = (peak * np.exp(-0.5 * distance**2)).astype(np.float32)[None]
+    return _constant(path, model_card, logits)
+
+
+def heatmap_card(skeleton: Skeleton = WHOLEBODY, **entries) -> ModelCard:
+    maps = {"codec": "heatmap", "split_ratio": 0.25, "sigma": (2.0, 2.0), "beta": None, "score": "max"}
+    return card(skeleton, **(maps | {"refine": "quarter"} | entries))
+
+
+def constant_heatmaps(path: Path, model_card: ModelCard | None = None, peak: float = 1.0) -> Path:
+    """The same as a net of heat maps: cells of 4 px, Gaussians around the real-valued places."""
+    model_card = model_card or heatmap_card()
+    skeleton = model_card.skeleton
+    points, visible = (bins(skeleton) / 2).astype(np.float32)[None], np.ones((1, skeleton.num_keypoints), np.float32)
+    sizes = {"input_size": model_card.input_size, "heatmap_size": model_card.bins}
+    maps, _ = heatmap_encode(points, visible, **sizes, sigma=model_card.sigma[0], center="exact")
+    return _constant(path, model_card, {"heatmaps": peak * maps})
+
+
+def _constant(path: Path, model_card: ModelCard, answers: dict[str, np.ndarray]) -> Path:
+    """A model that answers every crop with these arrays [1, …]."""
+    width, height = model_card.input_size
     nodes = [
         # One zero a person: the mean of a crop times zero, so that the batch size follows the input.
         helper.make_node("ReduceMean", ["input"], ["mean"], axes=[1, 2, 3], keepdims=1),
         helper.make_node("Mul", ["mean", "zero"], ["nothing_4d"]),
-        helper.make_node("Squeeze", ["nothing_4d", "last"], ["nothing"]),
-        *(helper.make_node("Add", [f"{name}_row", "nothing"], [name]) for name in logits),
+        helper.make_node("Squeeze", ["nothing_4d", "last"], ["nothing_3d"]),
+        *(helper.make_node("Add", [f"{name}_row", f"nothing_{rows.ndim}d"], [name]) for name, rows in answers.items()),
     ]
     constants = [
         numpy_helper.from_array(np.float32(0).reshape(1, 1, 1, 1), "zero"),
         numpy_helper.from_array(np.array([3], np.int64), "last"),
-        *(numpy_helper.from_array(rows, f"{name}_row") for name, rows in logits.items()),
+        *(numpy_helper.from_array(rows, f"{name}_row") for name, rows in answers.items()),
     ]
     graph = helper.make_graph(
         nodes,
         "constant",
         [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 3, height, width])],
         [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", count, rows.shape[-1]])
-            for name, rows in logits.items()
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *rows.shape[1:]])
+            for name, rows in answers.items()
         ],
         constants,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import re
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edgepose import EdgeposeError
-from edgepose_training.command import command
+from edgepose_training.command import command, output_file
 
 ROOT = Path(__file__).parents[2]
 TRAINING = ROOT / "training"
@@ -120,3 +121,29 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
         _, complaint = done.communicate(timeout=60)
     assert done.returncode == 141
     assert complaint == b"whoever read the output went away\n"
+
+
+# Every option that names one file to write, of every command, with the other words that it needs.
+WRITERS = [
+    *(f"{name} x.pt -o" for name in ("export", "export_detector", "convert")), "grow x.pt --size s -o",
+    *(f"{name} x.onnx --data . -o" for name in ("calibrate", "detect", "contact_sheet")),
+    *(f"{name} x.onnx --data . --json" for name in ("evaluate", "evaluate_truncation")),
+    "evaluate x.onnx --data . --results", "calibrate x.onnx --data . -o a.json --plot",
+    "evaluate_detector x.onnx --beside y.onnx --data . -o",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", WRITERS)
+def test_a_folder_in_place_of_a_file_is_refused_at_once(words: str, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    name, *arguments = words.split()
+    assert importlib.import_module(name).main([*arguments, "out"]) == 2
+    assert capsys.readouterr().err == "out is a folder: give the path of a file to write.\n"
+
+
+def test_an_output_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EdgeposeError, match=r"cannot be written: .*file is not a folder"):
+        output_file(str(tmp_path / "file" / "deeper" / "a.json"))
+    assert output_file(str(tmp_path / "new" / "a.json")) == tmp_path / "new" / "a.json"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TextIO
 
 from edgepose import EdgeposeError
@@ -57,6 +59,21 @@ def command(level: int = logging.INFO, *, times: bool = False) -> Callable[[Main
         return run
 
     return decorated
+
+
+def output_file(text: str) -> Path:
+    """The path of a file to write, as a type of argparse.
+
+    Raises EdgeposeError, before anything has been computed, where it is a folder or its folder cannot be written.
+    """
+    path = Path(text)
+    if path.is_dir():
+        raise EdgeposeError(f"{path} is a folder: give the path of a file to write.")
+    nearest = next(folder for folder in path.absolute().parents if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        what = "is not a folder" if not nearest.is_dir() else "is a folder without permission to write"
+        raise EdgeposeError(f"{path} cannot be written: {nearest} {what}.")
+    return path
 
 
 class _ReaderGone(BrokenPipeError):

@@ -97,8 +97,23 @@ def test_places_that_cannot_be_written(tmp_path: Path):
     with pytest.raises(EdgeposeError, match="choose another place"):
         ImagesOutput(str(tmp_path / "file" / "out"), STYLE, OverlayOptions()).write(result(0, 0.0))
     (tmp_path / "a.mp4").mkdir()
-    with pytest.raises(EdgeposeError, match="cannot be written as a video"):
+    with pytest.raises(EdgeposeError, match=r"a.mp4: cannot be written \(Is a directory\); choose another place"):
         VideoOutput(str(tmp_path / "a.mp4"), 30, STYLE, OverlayOptions()).write(result(0, 0.0))
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="the folder in which nobody can write, of Linux")
+@pytest.mark.parametrize("name", ["x.mp4", "x.png", "x.avi"])
+def test_a_folder_that_takes_no_files_is_blamed_not_the_ending(name: str):
+    with pytest.raises(
+        EdgeposeError, match=rf"/proc/{name}: cannot be written \(.+\); choose another place for --save"
+    ):
+        open_output(f"/proc/{name}", 30, STYLE, OverlayOptions()).write(result(0, 0.0))
+
+
+def test_a_video_that_opencv_cannot_write_leaves_no_file(tmp_path: Path):
+    with pytest.raises(EdgeposeError, match="OpenCV cannot write such a video here"):
+        VideoOutput(str(tmp_path / "a.ogv"), 30, STYLE, OverlayOptions()).write(result(0, 0.0))
+    assert not list(tmp_path.iterdir())
 
 
 def test_lines_can_be_followed_while_they_are_written(tmp_path: Path):

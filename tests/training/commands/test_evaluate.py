@@ -320,7 +320,6 @@ def test_a_checkpoint_of_heat_maps_is_measured_with_the_same_crop(
     load_net = checkpoints.load_net
     monkeypatch.setattr(checkpoint_predictors, "load_net", lambda path: (net, *load_net(path)[1:]))
     predictor = predictors.make_predictor(str(tmp_path / "maps.pt"), flip=flip)
-    assert isinstance(predictor, checkpoint_predictors.HeatmapPredictor)
     frame = np.zeros((96, 64, 3), np.uint8)
     x, y, side = square
     frame[y : y + side, x : x + side, 2] = 255

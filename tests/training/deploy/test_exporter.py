@@ -131,6 +131,28 @@ def test_a_file_that_is_no_checkpoint_is_one_sentence(tmp_path, capsys):
     assert "x.pt" in capsys.readouterr().err
 
 
+def test_an_output_that_is_a_folder_is_refused_before_the_work(trained, tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    monkeypatch.setattr(export, "export", lambda *_, **__: pytest.fail("worked for nothing"))
+    assert export.main([str(trained), "-o", str(folder)]) == 2
+    assert capsys.readouterr().err.strip() == f"{folder} is a folder: give the path of a file to write."
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing_half_written(exported, tmp_path):
+    (tmp_path / "x.onnx").mkdir()  # made while the export ran
+    with pytest.raises(EdgeposeError, match=r"x.onnx: cannot be written \(Is a directory\)"):
+        onnx_file.write(exported[0], tmp_path / "x.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.onnx"]
+
+
+def test_a_detectors_checkpoint_is_called_that(tmp_path, capsys):
+    checkpoints.save(tmp_path / "det.pt", {"model": {}, "ema": None, "config": {"blocks": 2}})
+    assert export.main([str(tmp_path / "det.pt"), "-o", str(tmp_path / "det.onnx")]) == 2
+    assert "det.pt: a detector's checkpoint; a pose net's is needed here" in capsys.readouterr().err
+
+
 def test_entries_of_json_reach_the_card(trained, tmp_path):
     accuracy = tmp_path / "card.json"
     accuracy.write_text(json.dumps({"accuracy": {"body": 0.5}}))

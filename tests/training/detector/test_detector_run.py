@@ -29,6 +29,7 @@ from edgepose_training.detector.batches import normalized
 from edgepose_training.detector.checkpoints import load_net
 from edgepose_training.detector.config import DetectorConfig
 from edgepose_training.detector.person_lists import read_images
+from edgepose_training.detector.task import GREEN
 from edgepose_training.engine import checkpoints, run_command
 
 CHECKPOINT = Path(__file__).parents[4] / "shared" / "checkpoints" / "edgepose_det.pt"
@@ -66,6 +67,13 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(data: Path, run: Pat
     assert ours["step"] == theirs["step"] == 6
     for name, value in theirs["ema"].items():
         torch.testing.assert_close(ours["ema"][name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_a_run_shows_its_first_canvases_and_what_it_finds(run: Path) -> None:
+    """Labels are green, so there is green in both."""
+    for name in ("train_batch", "valid_predictions"):
+        picture = cv2.imread(str(run / f"{name}.png"))
+        assert (picture == GREEN).all(-1).sum() > 100
 
 
 def test_a_checkpoint_counted_in_steps_goes_on(data: Path, run: Path, tmp_path: Path) -> None:

@@ -6,10 +6,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import edgepose.torch  # noqa: E402
-from edgepose.codecs import SimCC  # noqa: E402
+from edgepose.codecs import Heatmap, SimCC  # noqa: E402
 from edgepose.ops import reference  # noqa: E402
 from edgepose_training.engine import losses  # noqa: E402
-from edgepose_training.engine.heatmaps import decode_maps, mirrored_mean, points_offset  # noqa: E402
 from edgepose_training.engine.kernels import PlainTorch  # noqa: E402
 
 N, K, WX, WY = 3, 5, 24, 32
@@ -200,37 +199,38 @@ def test_cell_i_stands_for_pixel_i_times_the_stride():
     """The convention of SimpleBaseline and mmpose, on both ways: (20, 36) px is cell (5, 9) of 4 px."""
     maps, _ = edgepose.torch.heatmap_encode(torch.tensor([[[20.0, 36.0]]]), torch.ones(1, 1), **MAPS)
     assert (maps[0, 0] == 1).nonzero().tolist() == [[9, 5]]
-    points, peak = decode_maps(maps, (64, 64))
+    points, peak = Heatmap((64, 64)).decode(maps.numpy())
     assert points.tolist() == [[[20.0, 36.0]]]
     assert peak.tolist() == [[1.0]]
-    halved, _ = decode_maps(maps, (32, 32))  # half-size epochs: two pixels a cell
+    halved, _ = Heatmap((32, 32)).decode(maps.numpy())  # half-size epochs: two pixels a cell
     assert halved.tolist() == [[[10.0, 18.0]]]
     skewed = maps.clone()
     skewed[0, 0, 9, 6] += 0.01
-    assert decode_maps(skewed, (64, 64))[0].tolist() == [[[21.0, 36.0]]]  # a quarter of a cell to the right
+    assert Heatmap((64, 64)).decode(skewed.numpy())[0].tolist() == [[[21.0, 36.0]]]  # a quarter of a cell to the right
 
 
 def test_heat_maps_give_their_points_back():
     """Within the quarter cell that the shift towards the higher neighbor leaves."""
     maps, _ = edgepose.torch.heatmap_encode(torch.from_numpy(POINTS), torch.ones(4, 20), center="exact", **MAPS)
-    found, peak = decode_maps(maps, (64, 64))
+    found, peak = Heatmap((64, 64)).decode(maps.numpy())
     assert np.abs(found - POINTS).max() <= 1.01
     assert peak.min() > 0.8
-    corner, _ = decode_maps(torch.eye(4)[None, None].flip(-1), (16, 16))  # a peak at the edge has one neighbor only
+    corner, _ = Heatmap((16, 16)).decode(
+        torch.eye(4)[None, None].flip(-1).contiguous().numpy()
+    )  # a peak at the edge has one neighbor only
     assert np.isfinite(corner).all()
 
 
 def test_mirrored_maps_have_no_bias():
-    """The label and that of the mirrored points, left and right swapped, meet half a pixel beside the point."""
+    """The label and that of the mirrored points, left and right swapped, meet half a pixel beside the point: undone."""
     points = torch.from_numpy(POINTS[:, :3])
-    swap = [0, 2, 1]
+    swap = np.array([0, 2, 1])
     turned = points[:, swap] * torch.tensor([-1, 1]) + torch.tensor([63, 0])
     maps, mirrored = (
         edgepose.torch.heatmap_encode(p, torch.ones(4, 3), center="exact", **MAPS)[0] for p in (points, turned)
     )
-    mean = mirrored_mean(maps, mirrored, swap).contiguous()
-    found, _ = edgepose.torch.heatmap_decode(mean, input_size=(64, 64), refine="dark", blur=3)
-    np.testing.assert_allclose(found.numpy() + points_offset(mean, (64, 64), flip=True), points, atol=0.05)
+    found, _ = Heatmap((64, 64), sigma=0.9).decode(maps.numpy(), refine="dark", flipped=(mirrored.numpy(), swap))
+    np.testing.assert_allclose(found, points, atol=0.05)
 
 
 def test_the_fused_kernels_give_the_twins_losses_and_gradients():

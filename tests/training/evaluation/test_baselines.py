@@ -24,7 +24,8 @@ def labels_of_two() -> Labels:
     visible[:, 0] = 2
     return Labels(
         keypoints=keypoints, visible=visible, weights=visible / 2, bbox=np.array([[0, 0, 10, 10], [10, 10, 50, 50.0]]),
-        area=np.array([50.0, 800.0]), image_id=np.array([1, 2]), source=np.array(["coco", "gesture"]),
+        area=np.array([50.0, 800.0]), image_id=np.array([1, 2]), annotation_id=np.array([1, 2]),
+        source=np.array(["coco", "gesture"]),
         part_boxes={part: np.full((2, 4), np.nan) for part in ("face", "lefthand", "righthand")},
     )  # fmt: skip
 

@@ -4,6 +4,7 @@ import evaluation_fixtures as fixtures
 import numpy as np
 import pytest
 
+from edgepose_training.data import pictures
 from edgepose_training.data.coco import read_coco_wholebody
 from edgepose_training.evaluation import contact_sheets
 
@@ -44,7 +45,7 @@ def test_the_command_writes_a_picture(data, model, tmp_path, capsys):
     arguments = [str(model), "--data", str(data), "-o", str(output), "--worst", "3", "--random", "2", "--columns", "2"]
     assert contact_sheet.main(arguments) == 0
     picture = cv2.imread(str(output))
-    assert picture.shape == (3 * (240 + contact_sheets.CAPTION), 2 * 362, 3)
+    assert picture.shape == (3 * (240 + pictures.CAPTION), 2 * 362, 3)
     assert "prediction left, label right" in capsys.readouterr().out
 
 

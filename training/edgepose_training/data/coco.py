@@ -122,7 +122,7 @@ def read_coco_wholebody(
     return read_coco_layout(
         Path(annotations),
         Path(images_root),
-        lambda entry: _labels(entry, skeleton),
+        lambda entry: point_labels(entry, skeleton),
         points=skeleton.keypoints,
         split=split,
         category=category,
@@ -213,7 +213,7 @@ def _person(
     )  # fmt: skip
 
 
-def _labels(entry: dict[str, Any], skeleton: Skeleton) -> PointLabels:
+def point_labels(entry: dict[str, Any], skeleton: Skeleton) -> PointLabels:
     """Points [K, 2], visible [K] and weights [K] of all the skeleton's parts, in its order."""
     points = np.zeros((skeleton.num_keypoints, 3), np.float32)
     visible = np.zeros(skeleton.num_keypoints, np.uint8)

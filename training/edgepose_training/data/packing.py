@@ -16,6 +16,7 @@ import numpy as np
 
 from edgepose_training.data.coco import Person
 from edgepose_training.data.shards import Crop, ShardWriter
+from edgepose_training.progress import progress
 
 log = logging.getLogger("pack")
 
@@ -95,7 +96,8 @@ def pack(
     np.random.default_rng(seed).shuffle(tasks)
     count = 0
     with ProcessPoolExecutor(workers) as pool:
-        for crops in pool.map(_crops_of_image, tasks, chunksize=32):
+        done = pool.map(_crops_of_image, tasks, chunksize=32)
+        for crops in progress(done, "pack", len(tasks)):
             for crop in crops:
                 writer.write(crop)
                 count += 1

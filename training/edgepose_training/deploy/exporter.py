@@ -15,32 +15,34 @@ from torch import nn
 from edgepose import ModelCard
 from edgepose_training.data.coco import Person
 from edgepose_training.deploy import onnx_file, onnx_graph
-from edgepose_training.deploy.decode import SimCCDecoder
+from edgepose_training.deploy.decode import decoder
 from edgepose_training.engine.cards import load_for_export
 
 BATCHES = (1, 3)  # people on whom torch and onnxruntime are compared
 
 
 def to_onnx(net: nn.Module, card: ModelCard) -> onnx.ModelProto:
-    """The net as ONNX with a dynamic batch; outputs `simcc_x`, `simcc_y` are raw logits. The card has a skeleton."""
+    """The net as ONNX with a dynamic batch; outputs are raw: `simcc_x` and `simcc_y`, or `heatmaps`.
+
+    The card has a skeleton.
+    """
     width, height = card.input_size
-    outputs = ("simcc_x", "simcc_y")
-    axes = {name: {0: "N"} for name in ("input", *outputs)}
     assert card.skeleton is not None
-    model = onnx_file.trace(net, [torch.zeros(2, 3, height, width)], ["input"], outputs, axes)
-    count, bins = card.skeleton.num_keypoints, card.bins
-    onnx_graph.set_output_shapes(model, {name: ("N", count, n) for name, n in zip(outputs, bins, strict=True)})
+    answers = card.answers(card.skeleton.num_keypoints)
+    axes = {name: {0: "N"} for name in ("input", *answers)}
+    model = onnx_file.trace(net, [torch.zeros(2, 3, height, width)], ["input"], list(answers), axes)
+    onnx_graph.set_output_shapes(model, {name: ("N", *shape) for name, shape in answers.items()})
     return model
 
 
 def decoder_to_onnx(card: ModelCard) -> onnx.ModelProto:
-    """The card's decoder as ONNX: `simcc_x`, `simcc_y` → `keypoints` [N, K, 2], `scores` [N, K]."""
+    """The card's decoder as ONNX: what the net answers → `keypoints` [N, K, 2], `scores` [N, K]."""
     assert card.skeleton is not None
     count = card.skeleton.num_keypoints
-    inputs, outputs = ("simcc_x", "simcc_y"), ("keypoints", "scores")
-    examples = [torch.zeros(2, count, bins) for bins in card.bins]
-    axes = {name: {0: "N"} for name in (*inputs, *outputs)}
-    model = onnx_file.trace(SimCCDecoder(card), examples, inputs, outputs, axes)
+    answers, outputs = card.answers(count), ("keypoints", "scores")
+    examples = [torch.zeros(2, *shape) for shape in answers.values()]
+    axes = {name: {0: "N"} for name in (*answers, *outputs)}
+    model = onnx_file.trace(decoder(card), examples, list(answers), outputs, axes)
     onnx_graph.set_output_shapes(model, {"keypoints": ("N", count, 2), "scores": ("N", count)})
     return model
 

@@ -138,19 +138,23 @@ def read_entries(path: Path) -> dict[str, Any]:
 
 
 def write(model: onnx.ModelProto, path: Path) -> None:
-    """Write beside, then rename: a crash leaves the old file or the new one."""
+    """Write beside, then rename: a crash leaves the old file or the new one. Raises EdgeposeError if it cannot."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(model.SerializeToString())
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(model.SerializeToString())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise EdgeposeError(f"{path}: cannot be written ({error.strerror}).") from error
 
 
 # --- the command line that both exporters have
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser, output_file: Callable[[str], Path]) -> None:
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("-o", "--output", type=Path, required=True, help="the .onnx file")
+    parser.add_argument("-o", "--output", type=output_file, required=True, help="the .onnx file")
     parser.add_argument("--name", help="name in the card (default: the output's)")
     parser.add_argument(
         "--card", type=Path, action="append", default=[],

@@ -97,11 +97,13 @@ def _cast(source: str, target: str) -> onnx.NodeProto:
 
 
 def _summed_axes(model: onnx.ModelProto) -> dict[str, Callable[[int], tuple[int, ...]]]:
-    """By name of a weight of `Conv` or `MatMul`: the axes of one output channel, for a number of dimensions."""
+    """By name of a weight of a convolution or `MatMul`: the axes of one output channel, for a number of dimensions."""
     axes: dict[str, Callable[[int], tuple[int, ...]]] = {}
     for node in model.graph.node:
         if node.op_type == "Conv":
             axes[node.input[1]] = lambda ndim: tuple(range(1, ndim))
+        elif node.op_type == "ConvTranspose":  # [in, out, …]
+            axes[node.input[1]] = lambda ndim: (0, *range(2, ndim))
         elif node.op_type == "MatMul":
             axes[node.input[1]] = lambda ndim: (ndim - 2,)
     return axes

@@ -7,10 +7,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgepose.detectors import letterbox
+from edgepose_training.data.pictures import sheet, with_boxes
 from edgepose_training.detector import validation
 from edgepose_training.detector.batches import DetectorBatch, batches, normalized
 from edgepose_training.detector.checkpoints import build_net
@@ -24,6 +27,10 @@ from edgepose_training.engine import checkpoints
 from edgepose_training.engine.training_cost import TrainingCost
 
 log = logging.getLogger("detector")
+
+PICTURED, COLUMNS = 12, 4  # images of a picture of a run
+SHOWN = 0.3  # score of a box from which it is drawn
+GREEN, RED, GRAY = (80, 220, 80), (60, 60, 240), (150, 150, 150)  # BGR
 
 
 class DetectorTask:
@@ -69,6 +76,26 @@ class DetectorTask:
 
     def validate(self, config: DetectorConfig, _: int, amp: torch.dtype | None) -> dict[str, float]:
         return validation.box_precision(self.net, self.valid, config.input_size, self.device, amp)
+
+    def batch_picture(self, batch: DetectorBatch) -> np.ndarray:
+        images, people, real, ignored = (array[:PICTURED].cpu().numpy() for array in vars(batch).values())
+        cells = []
+        for image, boxes, mask, beside in zip(images, people, real, ignored, strict=True):
+            view = with_boxes(with_boxes(image, beside, GRAY), boxes[mask], GREEN)
+            cells.append((view, f"{mask.sum()} people"))
+        return sheet(cells, COLUMNS)
+
+    def validation_picture(self, config: DetectorConfig, _: int, amp: torch.dtype | None) -> np.ndarray:
+        """The first images: people of the labels green, those found with a score of 0.3 red."""
+        cells = []
+        for image in self.valid[:PICTURED]:
+            boxes, scores = validation.detect(self.net, image, config.input_size, self.device, amp)
+            frame: np.ndarray | None = cv2.imread(str(image.path))
+            assert frame is not None  # it was just read
+            canvas, zoom = letterbox(frame, (config.input_size, config.input_size))
+            view = with_boxes(with_boxes(canvas, zoom * image.people, GREEN), zoom * boxes[scores >= SHOWN], RED)
+            cells.append((view, f"{(scores >= SHOWN).sum()} found, {len(image.people)} labeled"))
+        return sheet(cells, COLUMNS)
 
     def state(self) -> dict[str, Any]:
         return {}

@@ -8,10 +8,11 @@ from typing import Any
 
 from torch import nn
 
-from edgepose import EdgeposeError, ModelCard, Skeleton
+from edgepose import ModelCard, Skeleton
 from edgepose_training.config import Config
 from edgepose_training.data.loaders import MEAN, STD
 from edgepose_training.engine.checkpoints import load_net
+from edgepose_training.engine.heatmaps import STRIDE, cell_offset
 
 
 def load_for_export(path: str | Path) -> tuple[nn.Module, ModelCard]:
@@ -21,9 +22,7 @@ def load_for_export(path: str | Path) -> tuple[nn.Module, ModelCard]:
 
 
 def card_of(path: str | Path, config: Config, skeleton: Skeleton, state: dict[str, Any]) -> ModelCard:
-    """The card that a checkpoint implies. Raises EdgeposeError for a net that the runtime cannot decode."""
-    if config.head == "heatmap":
-        raise EdgeposeError(f"{path}: a net of heat maps; the runtime decodes SimCC vectors.")
+    """The card that a checkpoint implies."""
     rtmpose = (config.backbone, config.head) == ("cspnext", "rtmcc")
     net_name = f"RTMPose-{config.size}" if rtmpose else f"{config.backbone}-{config.size} {config.head}"
     # Converted checkpoints tell their own story.
@@ -34,13 +33,22 @@ def card_of(path: str | Path, config: Config, skeleton: Skeleton, state: dict[st
         channel_order="rgb",
         mean=MEAN,
         std=STD,
-        split_ratio=config.split_ratio,
-        sigma=config.sigma,
-        # Regressed heat vectors peak at 1 by themselves: their scores are read as they are.
-        beta=None if config.head == "heatmap1d" else config.beta,
-        score="min" if config.head == "heatmap1d" else "entropy",
+        **_codec(config, state),
         skeleton=skeleton,
         unsupervised_keypoints=tuple(state.get("unsupervised_keypoints", ())),
         recipe=recipe,
         date=datetime.date.today().isoformat(),
     )
+
+
+def _codec(config: Config, state: dict[str, Any]) -> dict[str, Any]:
+    """What the card says of the net's answers and of their scores."""
+    if config.head == "heatmap":
+        return {
+            "codec": "heatmap", "split_ratio": 1 / STRIDE, "sigma": (config.heatmap_sigma,) * 2, "beta": None,
+            "score": "max", "refine": "quarter", "cell_offset": cell_offset(state["heatmap_cells"]),
+        }  # fmt: skip
+    vectors = {"split_ratio": config.split_ratio, "sigma": config.sigma}
+    if config.head == "heatmap1d":  # regressed heat vectors peak at 1 by themselves: their scores are read as they are
+        return vectors | {"beta": None, "score": "min"}
+    return vectors | {"beta": config.beta, "score": "entropy"}

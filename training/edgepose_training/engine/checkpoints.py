@@ -27,11 +27,15 @@ def save(path: Path, state: dict[str, Any]) -> None:
     """Write beside, flush, then rename: a crash leaves the old file or the new one, never half of one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")
-    with temporary.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def slim(state: dict[str, Any]) -> dict[str, Any]:
@@ -89,6 +93,8 @@ def build_net(config: Config, skeleton: Skeleton) -> nn.Module:
 def load_net(path: str | Path) -> tuple[nn.Module, Config, Skeleton, dict[str, Any]]:
     """The net of a checkpoint with its best weights (averaged ones where there are any), in eval mode."""
     state = widen(load(path))
+    if "skeleton" not in state:
+        raise EdgeposeError(f"{path}: a detector's checkpoint; a pose net's is needed here")
     config = Config.from_dict(state["config"], origin=str(path))
     skeleton = Skeleton.from_dict(state["skeleton"])
     net = build_net(config, skeleton)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -16,7 +17,8 @@ from edgepose.skeletons import Skeleton
 from edgepose_training.config import Config
 from edgepose_training.data.crop_cache import CropCache
 from edgepose_training.data.feed import Feed, size_at
-from edgepose_training.data.loaders import Batch
+from edgepose_training.data.loaders import Batch, Crops
+from edgepose_training.data.pictures import drawn, enlarged, sheet
 from edgepose_training.distributed import SINGLE_PROCESS, Processes
 from edgepose_training.engine import losses, validation
 from edgepose_training.engine.builders import student_and_teacher
@@ -26,6 +28,8 @@ from edgepose_training.engine.trainer import Trainer
 from edgepose_training.engine.training_cost import TrainingCost, compare_costs, read_cost
 
 log = logging.getLogger("distill")
+
+PICTURED, COLUMNS = 24, 8  # crops of a picture of a run
 
 
 def pose_trainer(
@@ -94,9 +98,40 @@ class PoseTask:
     def validate(self, config: Config, epoch: int, amp: torch.dtype | None) -> dict[str, float]:
         """Mean OKS per part, at the input size of the epoch before."""
         assert self.valid_feed is not None
-        size = config.input_size if epoch == config.epochs else size_at(config, epoch - 1)
+        size = self._validation_size(config, epoch)
         people, store = self.valid_feed.plain(size, config.validate_people), self.valid_feed.store
         return validation.mean_oks(self.net, people, store, size, self.codec, self.skeleton, self.device, amp)
+
+    def batch_picture(self, batch: Batch) -> np.ndarray:
+        """Every point that has a label in the image; points that are absent are not drawn."""
+        cells = []
+        for image, points, weights, inside in zip(
+            *(a[:PICTURED].cpu().numpy() for a in vars(batch).values()), strict=True
+        ):
+            shown = inside & (weights > 0)
+            caption = f"{shown.sum()} of {(weights > 0).sum()} labels inside"
+            cells.append((drawn(*enlarged(image, points), shown, self.skeleton), caption))
+        return sheet(cells, COLUMNS)
+
+    def validation_picture(self, config: Config, epoch: int, amp: torch.dtype | None) -> np.ndarray:
+        """The first people in pairs: on the left where the net finds the labeled points, on the right the labels."""
+        assert self.valid_feed is not None
+        size = self._validation_size(config, epoch)
+        store = self.valid_feed.store
+        first = list(range(min(PICTURED // 2, len(store))))
+        batch = Crops(store, self.skeleton, size).__getitems__(first).to(self.device)
+        points = validation.found_points(self.net, batch, size, self.codec, self.device, amp)
+        labeled = (batch.inside & (batch.weights > 0)).cpu().numpy()
+        rows = zip(batch.images.cpu().numpy(), points, batch.keypoints.cpu().numpy(), labeled, strict=True)
+        cells = []
+        for image, found, truth, shown in rows:
+            cells += [(drawn(*enlarged(image, found), shown, self.skeleton), "net"),
+                      (drawn(*enlarged(image, truth), shown, self.skeleton), f"{shown.sum()} labels")]  # fmt: skip
+        return sheet(cells, COLUMNS)
+
+    def _validation_size(self, config: Config, epoch: int) -> tuple[int, int]:
+        """W, H of the inputs of the epoch before, as the net knows them."""
+        return config.input_size if epoch == config.epochs else size_at(config, epoch - 1)
 
     def state(self) -> dict[str, Any]:
         return {

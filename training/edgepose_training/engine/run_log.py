@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 from torch import Tensor
 
 log = logging.getLogger("distill")
@@ -97,6 +99,13 @@ class RunLog:
         if events is not None:
             for name, value in row.items():
                 events.add_scalar(f"{table}/{name}", value, step)
+
+    def picture(self, name: str, image: np.ndarray, step: int) -> None:
+        """An image [H, W, 3] uint8 BGR as `name`.png, which replaces an older one, and in TensorBoard."""
+        cv2.imwrite(str(self.folder / f"{name}.png"), image)
+        events = self._tensorboard()
+        if events is not None:
+            events.add_image(name, image[..., ::-1].copy(), step, dataformats="HWC")
 
     def plot(self) -> Path | None:
         """Loss terms and validation over the steps, as `curves.png`; None where matplotlib is missing."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -45,6 +46,12 @@ class Task(Protocol):
 
     def validate(self, config: Any, epoch: int, amp: torch.dtype | None) -> dict[str, float]:
         """Measure `net` as it is, after so many epochs."""
+
+    def batch_picture(self, batch: Any) -> np.ndarray:
+        """Some samples of a batch with their labels, [H, W, 3] uint8 BGR."""
+
+    def validation_picture(self, config: Any, epoch: int, amp: torch.dtype | None) -> np.ndarray:
+        """What `net` answers on some samples of the validation, beside their labels, [H, W, 3] uint8 BGR."""
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds of the task alone."""

@@ -55,6 +55,7 @@ class Trainer:
         self.time_budget: TimeBudget | None = None
         self.chosen_epochs = False
         self.after_save: Callable[[Path], None] | None = None
+        self._pictured = False
         self._began: float | None = None
         self._seconds_before = 0.0
         self._saved_at = time.monotonic()
@@ -110,6 +111,7 @@ class Trainer:
         window = LogWindow()
         bar = self.run_log.bar(self.epoch, self.task.steps_per_epoch, self.step_in_epoch) if self.run_log else None
         for batch in window.timed(self.task.batches(self.config, self.epoch, self.step_in_epoch)):
+            self._picture_once(batch)
             window.add(self.train_step(batch.to(self.device), decay))
             self.step, self.step_in_epoch = self.step + 1, self.step_in_epoch + 1
             if bar is not None:
@@ -120,6 +122,12 @@ class Trainer:
             self._housekeeping()
         if bar is not None:
             bar.close()
+
+    def _picture_once(self, batch: Any) -> None:
+        """The first batch of this piece of the run, as the net sees it, with its labels."""
+        if not self._pictured and self.run_log is not None:
+            self.run_log.picture("train_batch", self.task.batch_picture(batch), self.step)
+        self._pictured = True
 
     def train_step(self, batch: Any, decay: float) -> dict[str, Tensor]:
         """One step on a batch that is on the device. Returns the loss terms, detached."""
@@ -187,6 +195,8 @@ class Trainer:
             return None
         with self._averaged_weights():
             values = self.task.validate(self.config, self.epoch, self.amp)
+            picture = self.task.validation_picture(self.config, self.epoch, self.amp)
+        self.run_log.picture("valid_predictions", picture, self.step)
         self.run_log.valid(self.epoch, self.step, values)
         self.run_log.plot()
         if values[self.task.best_by] > self.best:

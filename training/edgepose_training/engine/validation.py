@@ -8,13 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgepose.codecs import SimCC
+from edgepose.codecs import Heatmap, SimCC
 from edgepose.skeletons import Skeleton
 from edgepose_training.data.augment import PADDING
 from edgepose_training.data.coco import BOX_AREA_TO_PERSON
 from edgepose_training.data.crop_cache import CropCache
 from edgepose_training.data.loaders import Batch, normalize
-from edgepose_training.engine.heatmaps import decode_maps
 from edgepose_training.engine.losses import Pair
 from edgepose_training.metrics.oks import keypoint_similarity
 
@@ -35,14 +34,11 @@ def mean_oks(
     `batches` are the store's first people, in order and plain, at `input_size`, which may be half the codec's.
     The person's area is 0.53·w·h of the box, as COCO-style sets without masks have it.
     """
-    net.eval()
     per_point, labeled = [], []
     start = 0
     for batch in batches:
         batch = batch.to(device)
-        with torch.autocast(device.type, amp, enabled=amp is not None):
-            answer = net(normalize(batch.images))
-        keypoints = _points(answer, codec, input_size)
+        keypoints = found_points(net, batch, input_size, codec, device, amp)
         stop = start + len(keypoints)
         boxes = store.bboxes[start:stop]
         start = stop
@@ -58,10 +54,22 @@ def mean_oks(
     return {part: _mean(oks[:, a:b], mask[:, a:b]) for part, (a, b) in parts.items()}
 
 
+@torch.no_grad()
+def found_points(
+    net: nn.Module, batch: Batch, input_size: tuple[int, int], codec: SimCC, device: torch.device,
+    amp: torch.dtype | None,
+) -> np.ndarray:  # fmt: skip
+    """Where the net finds the points [N, K, 2] of a batch that is on the device, in pixels of `input_size`."""
+    with torch.autocast(device.type, amp, enabled=amp is not None):
+        answer = net.eval()(normalize(batch.images))
+    return _points(answer, codec, input_size)
+
+
 def _points(answer: Tensor | Pair, codec: SimCC, input_size: tuple[int, int]) -> np.ndarray:
     """Points [N, K, 2] in pixels of `input_size` from SimCC vectors or heat maps."""
     if isinstance(answer, Tensor):
-        return decode_maps(answer, input_size)[0]
+        # Quarter shift: Newell et al. 2016, §3.
+        return Heatmap(input_size).decode(answer.float().contiguous().cpu().numpy())[0]
     x, y = (axis.float().cpu().numpy() for axis in answer)
     return codec.decode(x, y, score="min")[0] * (input_size[0] / codec.input_size[0])
 

@@ -9,7 +9,7 @@ import numpy as np
 from edgepose import Poses, Skeleton
 from edgepose.formats import coco_wholebody_results
 from edgepose_training.evaluation.labels import Predictions
-from edgepose_training.metrics.oks import instance_scores
+from edgepose_training.evaluation.summaries import surviving
 
 
 def results_of(
@@ -19,15 +19,21 @@ def results_of(
     predictions: Predictions,
     skeleton: Skeleton,
 ) -> list[dict[str, Any]]:
-    """One record a person, image by image, scored as in `summaries.ranked`; nobody is suppressed."""
+    """One record for each of the people that AP counts (`summaries.surviving`).
+
+    Their order, and every digit, are kept: who evaluates the file gets the same AP.
+    """
+    people = surviving(image_id, bbox, bbox_scores, predictions, skeleton)
+    rows = [n for n, _ in people]
     poses = Poses(
-        keypoints=np.asarray(predictions.keypoints, np.float32),
-        scores=np.asarray(predictions.scores, np.float32),
-        bboxes=np.asarray(bbox, np.float32),
-        track_ids=np.full(len(image_id), -1),
-        bbox_scores=instance_scores(bbox_scores, predictions.scores).astype(np.float32),
+        keypoints=predictions.keypoints[rows],
+        scores=predictions.scores[rows],
+        bboxes=np.asarray(bbox)[rows],
+        track_ids=np.full(len(rows), -1),
+        bbox_scores=np.ones(len(rows), np.float32),
     )
     records = []
-    for image in dict.fromkeys(np.asarray(image_id).tolist()):
-        records += coco_wholebody_results(image, poses[np.asarray(image_id) == image], skeleton)
+    for index, (n, score) in enumerate(people):
+        (record,) = coco_wholebody_results(int(image_id[n]), poses[index], skeleton, digits=None)
+        records.append({key: score if key.endswith("score") else value for key, value in record.items()})
     return records

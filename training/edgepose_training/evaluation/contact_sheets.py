@@ -8,22 +8,16 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from edgepose import Poses, Skeleton
-from edgepose.draw import draw_poses
+from edgepose import Skeleton
 from edgepose.transforms import apply_affine, bbox_to_center_scale, crop_affine
 from edgepose_training.data.coco import Person
+from edgepose_training.data.pictures import GROUND, drawn, sheet
 from edgepose_training.evaluation.labels import Predictions
 
 PANEL = (180, 240)  # W, H px of one of the two images of a pair
 
 
-CAPTION = 18  # px
-
-
 VIEW = 1.5  # of the box: shows what stands around, and points that ran away
-
-
-GROUND = (32, 32, 32)  # BGR
 
 
 @dataclass(frozen=True)
@@ -63,29 +57,9 @@ def pair(
     view: np.ndarray = cv2.warpAffine(frame, affine[0], PANEL, flags=cv2.INTER_AREA, borderValue=GROUND)
     sides = []
     for points, shown, limit in ((keypoints, scores, threshold), (person.keypoints, person.visible > 0, 0.5)):
-        poses = Poses(
-            keypoints=apply_affine(affine, points[None]),
-            scores=np.asarray(shown, np.float32)[None],
-            bboxes=np.array([[0, 0, *PANEL]], np.float32),
-            track_ids=np.array([-1]),
-            bbox_scores=np.ones(1, np.float32),
-        )
-        sides.append(draw_poses(view, poses, skeleton, threshold=limit, background=0.0 if black else 1.0))
+        placed = apply_affine(affine, points[None])[0]
+        sides.append(drawn(view, placed, shown, skeleton, threshold=limit, black=black))
     return np.hstack(sides)
-
-
-def sheet(cells: Sequence[tuple[np.ndarray, str]], columns: int) -> np.ndarray:
-    """A grid of captioned images of equal size."""
-    height, width = cells[0][0].shape[:2]
-    rows = -(-len(cells) // columns)
-    canvas = np.full((rows * (height + CAPTION), columns * (width + 2), 3), GROUND, np.uint8)
-    for number, (image, caption) in enumerate(cells):
-        top, left = number // columns * (height + CAPTION), number % columns * (width + 2)
-        canvas[top + CAPTION : top + CAPTION + height, left : left + width] = image
-        cv2.putText(
-            canvas, caption, (left + 3, top + 13), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (230, 230, 230), 1, cv2.LINE_AA
-        )
-    return canvas
 
 
 def draw(

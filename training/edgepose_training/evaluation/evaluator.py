@@ -12,6 +12,7 @@ from edgepose import Skeleton
 from edgepose_training.data.coco import Person
 from edgepose_training.data.sources import NO_ROLES, SourceRoles
 from edgepose_training.evaluation.baselines import mean_parts, mean_pose
+from edgepose_training.evaluation.ignored import NOTHING, Ignored
 from edgepose_training.evaluation.labels import Labels, Predictions
 from edgepose_training.evaluation.predictors import Predictor, predict
 from edgepose_training.evaluation.summaries import summarize
@@ -25,6 +26,7 @@ def evaluate(
     skeleton: Skeleton,
     roles: SourceRoles = NO_ROLES,
     *,
+    ignored: Ignored = NOTHING,
     intervals: bool = True,
 ) -> tuple[dict[str, Any], Labels, Predictions]:
     """Figures by predictor name on the labels' own boxes, those labels, and the first one's predictions."""
@@ -36,7 +38,7 @@ def evaluate(
     figures: dict[str, Any] = {}
     for one in predictions:
         if one.parts is None or set(one.parts) & set(skeleton.parts):
-            figures[one.name] = summarize(labels, one, skeleton, roles, intervals=intervals)
+            figures[one.name] = summarize(labels, one, skeleton, roles, ignored=ignored, intervals=intervals)
     return figures, labels, predictions[0]
 
 

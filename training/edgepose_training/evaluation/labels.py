@@ -20,6 +20,7 @@ class Labels:
     bbox: np.ndarray  # [N, 4] xyxy
     area: np.ndarray  # [N] px²
     image_id: np.ndarray  # [N]
+    annotation_id: np.ndarray  # [N] −1 where the file gives none
     source: np.ndarray  # [N] str
     part_boxes: dict[str, np.ndarray]  # "face", … → [N, 4] xyxy, NaN where the part has no labeled box
 
@@ -36,6 +37,7 @@ class Labels:
             bbox=np.stack([person.bbox for person in people]),
             area=np.array([person.area for person in people]),
             image_id=np.array([person.image_id for person in people]),
+            annotation_id=np.array([person.annotation_id for person in people]),
             source=np.array([person.source for person in people]),
             part_boxes=boxes,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +16,7 @@ from edgepose.posemodel import PoseModel, PoseSession
 from edgepose.skeletons import Skeleton
 from edgepose_training.data.coco import Person
 from edgepose_training.evaluation.labels import Predictions
+from edgepose_training.progress import progress
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +41,17 @@ class RuntimePredictor:
     """The very class that the app runs, so that what ships is what is measured."""
 
     def __init__(
-        self, model: str | Path, device: str = "cpu", threads: int | None = None, *, flip: bool = False
+        self,
+        model: str | Path,
+        device: str = "cpu",
+        threads: int | None = None,
+        *,
+        flip: bool = False,
+        refine: str | None = None,
     ) -> None:
-        self._estimator = TopdownEstimator(model, device, threads=threads, sequence=False, flip_test=flip)
+        self._estimator = TopdownEstimator(
+            model, device, threads=threads, sequence=False, flip_test=flip, refine=refine
+        )
         self.name = Path(model).stem
         self.skeleton, self.thresholds = self._estimator.skeleton, self._estimator.thresholds
 
@@ -54,9 +63,9 @@ class RuntimePredictor:
 class CropPredictor:
     """What is no ONNX file, such as a checkpoint, between the runtime's own crop and decode."""
 
-    def __init__(self, name: str, session: PoseSession, *, flip: bool = False) -> None:
+    def __init__(self, name: str, session: PoseSession, *, flip: bool = False, refine: str | None = None) -> None:
         self.name = name
-        self._net = PoseModel(session, flip_test=flip)
+        self._net = PoseModel(session, flip_test=flip, refine=refine)
         self.skeleton, self.thresholds = self._net.skeleton, self._net.thresholds
 
     def __call__(self, frame: np.ndarray, bboxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -71,31 +80,22 @@ def make_predictor(
     device: str = "cpu",
     threads: int | None = None,
     input_size: tuple[int, int] | None = None,
+    refine: str | None = None,
 ) -> ModelPredictor:
-    """The runtime itself for an ONNX file or a shipped name; its crop, and its decode if it has one, for the rest.
+    """The runtime itself for an ONNX file or a shipped name; its crop and its decode for a checkpoint.
 
-    `input_size` (W, H) looks at a checkpoint that was trained on smaller images so far.
+    `input_size` (W, H) looks at a checkpoint that was trained on smaller images so far; `refine` reads points off in
+    another way than the card says.
     """
     if Path(model).suffix == ".pt":
-        return _of_checkpoint(model, flip, device, threads, input_size)
+        # Late: measuring an ONNX file should not need torch.
+        from edgepose_training.evaluation.checkpoint_predictors import CheckpointSession
+
+        session = CheckpointSession(model, device, threads, input_size)
+        return CropPredictor(Path(model).stem, session, flip=flip, refine=refine)
     if input_size is not None:
         raise EdgeposeError(f"{model} has one input size: another is for checkpoints (.pt) in training only.")
-    return RuntimePredictor(model, device, threads, flip=flip)
-
-
-def _of_checkpoint(
-    path: str, flip: bool, device: str, threads: int | None, input_size: tuple[int, int] | None
-) -> ModelPredictor:
-    # Late: measuring an ONNX file should not need torch.
-    from edgepose_training.evaluation.checkpoint_predictors import (
-        CheckpointSession,
-        HeatmapPredictor,
-        answers_with_maps,
-    )
-
-    if answers_with_maps(path):
-        return HeatmapPredictor(path, device, threads, input_size, flip=flip)
-    return CropPredictor(Path(path).stem, CheckpointSession(path, device, threads, input_size), flip=flip)
+    return RuntimePredictor(model, device, threads, flip=flip, refine=refine)
 
 
 def tell_apart(predictors: Sequence[Predictor]) -> None:
@@ -104,6 +104,16 @@ def tell_apart(predictors: Sequence[Predictor]) -> None:
     for number, predictor in enumerate(predictors):
         predictor.name = f"{predictor.name} ({number})" if predictor.name in names else predictor.name
         names.add(predictor.name)
+
+
+def pictures(images: Mapping[int, Path]) -> Iterator[tuple[int, np.ndarray]]:
+    """Id and pixels [H, W, 3] BGR of each readable image."""
+    for number, path in images.items():
+        frame = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if frame is None:
+            log.warning("%s: not a readable image, nobody is found in it", path)
+            continue
+        yield number, frame
 
 
 def frames(people: Sequence[Person]) -> Iterator[tuple[np.ndarray, list[Person]]]:
@@ -121,7 +131,8 @@ def predict(people: Sequence[Person], predictors: Sequence[Predictor]) -> tuple[
     """Run all predictors on the labels' boxes, image by image, leaving out unreadable images."""
     kept: list[Person] = []
     found: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in predictors]
-    for frame, group in frames(people):
+    images = len({person.image for person in people})
+    for frame, group in progress(frames(people), "predict", images):
         bboxes = np.stack([person.bbox for person in group])
         for answers, predictor in zip(found, predictors, strict=True):
             answers.append(predictor(frame, bboxes))

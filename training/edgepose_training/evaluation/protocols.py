@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 
 from edgepose import EdgeposeError, Skeleton
+from edgepose_training.data.annotations import load_document
 from edgepose_training.data.coco import Person
 from edgepose_training.data.readers import read_crowding, read_crowdpose, read_lsp, read_mpii
 from edgepose_training.evaluation.detections import Boxes, Found, ap_interval, predict_boxes, read_boxes
+from edgepose_training.evaluation.ignored import ignored_of, image_files
 from edgepose_training.evaluation.labels import Labels, Predictions
 from edgepose_training.evaluation.predictors import ModelPredictor, predict
 from edgepose_training.evaluation.summaries import ranked
 from edgepose_training.metrics import pck
-from edgepose_training.metrics.average_precision import AveragePrecision, Truth, crowdpose_stats
+from edgepose_training.metrics.average_precision import AveragePrecision, crowdpose_stats
 
 
 def by_name(predictions: Predictions, model: Skeleton, wanted: Skeleton) -> tuple[Predictions, np.ndarray]:
@@ -31,24 +33,30 @@ def by_name(predictions: Predictions, model: Skeleton, wanted: Skeleton) -> tupl
 
 
 def crowdpose(
-    people: Sequence[Person], predictor: ModelPredictor, annotations: Path, boxes: Boxes | None = None
+    people: Sequence[Person],
+    predictor: ModelPredictor,
+    annotations: Path,
+    images: Path,
+    boxes: Boxes | None = None,
 ) -> dict[str, Any]:
     """AP, AR and AP by crowding, on the labels' boxes or a detector's; areas are 0.53 × the box, as in CrowdPose."""
     wanted = Skeleton.load("crowdpose14")
+    document = load_document(annotations)
+    ignored, files = ignored_of(document, people, wanted), image_files(document, images)
     if boxes is None:
         people, (raw,) = predict(people, [predictor])
         image_id, bbox = (np.array([getattr(person, name) for person in people]) for name in ("image_id", "bbox"))
         found = Found(image_id, bbox, np.ones(len(people)), raw)
     else:
-        found = predict_boxes(predictor, boxes, people)
+        found = predict_boxes(predictor, boxes, files)
     predictions, known = by_name(found.predictions, predictor.skeleton, wanted)
     if not known.all():
         missing = ", ".join(np.array(wanted.keypoints)[~known])
         raise EdgeposeError(f"CrowdPose needs points that {predictor.name} does not have: {missing}.")
     labels = Labels.of(people)
-    rows = (labels.image_id, labels.bbox, labels.area, labels.keypoints, labels.visible)
-    truths = [Truth(*row) for row in zip(*rows, strict=True)]
     everything = slice(0, wanted.num_keypoints)
+    measured = set(labels.image_id.tolist()) if boxes is None else set(files)
+    truths = ignored.truths(labels, everything, labels.visible, np.arange(len(labels)), measured, body=True)
     candidates = ranked(found.image_id, found.bbox, found.bbox_scores, predictions, wanted, everything)
     detections = [detection for _, detection in candidates]
     stats = crowdpose_stats(truths, detections, wanted.sigmas, read_crowding(annotations))
@@ -116,7 +124,7 @@ def measure(
     """
     if protocol == "crowdpose":
         found = None if boxes is None else read_boxes(boxes)
-        return crowdpose(read_crowdpose(annotations, images), predictor, annotations, found)
+        return crowdpose(read_crowdpose(annotations, images), predictor, annotations, images, found)
     if boxes is not None:
         raise EdgeposeError(f"--protocol {protocol} is measured in the boxes of its labels: leave --boxes out.")
     if protocol == "mpii":

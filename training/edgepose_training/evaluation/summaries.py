@@ -15,12 +15,14 @@ import numpy as np
 from edgepose.skeletons import Skeleton
 from edgepose.transforms import bbox_to_center_scale
 from edgepose_training.data.sources import NO_ROLES, SourceRoles
+from edgepose_training.evaluation.ignored import NOTHING, Ignored
 from edgepose_training.evaluation.labels import Labels, Predictions
-from edgepose_training.metrics.average_precision import AveragePrecision, Detection, Truth
+from edgepose_training.metrics.average_precision import AveragePrecision, Detection
 from edgepose_training.metrics.bootstrap import Estimate, mean_estimate, ratio_estimate, statistic_estimate
 from edgepose_training.metrics.nme import box_diagonal, normalized_error
 from edgepose_training.metrics.oks import instance_scores, oks, oks_nms
 from edgepose_training.metrics.pck import normalized_distances, torso_length
+from edgepose_training.progress import progress
 
 BODY_TRUTH = "body (truth)"
 MIN_HAND_POINTS = 18
@@ -42,30 +44,36 @@ def summarize(
     skeleton: Skeleton,
     roles: SourceRoles = NO_ROLES,
     *,
+    ignored: Ignored = NOTHING,
     intervals: bool = True,
 ) -> dict[str, Any]:
     """All figures of one predictor, JSON-ready: `parts`, `sources`, and the special measures by name.
 
-    `roles` says for which sources there are special measures.
+    `roles` says for which sources there are special measures; `ignored` what AP leaves out.
     """
     rows: dict[str, Any] = {}
     sources: dict[str, dict[str, Any]] = {str(source): {} for source in np.unique(labels.source)}
     everyone = np.ones(len(labels), bool)
-    for part, points in part_slices(skeleton).items():
+    slices = part_slices(skeleton)
+    for part, points in progress(slices.items(), f"figures of {predictions.name}", len(slices), "parts"):
         if predictions.parts is not None and part not in predictions.parts:
             continue
         similarity = part_oks(labels, predictions, skeleton, points, labels.visible)
         rows[part] = {
             "mean_oks": asdict(mean_estimate(similarity, labels.image_id)),
-            **part_ap(labels, predictions, skeleton, points, labels.visible, everyone, intervals=intervals),
+            **part_ap(
+                labels, predictions, skeleton, points, labels.visible, everyone, ignored=ignored, intervals=intervals
+            ),
         }
         for source, figures in sources.items():
             mine = labels.from_sources([source])
-            measured = part_ap(labels, predictions, skeleton, points, labels.visible, mine, intervals=False)
+            measured = part_ap(
+                labels, predictions, skeleton, points, labels.visible, mine, ignored=ignored, intervals=False
+            )
             oks_of_source = asdict(mean_estimate(similarity[mine], labels.image_id[mine]))
             figures[part] = {"mean_oks": oks_of_source, "ap": measured["stats"]["AP"]}
     if "body" in rows:
-        rows |= _body_truth(labels, predictions, skeleton, roles, intervals)
+        rows |= _body_truth(labels, predictions, skeleton, roles, ignored, intervals)
     return {"parts": rows, "sources": sources} | _special_measures(labels, predictions, skeleton, roles)
 
 
@@ -90,20 +98,13 @@ def part_ap(
     visible: np.ndarray,  # [N, K]
     people: np.ndarray,  # [N] bool
     *,
+    ignored: Ignored = NOTHING,
     intervals: bool = True,
 ) -> dict[str, Any]:
     """AP of one part with its interval, and COCO's ten numbers. Ranking as in mmpose, see `ranked`."""
-    indices = np.flatnonzero(people)
-    truths = [
-        Truth(
-            labels.image_id[n],
-            labels.bbox[n],
-            labels.area[n],
-            labels.keypoints[n, points],
-            visible[n, points],
-        )
-        for n in indices
-    ]
+    images = set(labels.image_id[people].tolist())
+    body = is_body(points, skeleton)
+    truths = ignored.truths(labels, points, visible, np.flatnonzero(people), images, body=body)
     detections = [
         detection
         for n, detection in ranked(labels.image_id, labels.bbox, np.ones(len(labels)), predictions, skeleton, points)
@@ -119,19 +120,23 @@ def part_ap(
     return {"ap": asdict(estimate), "stats": stats}
 
 
-def ranked(
+def is_body(points: slice, skeleton: Skeleton) -> bool:
+    """Whether these are the points that COCO's `num_keypoints` and areas of detections are about: the first part's."""
+    return points == slice(*next(iter(skeleton.parts.values())))
+
+
+def surviving(
     image_id: np.ndarray,  # [N]
     bbox: np.ndarray,  # [N, 4] xyxy
     bbox_scores: np.ndarray,  # [N]
     predictions: Predictions,
     skeleton: Skeleton,
-    points: slice,
-) -> list[tuple[int, Detection]]:
-    """Row and detection of every person that survives suppression, image by image.
+    points: slice = slice(None),
+) -> list[tuple[int, float]]:
+    """Row and score of every person with finite `points` that survives suppression, image by image, best first.
 
     Score: box score × mean of all keypoint scores above 0.2, the same for every part. People alike (OKS > 0.9
-    over all points that are predicted) are suppressed. The area is that of the padded crop in both, as in
-    mmpose.
+    over all points that are predicted, areas those of the padded crops, as in mmpose) are suppressed.
     """
     _, scale = bbox_to_center_scale(bbox, aspect=INPUT_ASPECT, padding=1.25)
     areas = scale.prod(1)
@@ -140,18 +145,40 @@ def ranked(
     predicted = np.zeros(skeleton.num_keypoints, bool)
     for part in predictions.parts or skeleton.parts:
         predicted[slice(*skeleton.parts[part])] = True
-    detections = []
+    people = []
     for image in np.unique(image_id):
         rows = np.flatnonzero((image_id == image) & finite)
         all_points = np.nan_to_num(predictions.keypoints[rows][:, predicted])
-        for n in rows[oks_nms(all_points, scores[rows], areas[rows], skeleton.sigmas[predicted])]:
-            person = Detection(int(image), float(scores[n]), float(areas[n]), predictions.keypoints[n, points])
-            detections.append((int(n), person))
-    return detections
+        kept = rows[oks_nms(all_points, scores[rows], areas[rows], skeleton.sigmas[predicted])]
+        people += [(int(n), float(scores[n])) for n in kept]
+    return people
+
+
+def ranked(
+    image_id: np.ndarray,  # [N]
+    bbox: np.ndarray,  # [N, 4] xyxy
+    bbox_scores: np.ndarray,  # [N]
+    predictions: Predictions,
+    skeleton: Skeleton,
+    points: slice,
+) -> list[tuple[int, Detection]]:
+    """Row and detection of the `surviving` people. Their area is the extent of their body, as in pycocotools."""
+    found = predictions.keypoints.astype(np.float64)
+    extent = np.ptp(found[:, slice(*next(iter(skeleton.parts.values())))], axis=1).prod(1)
+    areas = np.where(np.isfinite(extent), extent, np.ptp(found[:, points], axis=1).prod(1))
+    return [
+        (n, Detection(int(image_id[n]), score, float(areas[n]), predictions.keypoints[n, points]))
+        for n, score in surviving(image_id, bbox, bbox_scores, predictions, skeleton, points)
+    ]
 
 
 def _body_truth(
-    labels: Labels, predictions: Predictions, skeleton: Skeleton, roles: SourceRoles, intervals: bool
+    labels: Labels,
+    predictions: Predictions,
+    skeleton: Skeleton,
+    roles: SourceRoles,
+    ignored: Ignored,
+    intervals: bool,
 ) -> dict[str, dict[str, Any]]:
     people = labels.from_sources(roles.body_truth)
     if not people.any():
@@ -160,7 +187,7 @@ def _body_truth(
     similarity = part_oks(labels, predictions, skeleton, points, truth)[people]
     row = {
         "mean_oks": asdict(mean_estimate(similarity, labels.image_id[people])),
-        **part_ap(labels, predictions, skeleton, points, truth, people, intervals=intervals),
+        **part_ap(labels, predictions, skeleton, points, truth, people, ignored=ignored, intervals=intervals),
     }
     return {BODY_TRUTH: row}
 

@@ -33,6 +33,7 @@ class Truth:
     keypoints: np.ndarray  # [K, 2]
     visible: np.ndarray  # [K] > 0 where labeled
     crowd: bool = False  # a region to ignore: may match any number of detections, none of which then counts
+    ignored: bool = False  # matches one detection, which then does not count, as do people without labeled points
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def _truth_row(truth: Truth) -> dict[str, Any]:
     return {
         "category_id": 1, "iscrowd": int(truth.crowd), "area": float(truth.area),
         "bbox": [x1, y1, x2 - x1, y2 - y1],
-        "num_keypoints": int(visible.sum()), "keypoints": _triples(truth.keypoints, visible),
+        "num_keypoints": 0 if truth.ignored else int(visible.sum()), "keypoints": _triples(truth.keypoints, visible),
     }  # fmt: skip
 
 
