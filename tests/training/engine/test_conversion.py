@@ -17,7 +17,7 @@ from edgepose_training.config import Config  # noqa: E402
 from edgepose_training.data.crop_cache import CropCache  # noqa: E402
 from edgepose_training.data.shards import ShardWriter  # noqa: E402
 from edgepose_training.data.synthetic import synthetic_person  # noqa: E402
-from edgepose_training.engine import checkpoints, conversion, mmpose_checkpoints  # noqa: E402
+from edgepose_training.engine import checkpoints, conversion, mmpose_checkpoints, starting  # noqa: E402
 from edgepose_training.engine.pose_task import pose_trainer  # noqa: E402
 from edgepose_training.models import build_pose_net  # noqa: E402
 
@@ -204,6 +204,6 @@ def test_init_takes_mmposes_files_and_leaves_what_does_not_fit(tmp_path, wrapped
     weights = mmpose_weights("rtmpose-t-17")
     torch.save({"state_dict": weights} if wrapped else weights, tmp_path / "body.pth")
     net = build_pose_net("t", 133, (192, 256))
-    left = checkpoints.initialize(net, tmp_path / "body.pth")
-    assert left == ["head.final_layer.weight", "head.final_layer.bias"]  # 133 points instead of 17
+    told = starting.initialize(net, tmp_path / "body.pth")
+    assert told == "new: head.final_layer; everything else taken over"  # 133 points instead of 17
     assert torch.equal(net.state_dict()["head.cls_x.weight"], weights["head.cls_x.weight"])

@@ -12,7 +12,7 @@ import convert  # noqa: E402
 from recorded_answers import mmpose_weights  # noqa: E402
 
 from edgepose import EdgeposeError  # noqa: E402
-from edgepose_training.engine import checkpoints, conversion, mmpose_checkpoints  # noqa: E402
+from edgepose_training.engine import checkpoints, conversion, mmpose_checkpoints, starting  # noqa: E402
 from edgepose_training.models import build_pose_net  # noqa: E402
 
 
@@ -52,7 +52,7 @@ def test_no_code_of_a_file_runs(tmp_path, door, zipped, capsys):
             assert not (tmp_path / "out.pt").exists()
         case "init":
             with pytest.raises(EdgeposeError, match="refused"):
-                checkpoints.initialize(build_pose_net("n", 5, (64, 64)), file)
+                starting.initialize(build_pose_net("n", 5, (64, 64)), file)
         case "project":
             with pytest.raises(EdgeposeError, match="refused, it asks to run"):
                 checkpoints.load(file)
