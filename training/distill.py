@@ -13,13 +13,14 @@ import os
 import sys
 from pathlib import Path
 
-from edgepose import EdgeposeError
+from edgepose import EdgeposeError, Skeleton
 from edgepose_training.command import command
 from edgepose_training.config import Config
 from edgepose_training.data.crop_cache import CropCache
 from edgepose_training.data.shards import find_shards
+from edgepose_training.deploy import given
 from edgepose_training.distributed import Processes, pick_device
-from edgepose_training.engine import run_command
+from edgepose_training.engine import needs, run_command
 from edgepose_training.engine.pose_task import pose_trainer
 
 log = logging.getLogger("distill")
@@ -29,8 +30,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", nargs="?", help="name of a recipe that ships, or a TOML file of differences")
     parser.add_argument("--shards", type=Path, help="folder of crop shards with train/ and, if there is one, val/")
-    parser.add_argument("--teacher", type=Path, help="checkpoint to distill from")
-    parser.add_argument("--init", type=Path, help="checkpoint to start the student from")
+    needs.add_arguments(parser)
     run_command.add_arguments(parser, Path("runs/distill"))
     parser.add_argument("--no-kernels", action="store_true", help="losses and norms in plain torch, for comparison")
     return parser.parse_args(argv)
@@ -57,11 +57,15 @@ def distill(args: argparse.Namespace, processes: Processes) -> None:
     if args.shards is None:
         raise EdgeposeError("--shards: expected a folder of crop shards; training/pack.py makes one from images")
     last = run_command.state_to_resume(args, processes)
+    needs.check(config, args, going_on=last is not None)
     train = open_shards(args.shards / "train", config, processes)
     valid_dir = args.shards / "val"
     valid = CropCache(find_shards(valid_dir)) if valid_dir.is_dir() and processes.is_main else None
     device = pick_device(args.device)
-    trainer = pose_trainer(config, train, valid, args.output, device, args.teacher, args.init, processes)
+    images = given.training_images(config, train, Skeleton.load(config.skeleton))
+    teacher = given.teacher(args.teacher, images) if args.teacher else None
+    init = given.starting_weights(args.init, images) if args.init and last is None else None
+    trainer = pose_trainer(config, train, valid, args.output, device, teacher, init, processes)
     run_command.run(trainer, args, last)
 
 
