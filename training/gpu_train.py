@@ -91,7 +91,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     one.add_argument("--name", required=True, help="of the run and of its weights")
     one.add_argument("--work", type=Path, default=Path("runs/gpu/work"))
     one.add_argument("--out", type=Path, required=True, help="folder that is taken back home")
-    needs.add_arguments(one, "NAME")
+    needs.add_arguments(one, "NAME", "the name of a run, or of received weights")
     one.add_argument("--minutes", type=float, help="choose the number of epochs to fill so long, over all pieces")
     one.add_argument("--stop-after", type=float, metavar="MINUTES", help="save, hand out and stop after so long")
     one.add_argument("--device", default="auto")

@@ -69,7 +69,7 @@ def test_it_answers_in_train_mode_as_in_eval_mode(trained, tmp_path):
     plain = answers(net, batch)
     assert relative(answers(net.train(), batch), plain) < 1e-3
     norms = [module for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)]
-    assert min(float(norm.weight.min()) for norm in norms) > 0
+    assert min(float(norm.weight.detach().min()) for norm in norms) > 0
     with torch.no_grad():
         for norm in norms:  # the same in eval mode, but not of the images
             norm.bias.add_(0.1)

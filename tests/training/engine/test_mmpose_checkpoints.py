@@ -129,7 +129,9 @@ def test_nets_that_are_not_rtmpose_are_named(tmp_path):
         torch.save({"state_dict": weights}, tmp_path / "net.pth")
         return conversion.convert(tmp_path / "net.pth", **kwargs)
 
-    with pytest.raises(EdgeposeError, match=r"no backbone\.stage4\.0\.conv\.weight"):
+    with pytest.raises(EdgeposeError, match="its backbone is none of CSPNeXt, ResNet, HRNet"):
+        converting({"backbone.patch_embed.weight": torch.zeros(1), "head.final_layer.weight": torch.zeros(1)})
+    with pytest.raises(EdgeposeError, match="give the one it was trained for"):
         converting(mmpose_weights("hrnet-w32-heatmap"))
     weights = mmpose_weights("rtmpose-t-17")
     with pytest.raises(EdgeposeError, match=r'Unexpected key.*"neck.conv.weight"'):
@@ -142,6 +144,17 @@ def test_nets_that_are_not_rtmpose_are_named(tmp_path):
         converting(weights | {"head.cls_x.weight": torch.zeros(383, 256)})
     with pytest.raises(EdgeposeError, match="no weights inside"):
         converting({})
+
+
+def test_a_checkpoint_of_this_project_needs_no_conversion(tmp_path, capsys):
+    torch.save({"model": {"x": torch.zeros(1)}, "config": {}, "ema": None}, tmp_path / "last.pt")
+    assert convert.main([str(tmp_path / "last.pt"), "-o", str(tmp_path / "net.pt")]) == 2
+    assert capsys.readouterr().err.strip().endswith("a checkpoint of this project already; there is nothing to convert")
+
+
+def test_an_exported_model_wants_shards(tmp_path, capsys):
+    assert convert.main(["edgepose-t", "-o", str(tmp_path / "net.pt")]) == 2
+    assert "edgepose-t: give crops like those to train on as --shards" in capsys.readouterr().err
 
 
 def test_the_output_is_a_pt_file(tmp_path, capsys):

@@ -12,8 +12,13 @@ from torch import Tensor
 
 from edgepose import EdgeposeError
 from edgepose_training.deploy import onnx_weights, restoring
+from edgepose_training.detector.batches import DetectorBatches, normalized
 from edgepose_training.detector.checkpoints import build_net
 from edgepose_training.detector.config import DetectorConfig
+from edgepose_training.detector.samples import SampleBuilder
+from edgepose_training.engine import checkpoints
+
+BATCHES = 8  # whose images the statistics are of
 
 
 def restore(model: str | Path, images: Sequence[Tensor]) -> dict[str, Any]:
@@ -34,6 +39,14 @@ def restore(model: str | Path, images: Sequence[Tensor]) -> dict[str, Any]:
         "step": 0,
         "recipe": f"{card.name}, made a checkpoint again",
     }
+
+
+def starting_weights(given: str, builder: SampleBuilder, config: DetectorConfig) -> checkpoints.Source:
+    """What `--init` names; an exported detector gets its statistics from samples of the training."""
+    if not restoring.is_exported(given):
+        return Path(given)
+    samples = DetectorBatches(builder, config)
+    return checkpoints.Loaded(given, restore(given, [normalized(samples[step].images) for step in range(BATCHES)]))
 
 
 def _shape(weights: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -8,13 +8,15 @@ from edgepose import EdgeposeError
 from edgepose_training.config import Config
 
 
-def add_arguments(parser: argparse.ArgumentParser, metavar: str = "NET") -> None:
-    """`--teacher` and `--init`, and how to do without one that the recipe wants."""
-    what = "a checkpoint, a file of mmpose, an .onnx exported here, or the name of a shipped model"
+NETS = "a checkpoint, a file of mmpose, an .onnx exported here, or a shipped model's name; to start from, any backbone"
+
+
+def add_arguments(parser: argparse.ArgumentParser, metavar: str = "NET", what: str = NETS) -> None:
+    """`--teacher` and `--init`, which take `what`, and how to do without one that the recipe wants."""
     teacher, init = (parser.add_mutually_exclusive_group() for _ in range(2))
     teacher.add_argument("--teacher", metavar=metavar, help=f"net to distill from: {what}")
     teacher.add_argument("--no-teacher", action="store_true", help="train on labels alone, though the recipe distills")
-    init.add_argument("--init", metavar=metavar, help=f"net to start from: {what}; or any pre-trained backbone")
+    init.add_argument("--init", metavar=metavar, help=f"net to start from: {what}")
     init.add_argument("--no-init", action="store_true", help="start from random weights, though the recipe does not")
 
 
