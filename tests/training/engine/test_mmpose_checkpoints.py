@@ -124,6 +124,13 @@ def test_a_file_of_mmpose_is_told_what_to_do_with_it(tmp_path):
         checkpoints.load(tmp_path / "net.pth")
 
 
+def test_an_exported_model_is_told_the_same(tmp_path):
+    with pytest.raises(
+        EdgeposeError, match=r"net\.onnx: an exported model; training/convert\.py makes it"
+    ):
+        checkpoints.load(tmp_path / "net.onnx")
+
+
 def test_nets_that_are_not_rtmpose_are_named(tmp_path):
     def converting(weights, **kwargs):
         torch.save({"state_dict": weights}, tmp_path / "net.pth")

@@ -49,6 +49,8 @@ STAND_INS = (
 
 def read(path: str | Path) -> dict[str, Any]:
     """The dictionary in a torch file, objects of other libraries as `Inert`. Raises EdgeposeError."""
+    if Path(path).suffix == ".onnx":
+        raise EdgeposeError(f"{path}: an exported model; training/convert.py makes it a checkpoint again")
     try:
         with torch.serialization.safe_globals([(Inert, name) for name in STAND_INS]):
             content = torch.load(path, map_location="cpu", weights_only=True)

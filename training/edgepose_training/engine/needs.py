@@ -7,7 +7,6 @@ import argparse
 from edgepose import EdgeposeError
 from edgepose_training.config import Config
 
-
 NETS = "a checkpoint, a file of mmpose, an .onnx exported here, or a shipped model's name; to start from, any backbone"
 
 
