@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from edgepose import EdgeposeError
-from edgepose.skeletons import Skeleton
 from edgepose_training.command import command
 from edgepose_training.config import Config
 from edgepose_training.data.crop_cache import CropCache
@@ -33,8 +32,7 @@ def restored(model: str, shards: Path | None) -> dict[str, Any]:
     """The checkpoint of an exported model."""
     if shards is None:
         raise EdgeposeError(f"{model}: give crops like those to train on as --shards, for its batch norms' statistics")
-    crops = CropCache(find_shards(shards))
-    return restoring.restore(model, given.training_images(Config(), crops, Skeleton.for_size(crops.num_keypoints)))
+    return restoring.restore(model, given.training_images(Config(), CropCache(find_shards(shards))))
 
 
 @command()

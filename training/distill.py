@@ -13,7 +13,7 @@ import os
 import sys
 from pathlib import Path
 
-from edgepose import EdgeposeError, Skeleton
+from edgepose import EdgeposeError
 from edgepose_training.command import command
 from edgepose_training.config import Config
 from edgepose_training.data.crop_cache import CropCache
@@ -62,7 +62,7 @@ def distill(args: argparse.Namespace, processes: Processes) -> None:
     valid_dir = args.shards / "val"
     valid = CropCache(find_shards(valid_dir)) if valid_dir.is_dir() and processes.is_main else None
     device = pick_device(args.device)
-    images = given.training_images(config, train, Skeleton.load(config.skeleton))
+    images = given.training_images(config, train)
     teacher = given.teacher(args.teacher, images) if args.teacher else None
     init = given.starting_weights(args.init, images) if args.init and last is None else None
     trainer = pose_trainer(config, train, valid, args.output, device, teacher, init, processes)

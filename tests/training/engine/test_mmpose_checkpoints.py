@@ -125,9 +125,7 @@ def test_a_file_of_mmpose_is_told_what_to_do_with_it(tmp_path):
 
 
 def test_an_exported_model_is_told_the_same(tmp_path):
-    with pytest.raises(
-        EdgeposeError, match=r"net\.onnx: an exported model; training/convert\.py makes it"
-    ):
+    with pytest.raises(EdgeposeError, match=r"net\.onnx: an exported model; training/convert\.py makes it"):
         checkpoints.load(tmp_path / "net.onnx")
 
 

@@ -22,8 +22,9 @@ BATCHES = 8  # of images whose statistics norms are made of
 Images = Callable[[tuple[int, int]], list[Tensor]]  # of an input size (W, H): batches [N, 3, H, W]
 
 
-def training_images(config: Config, crops: CropCache, skeleton: Skeleton) -> Images:
+def training_images(config: Config, crops: CropCache) -> Images:
     """Some of the crops, augmented as in the middle of the training."""
+    skeleton = Skeleton.for_size(crops.num_keypoints)  # only pixels are wanted, whatever the points are called
 
     def images(size: tuple[int, int]) -> list[Tensor]:
         painted = Crops(crops, skeleton, size, strength_at(config, 0.5))
