@@ -63,7 +63,7 @@ def _backbone(tensors: Tensors) -> tuple[str, str]:
 def _head(tensors: Tensors) -> str:
     for name, head in (
         ("head.gau.uv.weight", "rtmcc"),
-        ("head.tokens", "tokenpose"),
+        ("head.patch_embedding.weight", "tokenpose"),
         ("head.deconv_head.final_layer.weight", "simcc_deconv"),
         ("head.mlp_head_x.weight", "simcc"),
         ("head.x.predict.weight", "heatmap1d"),
