@@ -19,8 +19,9 @@ from edgepose_training.config import Config
 from edgepose_training.data.crop_cache import CropCache
 from edgepose_training.data.shards import find_shards
 from edgepose_training.data.training_data import TrainingData
+from edgepose_training.deploy import given
 from edgepose_training.distributed import Processes, pick_device
-from edgepose_training.engine import run_command
+from edgepose_training.engine import needs, run_command
 from edgepose_training.engine.pose_task import pose_trainer
 
 log = logging.getLogger("distill")
@@ -34,8 +35,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                         "epoch (default: 1)")  # fmt: skip
     parser.add_argument("--points", type=Path, help="TOML table of which points of the shards are the recipe's, where "
                         "names do not tell (docs/data.md)")  # fmt: skip
-    parser.add_argument("--teacher", type=Path, help="checkpoint to distill from")
-    parser.add_argument("--init", type=Path, help="checkpoint to start the student from")
+    needs.add_arguments(parser)
     run_command.add_arguments(parser, Path("runs/distill"))
     parser.add_argument("--no-kernels", action="store_true", help="losses and norms in plain torch, for comparison")
     return parser.parse_args(argv)
@@ -63,11 +63,15 @@ def distill(args: argparse.Namespace, processes: Processes) -> None:
         raise EdgeposeError("--shards: expected a folder of crop shards; training/pack.py makes one from images")
     data = TrainingData(args.shards, config, args.points)
     last = run_command.state_to_resume(args, processes)
+    needs.check(config, args, going_on=last is not None)
     train = data.open("train", lambda folder: open_shards(folder, config, processes))
     assert train is not None  # it raises where there is no train/
     valid = data.open("val", lambda folder: CropCache(find_shards(folder))) if processes.is_main else None
     device = pick_device(args.device)
-    trainer = pose_trainer(config, train, valid, args.output, device, args.teacher, args.init, processes)
+    images = given.training_images(config, train)
+    teacher = given.teacher(args.teacher, images) if args.teacher else None
+    init = given.starting_weights(args.init, images) if args.init and last is None else None
+    trainer = pose_trainer(config, train, valid, args.output, device, teacher, init, processes)
     if processes.is_main:
         data.write(args.output / "data.json")
     run_command.run(trainer, args, last)

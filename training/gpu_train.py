@@ -32,6 +32,7 @@ from edgepose_training.command import command
 from edgepose_training.config import Config
 from edgepose_training.data.crop_cache import CropCache
 from edgepose_training.distributed import pick_device
+from edgepose_training.engine import needs
 from edgepose_training.engine.pose_task import pose_trainer
 from edgepose_training.engine.run_command import fit_until_stopped
 from edgepose_training.engine.time_budget import TimeBudget
@@ -49,6 +50,8 @@ def train(args: argparse.Namespace) -> None:
     """One run, or the next piece of it."""
     began = time.monotonic()
     config = Config.load(args.config, args.set + ["kernels=false"] * args.no_kernels)
+    left_off = find_weights(args.name, args.work)
+    needs.check(config, args, going_on=left_off is not None)
     valid = CropCache.open(args.work / "val") if (args.work / "val" / "index.npz").exists() else None
     teacher = needed_weights(args.teacher, args.work, "--teacher") if args.teacher else None
     init = needed_weights(args.init, args.work, "--init") if args.init else None
@@ -58,7 +61,6 @@ def train(args: argparse.Namespace) -> None:
     )  # fmt: skip
     if args.minutes:
         trainer.time_budget = TimeBudget(began + args.minutes * 60)
-    left_off = find_weights(args.name, args.work)
     if left_off is not None:
         trainer.resume(left_off)
     if args.stop_after:
@@ -89,8 +91,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     one.add_argument("--name", required=True, help="of the run and of its weights")
     one.add_argument("--work", type=Path, default=Path("runs/gpu/work"))
     one.add_argument("--out", type=Path, required=True, help="folder that is taken back home")
-    one.add_argument("--teacher", metavar="NAME", help="run or received weights to distill from")
-    one.add_argument("--init", metavar="NAME", help="run or received weights to start from")
+    needs.add_arguments(one, "NAME", "the name of a run, or of received weights")
     one.add_argument("--minutes", type=float, help="choose the number of epochs to fill so long, over all pieces")
     one.add_argument("--stop-after", type=float, metavar="MINUTES", help="save, hand out and stop after so long")
     one.add_argument("--device", default="auto")

@@ -20,6 +20,7 @@ from edgepose_training.data import sources
 from edgepose_training.detector.config import DetectorConfig
 from edgepose_training.detector.image_cache import ImageCache
 from edgepose_training.detector.person_lists import AnnotatedImage, read_images
+from edgepose_training.detector.restoring import starting_weights
 from edgepose_training.detector.samples import SampleBuilder
 from edgepose_training.detector.task import DetectorTask
 from edgepose_training.detector.teacher import RtmdetTeacher
@@ -38,7 +39,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     sources.add_argument(parser)
     parser.add_argument("--cache", type=Path, help="folder of decoded images (default: beside --output)")
     parser.add_argument("--valid-split", default="val", metavar="SPLIT", help="split to validate on (default: val)")
-    parser.add_argument("--init", type=Path, help="checkpoint to start the net from")
+    parser.add_argument("--init", help="net to start from: a checkpoint, an .onnx exported here, or edgepose-det")
     parser.add_argument("--teacher", type=Path, help="ONNX file of a one-class RTMDet to distill from")
     run_command.add_arguments(parser, Path("runs/detector/run"))
     return parser.parse_args(argv)
@@ -72,7 +73,7 @@ def train(args: argparse.Namespace, processes: Processes) -> None:
     people = sum(len(image.people) for image in images)
     log.info("%d images, %d people; %d images to validate", len(images), people, len(valid))
     builder = SampleBuilder(images, cache, config.source_weights)
-    init = args.init if last is None else None
+    init = starting_weights(args.init, builder, config) if args.init and last is None else None
     task = DetectorTask(config, builder, valid, pick_device(args.device), init, processes, teacher)
     trainer = Trainer(task, args.output)
     run_command.run(trainer, args, last)

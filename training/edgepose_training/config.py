@@ -127,6 +127,10 @@ class Config(TrainerConfig):
     frozen_stages: int = -1
     head_init_scale: float = 1.0  # factor on the classifiers' first weights; < 1 leaves the mean pose sooner
 
+    # What the recipe wants as --teacher and as --init, in words; without them it refuses to train. "": nothing.
+    needs_teacher: str = ""
+    needs_init: str = ""
+
     # --- losses
     # Named recipe of losses.py: simcc, simcc_norm, rtmpose, wholebody; heatmap1d for heads of that name. Nets of
     # two-dimensional heat maps have one loss only and do not ask.

@@ -277,3 +277,16 @@ def test_log_lines_go_above_the_bar(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(train_detector, "train", lambda *_: entered.append(False))
     assert train_detector.main(["--data", str(tmp_path), "--device", "cpu"]) == 0
     assert entered == [True, False]
+
+
+def test_a_run_starts_from_an_exported_detector(data: Path, run: Path, tmp_path: Path, caplog) -> None:
+    """From a file of the same shape; one of another shape, as the shipped one is, is refused in one sentence."""
+    assert export_detector.main([str(run / "best.pt"), "-o", str(tmp_path / "net.onnx")]) == 0
+    with caplog.at_level("INFO"):
+        assert train(data, tmp_path / "on", "--init", str(tmp_path / "net.onnx"), "--set", "warmup=1", steps=1) == 0
+    assert "net.onnx; every weight taken over" in caplog.text
+    with pytest.raises(EdgeposeError, match="edgepose-det: its backbone is another"):
+        train_detector.main.__wrapped__(
+            ["--data", str(data), "-o", str(tmp_path / "no"), "--device", "cpu", "--init", "edgepose-det"]
+            + [word for item in [*TINY, "steps=1"] for word in ("--set", item)]
+        )

@@ -17,7 +17,9 @@ from edgepose_training.config import Config  # noqa: E402
 from edgepose_training.data.crop_cache import CropCache  # noqa: E402
 from edgepose_training.data.shards import ShardWriter  # noqa: E402
 from edgepose_training.data.synthetic import synthetic_person  # noqa: E402
-from edgepose_training.engine import checkpoints, conversion, mmpose_checkpoints  # noqa: E402
+from edgepose_training.deploy import given  # noqa: E402
+from edgepose_training.engine import builders, checkpoints, conversion, mmpose_checkpoints, starting  # noqa: E402
+from edgepose_training.engine.heatmaps import CELLS  # noqa: E402
 from edgepose_training.engine.pose_task import pose_trainer  # noqa: E402
 from edgepose_training.models import build_pose_net  # noqa: E402
 
@@ -117,6 +119,40 @@ def test_infer_config_knows_the_other_sizes(case):
     assert list(config.input_size) == CASES[case]["input_size"]
 
 
+@pytest.mark.parametrize("case", ["resnet50-simcc-deconv", "resnet50-heatmap", "hrnet-w32-simcc", "hrnet-w32-heatmap"])
+def test_simcc_and_heat_map_nets_are_converted(tmp_path, case):
+    """A net of heat maps fits any input: its size and its labels' width stand in the config that mmengine keeps."""
+    text = "codec = dict(\n    type='MSRAHeatmap', input_size=(64, 64), heatmap_size=(16, 16), sigma=3)\n"
+    meta = {"epoch": 210, "dataset_meta": {"dataset_name": "coco"}, "cfg": text}
+    torch.save({"state_dict": mmpose_weights(case), "meta": meta}, tmp_path / "net.pth")
+    checkpoints.save(tmp_path / "net.pt", conversion.convert(tmp_path / "net.pth"))
+    net, config, skeleton, state = checkpoints.load_net(tmp_path / "net.pt")
+    assert (config.size, skeleton.num_keypoints, {"backbone": config.backbone, "head": config.head}) == NETS[case]
+    assert config.input_size == (64, 64)
+    assert state["heatmap_cells"] == CELLS
+    if config.head == "heatmap":
+        assert config.heatmap_sigma == 3
+    else:
+        assert (config.split_ratio, config.beta, config.sigma) == (2.0, 1.0, (3.0, 3.0))
+    for ours, theirs in zip(answers(net, case), (RECORDED[f"{case}/{i}"] for i in range(2)), strict=False):
+        assert np.abs(ours - theirs).max() <= 1e-6 * np.abs(theirs).max()
+
+
+def test_the_size_of_a_net_of_heat_maps_may_be_given(tmp_path):
+    torch.save({"state_dict": mmpose_weights("hrnet-w32-heatmap")}, tmp_path / "net.pth")
+    state = conversion.convert(tmp_path / "net.pth", input_size=(96, 128))
+    assert (state["config"]["input_size"], state["config"]["heatmap_sigma"]) == ((96, 128), 2.0)
+
+
+def test_a_file_of_mmpose_teaches(tmp_path):
+    """`--teacher theirs.pth`, as it was downloaded."""
+    torch.save({"state_dict": mmpose_weights("rtmpose-t-17")}, tmp_path / "theirs.pth")
+    teacher = given.teacher(str(tmp_path / "theirs.pth"), lambda _: [])
+    student = Config(size="n", skeleton="coco17")
+    net = builders.load_teacher(teacher, student, Skeleton.load("coco17"))
+    assert torch.equal(net.state_dict()["head.gau.gamma"], mmpose_weights("rtmpose-t-17")["head.gau.gamma"])
+
+
 def test_a_split_ratio_that_is_not_two_is_found():
     net = build_pose_net("n", 5, (96, 64), 1.5)
     config, _ = conversion.infer_config(net.state_dict(), "net")
@@ -204,6 +240,6 @@ def test_init_takes_mmposes_files_and_leaves_what_does_not_fit(tmp_path, wrapped
     weights = mmpose_weights("rtmpose-t-17")
     torch.save({"state_dict": weights} if wrapped else weights, tmp_path / "body.pth")
     net = build_pose_net("t", 133, (192, 256))
-    left = checkpoints.initialize(net, tmp_path / "body.pth")
-    assert left == ["head.final_layer.weight", "head.final_layer.bias"]  # 133 points instead of 17
+    told = starting.initialize(net, tmp_path / "body.pth")
+    assert told == "new: head.final_layer; everything else taken over"  # 133 points instead of 17
     assert torch.equal(net.state_dict()["head.cls_x.weight"], weights["head.cls_x.weight"])

@@ -12,7 +12,7 @@ import convert  # noqa: E402
 from recorded_answers import mmpose_weights  # noqa: E402
 
 from edgepose import EdgeposeError  # noqa: E402
-from edgepose_training.engine import checkpoints, conversion, mmpose_checkpoints  # noqa: E402
+from edgepose_training.engine import checkpoints, conversion, mmpose_checkpoints, starting  # noqa: E402
 from edgepose_training.models import build_pose_net  # noqa: E402
 
 
@@ -52,7 +52,7 @@ def test_no_code_of_a_file_runs(tmp_path, door, zipped, capsys):
             assert not (tmp_path / "out.pt").exists()
         case "init":
             with pytest.raises(EdgeposeError, match="refused"):
-                checkpoints.initialize(build_pose_net("n", 5, (64, 64)), file)
+                starting.initialize(build_pose_net("n", 5, (64, 64)), file)
         case "project":
             with pytest.raises(EdgeposeError, match="refused, it asks to run"):
                 checkpoints.load(file)
@@ -124,12 +124,19 @@ def test_a_file_of_mmpose_is_told_what_to_do_with_it(tmp_path):
         checkpoints.load(tmp_path / "net.pth")
 
 
+def test_an_exported_model_is_told_the_same(tmp_path):
+    with pytest.raises(EdgeposeError, match=r"net\.onnx: an exported model; training/convert\.py makes it"):
+        checkpoints.load(tmp_path / "net.onnx")
+
+
 def test_nets_that_are_not_rtmpose_are_named(tmp_path):
     def converting(weights, **kwargs):
         torch.save({"state_dict": weights}, tmp_path / "net.pth")
         return conversion.convert(tmp_path / "net.pth", **kwargs)
 
-    with pytest.raises(EdgeposeError, match=r"no backbone\.stage4\.0\.conv\.weight"):
+    with pytest.raises(EdgeposeError, match="its backbone is none of CSPNeXt, ResNet, HRNet"):
+        converting({"backbone.patch_embed.weight": torch.zeros(1), "head.final_layer.weight": torch.zeros(1)})
+    with pytest.raises(EdgeposeError, match="give the one it was trained for"):
         converting(mmpose_weights("hrnet-w32-heatmap"))
     weights = mmpose_weights("rtmpose-t-17")
     with pytest.raises(EdgeposeError, match=r'Unexpected key.*"neck.conv.weight"'):
@@ -142,6 +149,17 @@ def test_nets_that_are_not_rtmpose_are_named(tmp_path):
         converting(weights | {"head.cls_x.weight": torch.zeros(383, 256)})
     with pytest.raises(EdgeposeError, match="no weights inside"):
         converting({})
+
+
+def test_a_checkpoint_of_this_project_needs_no_conversion(tmp_path, capsys):
+    torch.save({"model": {"x": torch.zeros(1)}, "config": {}, "ema": None}, tmp_path / "last.pt")
+    assert convert.main([str(tmp_path / "last.pt"), "-o", str(tmp_path / "net.pt")]) == 2
+    assert capsys.readouterr().err.strip().endswith("a checkpoint of this project already; there is nothing to convert")
+
+
+def test_an_exported_model_wants_shards(tmp_path, capsys):
+    assert convert.main(["edgepose-t", "-o", str(tmp_path / "net.pt")]) == 2
+    assert "edgepose-t: give crops like those to train on as --shards" in capsys.readouterr().err
 
 
 def test_the_output_is_a_pt_file(tmp_path, capsys):

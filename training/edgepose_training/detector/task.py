@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -23,7 +22,7 @@ from edgepose_training.detector.person_lists import AnnotatedImage
 from edgepose_training.detector.samples import SampleBuilder
 from edgepose_training.detector.teacher import RtmdetTeacher
 from edgepose_training.distributed import SINGLE_PROCESS, Processes
-from edgepose_training.engine import checkpoints
+from edgepose_training.engine import checkpoints, starting
 from edgepose_training.engine.training_cost import TrainingCost
 
 log = logging.getLogger("detector")
@@ -47,7 +46,7 @@ class DetectorTask:
         builder: SampleBuilder,
         valid: Sequence[AnnotatedImage],
         device: torch.device,
-        init: Path | None = None,
+        init: checkpoints.Source | None = None,
         processes: Processes = SINGLE_PROCESS,
         teacher: RtmdetTeacher | None = None,
     ) -> None:
@@ -59,8 +58,7 @@ class DetectorTask:
         torch.manual_seed(config.seed)
         self.net = build_net(config)
         if init is not None:
-            left = checkpoints.initialize(self.net, init)
-            log.info("started from %s; left at random: %s", init, ", ".join(left) or "nothing")
+            log.info("started from %s; %s", init, starting.initialize(self.net, init))
         self.module = DetectorStep(self.net, config, processes, teacher.to(device) if teacher else None)
 
     @property

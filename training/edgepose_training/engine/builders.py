@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
@@ -11,14 +11,15 @@ from torch import nn
 from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
 from edgepose_training.config import Config
-from edgepose_training.engine import checkpoints
+from edgepose_training.engine import checkpoints, starting
 from edgepose_training.engine.heatmaps import CELLS
+from edgepose_training.models.vector_head import VectorHead
 
 log = logging.getLogger("distill")
 
 
 def student_and_teacher(
-    config: Config, skeleton: Skeleton, teacher: Path | None, init: Path | None
+    config: Config, skeleton: Skeleton, teacher: checkpoints.Source | None, init: checkpoints.Source | None
 ) -> tuple[nn.Module, nn.Module | None]:
     """Both nets on the CPU. In stage 2 the student has the teacher's backbone. Raises EdgeposeError."""
     student = checkpoints.build_net(config, skeleton)
@@ -30,14 +31,13 @@ def student_and_teacher(
             raise EdgeposeError(f"stage 2 distills a SimCC head, but head {config.head!r} answers with heat maps")
         checkpoints.share_backbone(student, teacher_net, teacher)
     elif init is not None:
-        left = checkpoints.initialize(student, init)
-        log.info("started from %s; left at random: %s", init, ", ".join(left) or "nothing")
+        log.info("started from %s; %s", init, starting.initialize(student, init, skeleton.keypoints))
     if config.head_init_scale != 1:
         shrink_classifiers(student, config)
     return student, teacher_net
 
 
-def load_teacher(path: Path, config: Config, skeleton: Skeleton) -> nn.Module:
+def load_teacher(path: checkpoints.Source, config: Config, skeleton: Skeleton) -> nn.Module:
     """A net that answers as the student of `config` does: the same points, input and bins, or heat maps as well."""
     net, theirs, their_skeleton, state = checkpoints.load_net(path)
     if skeleton.num_keypoints != their_skeleton.num_keypoints or config.input_size != theirs.input_size:
@@ -45,11 +45,35 @@ def load_teacher(path: Path, config: Config, skeleton: Skeleton) -> nn.Module:
             f"{path}: the teacher has {their_skeleton.num_keypoints} keypoints at {theirs.input_size}, "
             f"the student {skeleton.num_keypoints} at {config.input_size}"
         )
+    if skeleton.keypoints != their_skeleton.keypoints:
+        raise EdgeposeError(
+            f"{path}: the teacher has the points of {their_skeleton.name}, the student those of {skeleton.name}"
+        )
     if answer(theirs) != answer(config):
         raise EdgeposeError(f"{path}: the teacher answers with {answer(theirs)}, the student with {answer(config)}")
     if theirs.head == "heatmap" and state["heatmap_cells"] != CELLS:
         raise EdgeposeError(f"{path}: its heat maps have the former convention of cells (0.1, before 2026-11-27)")
+    if labels(theirs) != labels(config):
+        raise EdgeposeError(f"{path}: the teacher learned {labels(theirs)}, the student learns {labels(config)}")
+    if theirs.beta != config.beta and isinstance(getattr(net, "head", None), VectorHead):
+        log.info("%s answers for beta %g; its logits are scaled to the student's %g", path, theirs.beta, config.beta)
+        scale_logits(net, theirs.beta / config.beta)
     return net
+
+
+def labels(config: Config) -> str:
+    """What a net's labels look like, in words; nets of different ones have nothing to teach each other."""
+    if config.head == "heatmap":
+        return f"heat maps of sigma {config.heatmap_sigma:g}"
+    return {"onehot": "one-hot", "smooth": "smoothed one-hot"}.get(config.label_kind, config.label_kind) + " labels"
+
+
+def scale_logits(net: nn.Module, factor: float) -> None:
+    """Multiply what a SimCC net answers by `factor`: softmax(β·logits) stays what it is when β becomes β ÷ factor."""
+    with torch.no_grad():
+        for classifier in cast(VectorHead, net.head).classifiers:
+            for parameter in classifier.parameters():
+                parameter.mul_(factor)
 
 
 def answer(config: Config) -> str:

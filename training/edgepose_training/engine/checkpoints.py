@@ -10,6 +10,7 @@ as float16, and no `optimizer`, `scaler`, `rng`. A detector's has neither `skele
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,32 @@ from torch import nn
 from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
 from edgepose_training.config import RENAMED, Config
-from edgepose_training.engine.mmpose_checkpoints import read, read_weights
+from edgepose_training.engine.mmpose_checkpoints import read
 from edgepose_training.models import build_pose_net
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A checkpoint that is no file, made from an exported model or one of mmpose, and what messages call it."""
+
+    name: str
+    state: dict[str, Any]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Source = str | Path | Loaded
+
+
+def content(source: Source) -> dict[str, Any]:
+    """Everything in a file that torch wrote, this project's or not. Raises EdgeposeError."""
+    return source.state if isinstance(source, Loaded) else read(source)
+
+
+def is_ours(content: dict[str, Any]) -> bool:
+    """Whether this is a checkpoint of this project."""
+    return {"model", "config"} <= set(content)
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -63,7 +88,7 @@ def widen(state: dict[str, Any]) -> dict[str, Any]:
     return state
 
 
-def share_backbone(student: nn.Module, teacher: nn.Module, path: Path | None) -> None:
+def share_backbone(student: nn.Module, teacher: nn.Module, path: Source | None) -> None:
     """Give the student the teacher's backbone, as stage 2 wants it."""
     try:
         student.get_submodule("backbone").load_state_dict(teacher.get_submodule("backbone").state_dict())
@@ -71,10 +96,10 @@ def share_backbone(student: nn.Module, teacher: nn.Module, path: Path | None) ->
         raise EdgeposeError(f"{path}: stage 2 wants a checkpoint of the same net; its backbone is another") from error
 
 
-def load(path: str | Path) -> dict[str, Any]:
+def load(path: Source) -> dict[str, Any]:
     """Read a checkpoint, running no code in it. Raises EdgeposeError for a missing or foreign file."""
-    state = read(path)
-    if not {"model", "config"} <= set(state):
+    state = content(path)
+    if not is_ours(state):
         theirs = "convert a file of mmpose with training/convert.py" if "state_dict" in state else "it has no config"
         raise EdgeposeError(f"{path}: not a checkpoint of this project ({theirs})")
     # Nets of heat maps trained before 2026-11-27 have no such entry: see heatmaps.py.
@@ -90,7 +115,7 @@ def build_net(config: Config, skeleton: Skeleton) -> nn.Module:
         raise EdgeposeError(str(error)) from error
 
 
-def load_net(path: str | Path) -> tuple[nn.Module, Config, Skeleton, dict[str, Any]]:
+def load_net(path: Source) -> tuple[nn.Module, Config, Skeleton, dict[str, Any]]:
     """The net of a checkpoint with its best weights (averaged ones where there are any), in eval mode."""
     state = widen(load(path))
     if "skeleton" not in state:
@@ -100,17 +125,3 @@ def load_net(path: str | Path) -> tuple[nn.Module, Config, Skeleton, dict[str, A
     net = build_net(config, skeleton)
     net.load_state_dict(state["ema"] or state["model"])
     return net.eval(), config, skeleton, state
-
-
-def initialize(net: nn.Module, path: str | Path) -> list[str]:
-    """Start from another checkpoint, this project's or mmpose's: every tensor of equal name and shape.
-
-    Returns the names left as they were.
-    """
-    source = read_weights(path)
-    target = net.state_dict()
-    fitting = {name: value for name, value in source.items() if name in target and value.shape == target[name].shape}
-    if not fitting:
-        raise EdgeposeError(f"{path}: none of its weights fit this net")
-    net.load_state_dict(fitting, strict=False)
-    return [name for name in target if name not in fitting]

@@ -49,6 +49,8 @@ STAND_INS = (
 
 def read(path: str | Path) -> dict[str, Any]:
     """The dictionary in a torch file, objects of other libraries as `Inert`. Raises EdgeposeError."""
+    if Path(path).suffix == ".onnx":
+        raise EdgeposeError(f"{path}: an exported model; training/convert.py makes it a checkpoint again")
     try:
         with torch.serialization.safe_globals([(Inert, name) for name in STAND_INS]):
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -86,8 +88,12 @@ def read_mmpose(path: str | Path, stage: int | None = None) -> MMPoseCheckpoint:
 
     `stage`: of a DWPose checkpoint, where its shapes do not tell (see `pick_student`).
     """
-    content = read(path)
-    weights = _tensors(content.get("state_dict", content))
+    return checkpoint_of(read(path), str(path), stage)
+
+
+def checkpoint_of(content: dict[str, Any], path: str, stage: int | None = None) -> MMPoseCheckpoint:
+    """`read_mmpose` of what was read from a file, which may also be a bare state dict or one under `model`."""
+    weights = _tensors(content.get("state_dict", content)) or _tensors(content.get("model"))
     if all(name.startswith("module.") for name in weights):  # a net saved inside its wrapper for several GPUs
         weights = _under("module.", weights)
     if not weights:
@@ -121,15 +127,6 @@ def pick_student(weights: Weights, stage: int | None = None) -> Weights:
     if stage == 1:
         return student
     return _keep("backbone.", teacher) | _keep("head.", student)
-
-
-def read_weights(path: str | Path) -> Weights:
-    """The best weights of any checkpoint, this project's or mmpose's. Raises EdgeposeError."""
-    content = read(path)
-    if {"model", "config"} <= set(content):
-        best: Weights = content.get("ema") or content["model"]
-        return best
-    return read_mmpose(path).weights
 
 
 def _tensors(value: Any) -> Weights:

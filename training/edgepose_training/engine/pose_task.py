@@ -22,6 +22,7 @@ from edgepose_training.data.pictures import drawn, enlarged, sheet
 from edgepose_training.distributed import SINGLE_PROCESS, Processes
 from edgepose_training.engine import losses, validation
 from edgepose_training.engine.builders import student_and_teacher
+from edgepose_training.engine.checkpoints import Source
 from edgepose_training.engine.distiller import build_distiller
 from edgepose_training.engine.heatmaps import CELLS
 from edgepose_training.engine.trainer import Trainer
@@ -38,8 +39,8 @@ def pose_trainer(
     valid: CropCache | None,
     out: Path,
     device: torch.device,
-    teacher: Path | None = None,
-    init: Path | None = None,
+    teacher: Source | None = None,
+    init: Source | None = None,
     processes: Processes = SINGLE_PROCESS,
 ) -> Trainer:
     """The training of a pose net in the folder `out`. Raises EdgeposeError where the parts do not fit."""
@@ -57,8 +58,8 @@ class PoseTask:
         train: CropCache,
         valid: CropCache | None,
         device: torch.device,
-        teacher: Path | None = None,
-        init: Path | None = None,
+        teacher: Source | None = None,
+        init: Source | None = None,
         processes: Processes = SINGLE_PROCESS,
     ) -> None:
         self.config, self.device, self.processes = config, device, processes

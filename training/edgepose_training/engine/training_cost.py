@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
 from edgepose_training.engine import checkpoints
@@ -13,7 +12,7 @@ class TrainingCost(NamedTuple):
     steps: int
 
 
-def read_cost(path: Path) -> TrainingCost | None:
+def read_cost(path: checkpoints.Source) -> TrainingCost | None:
     """What the training of a checkpoint took; None for weights that came from elsewhere."""
     state = checkpoints.load(path)
     seconds, steps = float(state.get("seconds", 0.0)), int(state.get("step", 0))
