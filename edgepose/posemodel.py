@@ -66,6 +66,10 @@ class PoseModel:
         self.score = score or self.card.score
         if self.score not in SCORES:
             raise EdgeposeError(f"The score {self.score!r} is unknown: use one of {', '.join(SCORES)}.")
+        if self.card.score_knots and self.score in RELATIVE and self.score != self.card.score:
+            raise EdgeposeError(
+                f"{session.path.name} has no scores called {self.score!r}: its card knows {self.card.score!r}."
+            )
         self.skeleton = self.card.skeleton or Skeleton.for_size(session.output_shapes()[self._x][1])
         self.aspect = self.card.input_size[0] / self.card.input_size[1]
         self.thresholds = np.array(

@@ -12,6 +12,7 @@ from edgepose import EdgeposeError, ModelCard, Skeleton
 from edgepose_training.config import Config
 from edgepose_training.data.loaders import MEAN, STD
 from edgepose_training.engine.checkpoints import load_net
+from edgepose_training.engine.label_scores import label_beta, score_knots
 
 
 def load_for_export(path: str | Path) -> tuple[nn.Module, ModelCard]:
@@ -26,6 +27,8 @@ def card_of(path: str | Path, config: Config, skeleton: Skeleton, state: dict[st
         raise EdgeposeError(f"{path}: a net of heat maps; the runtime decodes SimCC vectors.")
     rtmpose = (config.backbone, config.head) == ("cspnext", "rtmcc")
     net_name = f"RTMPose-{config.size}" if rtmpose else f"{config.backbone}-{config.size} {config.head}"
+    # Regressed heat vectors peak at 1 by themselves: their scores are read as they are.
+    regressed = config.head == "heatmap1d"
     # Converted checkpoints tell their own story.
     recipe = state.get("recipe") or f"{net_name}, epoch {state.get('epoch', 0)} of {config.epochs}"
     return ModelCard(
@@ -36,9 +39,9 @@ def card_of(path: str | Path, config: Config, skeleton: Skeleton, state: dict[st
         std=STD,
         split_ratio=config.split_ratio,
         sigma=config.sigma,
-        # Regressed heat vectors peak at 1 by themselves: their scores are read as they are.
-        beta=None if config.head == "heatmap1d" else config.beta,
-        score="min" if config.head == "heatmap1d" else "entropy",
+        beta=None if regressed else label_beta(config),
+        score="min" if regressed else "entropy",
+        score_knots={} if regressed else score_knots(config),
         skeleton=skeleton,
         unsupervised_keypoints=tuple(state.get("unsupervised_keypoints", ())),
         recipe=recipe,
