@@ -28,9 +28,23 @@ def add_arguments(parser: argparse.ArgumentParser, output: Path) -> None:
     parser.add_argument("-o", "--output", type=Path, default=output, help="folder of the run")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one config value")
-    parser.add_argument("--stop-after", type=float, metavar="MINUTES", help="save and stop after so long")
-    parser.add_argument("--minutes", type=float, help="choose the number of epochs so that they take so long")
-    parser.add_argument("--threads", type=int, help="CPU threads of the network")
+    parser.add_argument("--stop-after", type=minutes, metavar="MINUTES", help="save and stop after so long")
+    parser.add_argument("--minutes", type=minutes, help="choose the number of epochs so that they take so long")
+    parser.add_argument("--threads", type=threads, help="CPU threads of the network")
+
+
+def minutes(text: str) -> float:
+    """A time of the command line."""
+    if not 0 < float(text) < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected more than 0 minutes, got {text}")
+    return float(text)
+
+
+def threads(text: str) -> int:
+    """A number of threads of the command line."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1 thread, got {text}")
+    return int(text)
 
 
 @contextmanager

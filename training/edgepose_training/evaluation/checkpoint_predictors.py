@@ -8,22 +8,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgepose import EdgeposeError, ops
+from edgepose import ops
 from edgepose.transforms import apply_affine, bbox_to_center_scale, crop_affine, invert_affine
 from edgepose_training.config import Config
 from edgepose_training.data.augment import PADDING
 from edgepose_training.data.loaders import MEAN, STD
+from edgepose_training.distributed import pick_device
 from edgepose_training.engine.cards import card_of
 from edgepose_training.engine.checkpoints import load, load_net
 from edgepose_training.engine.heatmaps import decode_maps, mirrored_mean, points_offset
-
-
-def pick_device(device: str) -> str:
-    """torch's name of a device of the command line. Raises EdgeposeError where a GPU is asked for in vain."""
-    found = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-    if device == "cuda" and found != "cuda":
-        raise EdgeposeError("CUDA was asked for, but torch finds no NVIDIA GPU: use --device cpu.")
-    return found
 
 
 class CheckpointSession:
@@ -38,7 +31,7 @@ class CheckpointSession:
     ) -> None:
         if threads:
             torch.set_num_threads(threads)
-        self.path, self.device = Path(path), pick_device(device)
+        self.path, self.device = Path(path), str(pick_device(device))
         net, config, skeleton, state = load_net(self.path)
         self.card = card_of(self.path, config, skeleton, state)
         if input_size is not None:
@@ -75,7 +68,7 @@ class HeatmapPredictor:
     ) -> None:
         if threads:
             torch.set_num_threads(threads)
-        self.name, self.device, self._flip = Path(path).stem, pick_device(device), flip
+        self.name, self.device, self._flip = Path(path).stem, str(pick_device(device)), flip
         net, config, self.skeleton, state = load_net(path)
         self._net = net.to(self.device)
         self._input_size = input_size or config.input_size
