@@ -177,15 +177,15 @@ RTMPOSE = {
     "head": "rtmcc", "backbone": "cspnext",
 }  # fmt: skip
 WHOLE = RTMPOSE | {"skeleton": "coco_wholebody", "epochs": 270, "batch": 512, "loss_batch": 64}
-BODY = RTMPOSE | {"skeleton": "coco17", "epochs": 420, "batch": 1024, "loss_batch": 256}
+BODY = RTMPOSE | {"skeleton": "coco17", "epochs": 420, "batch": 2048, "loss_batch": 256}
 OTHERS = RTMPOSE | {"size": "m", "epochs": 210, "batch": 512, "loss_batch": 64}
 SQUARE = {"input_size": (256, 256), "sigma": (5.66, 5.66)}
 LARGE = {"input_size": (288, 384), "sigma": (6.0, 6.93), "batch": 256, "loss_batch": 32}
 WIDE = {"clip": 35.0, "scale": (0.5, 1.5), "rotation": 90.0}
 STAGE1 = WHOLE | {"stage": 1, "alpha": 7e-5, "beta_logit": 0.1, "decay": True, "clip": 1.0}
 STAGE2 = STAGE1 | {"stage": 2, "epochs": 60, "beta_logit": 1.0, "decay": False, "flat": 1.0}
-STAGE1_BODY = STAGE1 | {"skeleton": "coco17", "batch": 1024, "loss_batch": 256, "epochs": 420}
-STAGE2_BODY = STAGE2 | {"skeleton": "coco17", "batch": 1024, "loss_batch": 256, "epochs": 80}
+STAGE1_BODY = STAGE1 | {"skeleton": "coco17", "batch": 2048, "loss_batch": 256, "epochs": 420}
+STAGE2_BODY = STAGE2 | {"skeleton": "coco17", "batch": 2048, "loss_batch": 256, "epochs": 80}
 FPD = {
     "backbone": "hourglass", "size": "4x128", "head": "heatmap", "skeleton": "mpii16", "input_size": (256, 256),
     "heatmap_sigma": 2.0, "fpd_alpha": 0.5, "batch": 4, "optimizer": "rmsprop", "lr": 2.5e-4, "weight_decay": 0.0,

@@ -172,7 +172,9 @@ class Config(TrainerConfig):
     # --- data
     on_device: bool = False  # keep all crops in the device's memory and augment there; for GPUs
     split_shards: bool = False  # each process reads a share of the shards of its own, not all of them
-    truncation_prob: float = 0.33  # share of crops cut at chest or waist: teaches absence
+    # Labeled points outside of the image get a flat label. False: they have no weight, as published.
+    teach_absence: bool = False
+    truncation_prob: float = 0.0  # share of crops cut at chest or waist; for teach_absence
     flip: float = 0.5
     half_body: float = 0.3
     scale: tuple[float, float] = (0.6, 1.4)  # factor on the box
