@@ -68,7 +68,8 @@ TRAINER: Ranges = {
     "save_minutes": Range(0, unit="minutes; 0: after every epoch"),
 }
 
-POSE: Ranges = TRAINER | {
+POSE: Ranges = {
+    **TRAINER,
     "input_size": Range(32, 4096, "px: width, height"),
     "split_ratio": Range(0, 64, "bins a pixel", above=True),
     "sigma": Range(0, unit="bins", above=True),

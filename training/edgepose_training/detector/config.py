@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 STEPS_BETWEEN_VALIDATIONS = 1000  # where a config that counts in steps does not say
 
 
-RANGES: ranges.Ranges = ranges.TRAINER | {
+RANGES: ranges.Ranges = {
+    **ranges.TRAINER,
     "channels": Range(1, unit="channels"),
     "blocks": Range(1, unit="blocks"),
     "neck": Range(1, unit="channels"),

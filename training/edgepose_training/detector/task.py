@@ -29,6 +29,7 @@ class DetectorTask:
     """Samples, net, loss and AP50. See `engine.task.Task`. `valid`: images to validate by; none: no validation."""
 
     measure, best_by = "validation", "ap50"
+    next_command = "python training/export_detector.py {best} -o detector.onnx"
 
     def __init__(
         self,
