@@ -29,7 +29,8 @@ def changed_values(config: TrainerConfig, state: dict[str, Any], path: Path) -> 
         keys.remove("epochs")
     changed = {key: (before[key], now[key]) for key in keys}
     if "optimizer" in changed and "optimizer" in state:
-        raise EdgeposeError(f"{path}: the run cannot go on with another optimizer ({words(changed)})")
+        optimizer = words({"optimizer": changed["optimizer"]})
+        raise EdgeposeError(f"{path}: the run cannot go on with another optimizer ({optimizer})")
     return changed
 
 
