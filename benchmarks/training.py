@@ -76,10 +76,11 @@ class MmposeStep:
         self.average = {name: value.clone() for name, value in self.net.state_dict().items()}
         self.batch, self.beta, self.momentum = batch, config.beta, config.ema
         sizes = {"input_size": config.input_size, "split_ratio": config.split_ratio, "sigma": config.sigma}
-        *self.labels, _ = PlainTorch.simcc_encode(batch.keypoints, batch.inside.float(), **sizes)
+        *self.labels, kept = PlainTorch.simcc_encode(batch.keypoints, (batch.weights > 0).float(), **sizes)
+        self.weight = (batch.weights * kept).reshape(-1)
 
     def loss(self, answers: tuple[Tensor, Tensor]) -> Tensor:
-        weight = self.batch.weights.reshape(-1)
+        weight = self.weight
         total = answers[0].new_zeros(())
         for answer, label in zip(answers, self.labels, strict=True):
             logs = F.log_softmax(answer.flatten(0, 1) * self.beta, dim=1)

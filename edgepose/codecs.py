@@ -7,7 +7,8 @@ Encoder and decoder live under one meta so that they cannot drift apart. The ari
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,10 +27,12 @@ class SimCC:
     split_ratio: float = 2.0  # bins per pixel
     sigma: tuple[float, float] | None = (4.9, 5.66)  # (x, y) width of the Gaussian labels, in bins
     beta: float | None = 10.0  # the softmax of the loss was softmax(beta · logits)
+    # axis → [[bare, …], [score, …]], what "entropy" is relative to where that is no Gaussian; see `ModelCard`
+    score_knots: Mapping[str, Sequence[Sequence[float]]] = field(default_factory=dict, hash=False)
 
     @classmethod
     def from_card(cls, card: ModelCard) -> SimCC:
-        return cls(card.input_size, card.split_ratio, card.sigma, card.beta)
+        return cls(card.input_size, card.split_ratio, card.sigma, card.beta, card.score_knots)
 
     @property
     def bins(self) -> tuple[int, int]:
@@ -71,7 +74,8 @@ class SimCC:
         """Coordinates and scores. `flipped`, `refine`: as for `simcc_decode`; DARK needs a sigma.
 
         ``"entropy"`` is one over the number of bins that the softmax spreads over, ``"calibrated"`` its peak, both
-        relative to an ideal label and so in [0, 1]; ``"softmax"`` is the bare peak; ``"min"``, ``"mean"`` and
+        relative to an ideal label and so in [0, 1], a Gaussian under softmax(beta · …) unless there are `score_knots`,
+        which are those of ``"entropy"``; ``"softmax"`` is the bare peak; ``"min"``, ``"mean"`` and
         ``"max"`` are maxima of the raw logits.
         """
         if score not in SCORES:
@@ -80,6 +84,8 @@ class SimCC:
             raise ValueError(f"SimCC.decode: score {score!r} expected beta and sigma, got None")
         if refine == "dark" and (self.sigma is None or score == "softmax"):
             raise ValueError("SimCC.decode: refine 'dark' expected sigma and another score than 'softmax'")
+        if self.score_knots and score in RELATIVE:
+            return self._decode_by_knots(simcc_x, simcc_y, affine, score, flipped, refine)
         soft = score in (*RELATIVE, "softmax")
         keypoints, scores = ops.simcc_decode(
             simcc_x,
@@ -93,6 +99,42 @@ class SimCC:
             flipped=flipped,
         )
         return keypoints, scores
+
+    def _decode_by_knots(
+        self,
+        simcc_x: NDArray[np.floating],  # [N, K, Wx]
+        simcc_y: NDArray[np.floating],  # [N, K, Wy]
+        affine: Float | None,
+        score: str,
+        flipped: tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.int64]] | None,
+        refine: str,
+    ) -> tuple[Float, Float]:
+        """Scores axis by axis through the knots, as the axes' labels may be flat to different degrees; the less
+        certain axis counts."""
+        if score != "entropy":
+            raise ValueError(f"SimCC.decode: score expected 'entropy', which has knots, got {score!r}")
+        # An axis of a single bin scores 1, which leaves the other axis' score as the smaller one.
+        one = np.ones((*simcc_x.shape[:2], 1), simcc_x.dtype)
+        pairs = ((simcc_x, one), (one, simcc_y))
+        mirrored = None if flipped is None else ((flipped[0], one), (one, flipped[1]))
+        scores = []
+        for i, axis in enumerate("xy"):
+            other = None if mirrored is None or flipped is None else (*mirrored[i], flipped[2])
+            bare = ops.simcc_decode(
+                *pairs[i], split_ratio=self.split_ratio, score="entropy", beta=self.beta, flipped=other
+            )[1]
+            raw, seen = self.score_knots[axis]
+            scores.append(np.interp(bare, raw, seen))
+        keypoints, _ = ops.simcc_decode(
+            simcc_x,
+            simcc_y,
+            split_ratio=self.split_ratio,
+            sigma=self.sigma if refine == "dark" else None,
+            refine=refine,
+            affine=affine,
+            flipped=flipped,
+        )
+        return keypoints, np.minimum(*scores).astype(np.float32)
 
 
 @dataclass(frozen=True)

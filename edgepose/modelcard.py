@@ -16,7 +16,9 @@ from typing import Any
 from .skeletons import Skeleton
 
 METADATA_KEY = "edgepose"
-FORMAT = 3  # raised when an older runtime cannot read a card; 2: license, unsupervised_keypoints; 3: codec, refine
+# Raised when an older runtime cannot read a card; 2: license, unsupervised_keypoints, colors; 3: codec, refine,
+# score_knots.
+FORMAT = 3
 RENAMED = {"untrained": "unsupervised_keypoints", "licence": "license"}  # entries of files written before → today's
 
 RELATIVE = ("entropy", "calibrated")  # to what an ideal label scores, in [0, 1]: the calibration maps these
@@ -50,6 +52,9 @@ class ModelCard:
     score: str = "calibrated"  # one of CODECS[codec]: what `Poses.scores` holds; `SimCC.decode` says what they are
     refine: str = "none"  # one of REFINES[codec]: how a point between two bins or cells is read off
     cell_offset: float = 0.0  # px, the center of a heat map's first cell: cell i is centered on i / split_ratio + this
+    # axis -> [[bare, …], [score, …]]: what score "entropy" of nets whose labels are no Gaussian under a softmax is
+    # relative to, a piecewise linear map of e^(−entropy) for "x" and for "y"; empty: to that Gaussian
+    score_knots: dict[str, list[list[float]]] = field(default_factory=dict)
     skeleton: Skeleton | None = None
     unsupervised_keypoints: tuple[int, ...] = ()  # points without labels in the data: they leave with score 0
     # part -> [[raw, …], [seen, …]]: a piecewise linear map from the bare relative score to the one people see
@@ -88,8 +93,16 @@ class ModelCard:
         if self.score in RELATIVE and self.task == "pose" and (self.beta is None or self.sigma is None):
             raise ValueError(f"ModelCard: score {self.score!r} expected beta and sigma, got none")
         for part, (raw, seen) in self.calibration.items():
-            if len(raw) != len(seen) or list(raw) != sorted(raw) or not all(0 <= s <= 1 for s in seen):
+            if not _is_rising(raw, seen):
                 raise ValueError(f"ModelCard: calibration of {part} expected rising scores to [0, 1], got {raw}")
+        if self.score_knots and (self.score != "entropy" or set(self.score_knots) != {"x", "y"}):
+            raise ValueError(
+                f"ModelCard: score_knots expected x and y with score 'entropy', "
+                f"got {sorted(self.score_knots)} with {self.score!r}"
+            )
+        for axis, (bare, seen) in self.score_knots.items():
+            if not _is_rising(bare, seen):
+                raise ValueError(f"ModelCard: score_knots of {axis} expected rising scores to [0, 1], got {bare}")
         parts = {"person"} if self.task == "detector" else set(self.skeleton.parts) if self.skeleton else set()
         if unknown := sorted({*self.calibration, *self.thresholds} - parts):
             raise ValueError(f"ModelCard: calibration and thresholds expected parts of the skeleton, got {unknown}")
@@ -187,6 +200,11 @@ def heatmap_output(shapes: Mapping[str, Shape]) -> str:
         listed = ", ".join(f"{n} {list(shape)}" for n, shape in shapes.items()) or "none"
         raise ValueError(f"outputs expected heatmaps [N, K, h, w], got {listed}")
     return found[0]
+
+
+def _is_rising(raw: Sequence[float], seen: Sequence[float]) -> bool:
+    """Whether a map's knots rise, to scores in [0, 1]."""
+    return len(raw) == len(seen) and list(raw) == sorted(raw) and all(0 <= score <= 1 for score in seen)
 
 
 def _is_number(value: object) -> bool:

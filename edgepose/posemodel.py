@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from . import ops
 from .codecs import Heatmap, SimCC
 from .errors import EdgeposeError
-from .modelcard import CODECS, REFINES, ModelCard, heatmap_output, simcc_outputs
+from .modelcard import CODECS, REFINES, RELATIVE, ModelCard, heatmap_output, simcc_outputs
 from .skeletons import Skeleton
 from .transforms import bbox_to_center_scale, crop_affine, invert_affine
 
@@ -70,6 +70,10 @@ class PoseModel:
             raise EdgeposeError(f"{session.path.name} is not a {kind} pose model: {error}.") from error
         self.codec = Heatmap.from_card(self.card) if maps else SimCC.from_card(self.card)
         self.score = self._known("score", score or self.card.score, CODECS[self.card.codec])
+        if self.card.score_knots and self.score in RELATIVE and self.score != self.card.score:
+            raise EdgeposeError(
+                f"{session.path.name} has no scores called {self.score!r}: its card knows {self.card.score!r}."
+            )
         self.refine = self._known("refinement", refine or self.card.refine, REFINES[self.card.codec])
         if self.refine == "dark" and (self.card.sigma is None or self.score == "softmax"):
             raise EdgeposeError("DARK needs the labels' sigma from the card, and another score than 'softmax'.")

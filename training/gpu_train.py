@@ -34,7 +34,7 @@ from edgepose_training.data.crop_cache import CropCache
 from edgepose_training.distributed import pick_device
 from edgepose_training.engine import needs
 from edgepose_training.engine.pose_task import pose_trainer
-from edgepose_training.engine.run_command import fit_until_stopped
+from edgepose_training.engine.run_command import fit_until_stopped, minutes
 from edgepose_training.engine.time_budget import TimeBudget
 
 log = logging.getLogger("gpu_train")
@@ -92,8 +92,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     one.add_argument("--work", type=Path, default=Path("runs/gpu/work"))
     one.add_argument("--out", type=Path, required=True, help="folder that is taken back home")
     needs.add_arguments(one, "NAME", "the name of a run, or of received weights")
-    one.add_argument("--minutes", type=float, help="choose the number of epochs to fill so long, over all pieces")
-    one.add_argument("--stop-after", type=float, metavar="MINUTES", help="save, hand out and stop after so long")
+    one.add_argument("--minutes", type=minutes, help="choose the number of epochs to fill so long, over all pieces")
+    one.add_argument("--stop-after", type=minutes, metavar="MINUTES", help="save, hand out and stop after so long")
     one.add_argument("--device", default="auto")
     one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one config value")
     one.add_argument("--no-kernels", action="store_true", help="all in plain torch, where the kernels do not build")

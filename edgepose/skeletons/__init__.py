@@ -6,6 +6,7 @@ made-up points trains, exports and draws like the shipped ones.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -65,6 +66,13 @@ class Skeleton:
     def swap_pairs(self) -> NDArray[np.int64]:  # [P, 2]
         left = np.flatnonzero(self.swap > np.arange(self.num_keypoints))
         return np.stack([left, self.swap[left]], axis=1)
+
+    @cached_property
+    def unpaired_sides(self) -> list[tuple[int, int]]:
+        """Points whose names differ by left and right alone, and that `swap` does not exchange."""
+        index = {name: i for i, name in enumerate(self.keypoints)}
+        pairs = [(i, index.get(_other_side(name), i)) for name, i in index.items()]
+        return [(i, j) for i, j in pairs if i < j and self.swap[i] != j]
 
     @cached_property
     def part_of(self) -> tuple[str, ...]:
@@ -162,6 +170,16 @@ class Skeleton:
 
     def __hash__(self) -> int:
         return hash((self.name, self.keypoints))
+
+
+_SIDES = {"left": "right", "Left": "Right", "LEFT": "RIGHT", "l": "r", "L": "R"}
+_SIDES |= {right: left for left, right in _SIDES.items()}
+_SIDE = re.compile(r"(?<![A-Za-z])([Ll]eft|LEFT|[Rr]ight|RIGHT|[LlRr])(?![a-z])|(?<=[a-z])(Left|Right|[LR])(?![a-z])")
+
+
+def _other_side(name: str) -> str:
+    """The name with left and right exchanged: of left_hand, l-hand, hand_L, LeftHand or handLeft."""
+    return _SIDE.sub(lambda found: _SIDES[found.group()], name)
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:

@@ -25,7 +25,18 @@ FULL = ModelCard(
 )
 
 
-@pytest.mark.parametrize("card", [FULL, ModelCard("bare"), ModelCard("raw", beta=None, sigma=None, score="min")])
+KNOTS = {"x": [[0.01, 1.0], [0.0, 1.0]], "y": [[0.02, 0.5, 1.0], [0.0, 0.9, 1.0]]}
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        FULL,
+        ModelCard("bare"),
+        ModelCard("raw", beta=None, sigma=None, score="min"),
+        ModelCard("smooth", beta=1.0, score="entropy", score_knots=KNOTS),
+    ],
+)
 def test_there_and_back(card: ModelCard) -> None:
     assert ModelCard.from_json(card.to_json()) == card
 
@@ -57,6 +68,7 @@ WORSE = [
     ("beta", -1.0),
     ("thresholds", ["face"]),
     ("thresholds", {"face": "x"}),
+    ("score_knots", KNOTS),  # with the calibrated score
 ]
 
 
@@ -64,6 +76,12 @@ WORSE = [
 def test_nonsense_is_named(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=name):
         replace(FULL, **{name: value})
+
+
+@pytest.mark.parametrize("knots", [{"x": KNOTS["x"]}, KNOTS | {"y": [[0.5, 0.1], [0, 1]]}, KNOTS | {"y": [[0], [2]]}])
+def test_knots_that_do_not_rise_or_lack_an_axis_are_named(knots: dict) -> None:
+    with pytest.raises(ValueError, match="score_knots"):
+        ModelCard("smooth", score="entropy", score_knots=knots)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"format": 1, "color": "red"}', '{"format": 99}'])

@@ -128,6 +128,19 @@ def test_the_cards_calibration_is_applied_to_the_cards_score(constant_net, ideal
         np.testing.assert_allclose(poses.scores[0, 2:], expected, atol=2e-3)
 
 
+def test_a_card_with_knots_says_what_the_spread_of_each_axis_scores(constant_net) -> None:
+    """Two bins of equal height are e^(−entropy) = ½ at β = 1, four are ¼; the less certain axis counts."""
+    spread = {"simcc_x": np.full((1, 17, 384), -50.0), "simcc_y": np.full((1, 17, 512), -50.0)}
+    spread["simcc_x"][..., 100:102], spread["simcc_y"][..., 200:204] = 0, 0
+    knots = {"x": [[0.0, 0.5, 1.0], [0.0, 0.3, 1.0]], "y": [[0.0, 0.25, 1.0], [0.0, 0.6, 1.0]]}
+    card = _carded(score="entropy", beta=1.0, score_knots=knots, calibration={"body": [[0, 0.3, 1], [0, 0.7, 1]]})
+    frame, box = np.zeros((480, 640, 3), np.uint8), [[100, 50, 300, 350]]
+    net = constant_net(spread, card=card)
+    np.testing.assert_allclose(TopdownEstimator(net, "cpu", detector="none")(frame, box).scores, 0.7, atol=1e-5)
+    with pytest.raises(EdgeposeError, match="has no scores called 'calibrated': its card knows 'entropy'"):
+        TopdownEstimator(net, "cpu", detector="none", score="calibrated")
+
+
 @pytest.mark.parametrize(("order", "expected"), [("rgb", (0.0, 0.5, 1.0)), ("bgr", (1.0, 0.5, 0.0))])
 def test_the_net_sees_the_cards_colors(constant_net, ideal_answers, order: str, expected: tuple[float, ...]) -> None:
     """A blue frame: BGR 255, 127.5, 0."""

@@ -127,3 +127,23 @@ def test_one_sentence_for_what_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "broken.toml").write_text("name = ")
     with pytest.raises(EdgeposeError, match="not usable"):
         Skeleton.load(tmp_path / "broken.toml")
+
+
+@pytest.mark.parametrize("name", available())
+def test_shipped_skeletons_pair_their_sides(name: str) -> None:
+    assert Skeleton.load(name).unpaired_sides == []
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("left_hand", "right_hand"), ("hand_left", "hand_right"), ("l_hand", "r_hand"), ("hand-L", "hand-R"),
+        ("LeftHand", "RightHand"), ("handLeft", "handRight"), ("left hand", "right hand"), ("LEFT_HAND", "RIGHT_HAND"),
+        ("handL", "handR"), ("left.1", "right.1"),
+    ],
+)  # fmt: skip
+def test_sides_that_swap_leaves_alone_are_found(left: str, right: str) -> None:
+    made = {"name": "made", "keypoints": ["tail", right, left, "leftovers", "rightovers", "tail_end"]}
+    assert Skeleton.from_dict(made).unpaired_sides == [(1, 2)]
+    assert Skeleton.from_dict(made | {"swap": [[2, 1]]}).unpaired_sides == []
+    assert Skeleton.from_dict(made | {"swap": [[2, 0]]}).unpaired_sides == [(1, 2)]  # paired with another point

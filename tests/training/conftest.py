@@ -33,13 +33,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> CropCache:
     return CropCache(find_shards(folder))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def small() -> Config:
     """The smallest net on small inputs, few steps, no randomness but the seed."""
     return Config.from_dict(
         {
             "size": "n", "input_size": [64, 64], "sigma": [2.83, 2.83], "batch": 4, "workers": 0, "epochs": 2,
             "lr": 1e-3, "warmup": 2, "aux_heatmap": 0.1, "head_init_scale": 0.02, "ema": 0.1, "amp": "off",
-            "truncation_prob": 0.2, "log_every": 1, "channels_last": False, "save_minutes": 60,
+            "teach_absence": True, "truncation_prob": 0.2, "log_every": 1, "channels_last": False, "save_minutes": 60,
         }
     )  # fmt: skip

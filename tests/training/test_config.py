@@ -2,7 +2,9 @@
 
 import csv
 import functools
+import re
 from dataclasses import replace
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -16,11 +18,13 @@ from edgepose_training.data.crop_cache import CropCache  # noqa: E402
 from edgepose_training.data.loaders import strength_at  # noqa: E402
 from edgepose_training.data.shards import ShardWriter  # noqa: E402
 from edgepose_training.data.synthetic import synthetic_person  # noqa: E402
+from edgepose_training.detector.config import DetectorConfig  # noqa: E402
 from edgepose_training.engine import checkpoints  # noqa: E402
 from edgepose_training.engine.heatmaps import CELLS  # noqa: E402
 from edgepose_training.engine.optimizer import lr_factor  # noqa: E402
 from edgepose_training.engine.pose_task import pose_trainer  # noqa: E402
 from edgepose_training.models import hrnet, resnet  # noqa: E402
+from edgepose_training.ranges import Choice  # noqa: E402
 
 NAMES = sorted(path.stem for path in CONFIGS.rglob("*.toml"))
 SMALL = {"cspnext": "n", "hourglass": "2x32", "hrnet": "tiny", "resnet": "tiny"}
@@ -173,15 +177,15 @@ RTMPOSE = {
     "head": "rtmcc", "backbone": "cspnext",
 }  # fmt: skip
 WHOLE = RTMPOSE | {"skeleton": "coco_wholebody", "epochs": 270, "batch": 512, "loss_batch": 64}
-BODY = RTMPOSE | {"skeleton": "coco17", "epochs": 420, "batch": 1024, "loss_batch": 256}
+BODY = RTMPOSE | {"skeleton": "coco17", "epochs": 420, "batch": 2048, "loss_batch": 256}
 OTHERS = RTMPOSE | {"size": "m", "epochs": 210, "batch": 512, "loss_batch": 64}
 SQUARE = {"input_size": (256, 256), "sigma": (5.66, 5.66)}
 LARGE = {"input_size": (288, 384), "sigma": (6.0, 6.93), "batch": 256, "loss_batch": 32}
 WIDE = {"clip": 35.0, "scale": (0.5, 1.5), "rotation": 90.0}
 STAGE1 = WHOLE | {"stage": 1, "alpha": 7e-5, "beta_logit": 0.1, "decay": True, "clip": 1.0}
 STAGE2 = STAGE1 | {"stage": 2, "epochs": 60, "beta_logit": 1.0, "decay": False, "flat": 1.0}
-STAGE1_BODY = STAGE1 | {"skeleton": "coco17", "batch": 1024, "loss_batch": 256, "epochs": 420}
-STAGE2_BODY = STAGE2 | {"skeleton": "coco17", "batch": 1024, "loss_batch": 256, "epochs": 80}
+STAGE1_BODY = STAGE1 | {"skeleton": "coco17", "batch": 2048, "loss_batch": 256, "epochs": 420}
+STAGE2_BODY = STAGE2 | {"skeleton": "coco17", "batch": 2048, "loss_batch": 256, "epochs": 80}
 FPD = {
     "backbone": "hourglass", "size": "4x128", "head": "heatmap", "skeleton": "mpii16", "input_size": (256, 256),
     "heatmap_sigma": 2.0, "fpd_alpha": 0.5, "batch": 4, "optimizer": "rmsprop", "lr": 2.5e-4, "weight_decay": 0.0,
@@ -304,11 +308,11 @@ def test_overrides_win_over_the_file(tmp_path):
 
 def test_a_path_that_is_there_is_taken_as_it_is(tmp_path):
     for name in ("mine.v2", "mine.v2.toml", "mine.toml"):
-        (tmp_path / name).write_text(f'optimizer = "{name}"\n')
+        (tmp_path / name).write_text(f'skeleton = "{name}"\n')
     (tmp_path / "other.toml").write_text("")
     (tmp_path / "only.v3.toml").write_text("")
     for name in ("mine.v2", "mine.v2.toml", "mine.toml"):
-        assert Config.load(tmp_path / name).optimizer == name
+        assert Config.load(tmp_path / name).skeleton == name
     assert find_recipe("mine", tmp_path) == tmp_path / "mine.toml"
     assert find_recipe("only.v3", tmp_path) == tmp_path / "only.v3.toml"
 
@@ -337,3 +341,85 @@ def test_a_file_that_is_no_text_is_one_sentence(tmp_path):
     (tmp_path / "net.pt").write_bytes(b"\xff\xfe\x80")
     with pytest.raises(EdgeposeError, match="not valid TOML"):
         Config.load(tmp_path / "net.pt")
+
+
+# --- ranges ------------------------------------------------------------------------------------------------------
+
+CONFIG_CLASSES = [Config, DetectorConfig]
+
+
+@pytest.mark.parametrize("config", CONFIG_CLASSES)
+def test_every_number_and_word_has_a_range_that_its_default_is_in(config):
+    # The nets and skeletons themselves say what there is; what a recipe needs is a sentence.
+    free = {"backbone", "size", "head", "skeleton", "needs_teacher", "needs_init"}
+    asked = {
+        name for name, hint in get_type_hints(config).items() if hint is not bool and "ClassVar" not in str(hint)
+    } - free
+    assert asked <= set(config.ranges)
+    defaults = config().to_dict()
+    assert set(config.ranges) <= set(defaults)
+    assert all(defaults[name] in allowed for name, allowed in config.ranges.items())
+
+
+@pytest.mark.parametrize("config", CONFIG_CLASSES)
+def test_what_is_out_of_range_is_one_sentence_that_names_it(config):
+    for name, allowed in config.ranges.items():
+        default = config().to_dict()[name]
+        one = default[0] if isinstance(default, tuple) else default
+        if isinstance(allowed, Choice):
+            wrong: list[object] = ["nonsense"]
+        else:
+            wrong = [allowed.low if allowed.above else allowed.low - 1]
+            wrong += [allowed.high + 1] if allowed.high < np.inf else []
+            wrong += [float("nan"), float("inf")] if isinstance(one, float) else []
+            wrong = [type(one)(value) if isinstance(one, int | float) else {"a": value} for value in wrong]
+        for value in wrong:
+            given = [value] * len(default) if isinstance(default, tuple) else value
+            with pytest.raises(EdgeposeError, match=rf"^mine: {name} expected ") as error:
+                config.from_dict({name: given}, "mine")
+            assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ("batch=0", "rtmpose_t_body: batch expected at least 1 (samples a step), got 0"),
+        ("epochs=0", "rtmpose_t_body: epochs expected at least 1 (epochs), got 0"),
+        ("epochs=-1", "rtmpose_t_body: epochs expected at least 1 (epochs), got -1"),
+        ("rotation=200", "rtmpose_t_body: rotation expected 0 to 180 (degrees), got 200.0"),
+        ("scale=[1.2, 0.8]", "scale expected more than 0, the smaller first (factors on the box), got [1.2, 0.8]"),
+        ("amp=half", "rtmpose_t_body: amp expected auto, bf16, fp16 or off, got 'half'"),
+        ("lrr=3", "rtmpose_t_body: unknown key 'lrr'; did you mean lr?"),
+        ("bacth=3", "did you mean batch"),
+        ("ranges=3", "unknown key 'ranges'"),
+        ("batch", "--set expected KEY=VALUE, got 'batch'"),
+    ],
+)
+def test_what_people_type_wrongly(given, sentence):
+    with pytest.raises(EdgeposeError, match=re.escape(sentence)):
+        Config.load("rtmpose_t_body", [given])
+
+
+# --- the label width follows the size ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("recipe", "given", "sigma"),
+    [
+        ("rtmpose_m_body", ["input_size=[288, 384]"], (6.0, 6.93)),
+        ("rtmpose_m_mpii", ["input_size=[192, 192]"], (4.9, 4.9)),  # which gives its own, by the same rule
+        ("rtmpose_m_body", ["split_ratio=3"], (6.0, 6.93)),
+        (None, ["input_size=[64, 64]"], (2.83, 2.83)),
+        ("rtmpose_m_body", ["input_size=[288, 384]", "sigma=[5, 5]"], (5.0, 5.0)),
+        ("simcc_gaussian_hrnet_w48", ["input_size=[288, 384]"], (4.0, 4.0)),  # not by the rule: it stays
+    ],
+)
+def test_the_label_width_follows_the_input_size(recipe, given, sigma, caplog):
+    assert Config.load(recipe, given).sigma == sigma
+    assert ("sigma stays [4.0, 4.0] bins" in caplog.text) == (recipe == "simcc_gaussian_hrnet_w48")
+
+
+def test_the_label_width_follows_the_size_of_a_file_over_its_base(tmp_path):
+    (tmp_path / "mine.toml").write_text('base = "rtmpose_m_mpii"\ninput_size = [128, 128]\n')
+    assert Config.load(tmp_path / "mine.toml").sigma == (4.0, 4.0)
+    assert Config.load(tmp_path / "mine.toml", ["input_size=[256, 256]"]).sigma == (5.66, 5.66)

@@ -18,7 +18,13 @@ from edgepose_training.config import Config  # noqa: E402
 from edgepose_training.data.crop_cache import CropCache  # noqa: E402
 from edgepose_training.data.shards import ShardWriter, find_shards  # noqa: E402
 from edgepose_training.data.synthetic import synthetic_person  # noqa: E402
-from edgepose_training.distributed import GlobalBatchNorm, Processes, synchronize_norms  # noqa: E402
+from edgepose_training.distributed import (  # noqa: E402
+    GlobalBatchNorm,
+    Processes,
+    join_processes,
+    pick_device,
+    synchronize_norms,
+)
 from edgepose_training.engine import checkpoints  # noqa: E402
 from edgepose_training.engine.pose_task import pose_trainer  # noqa: E402
 
@@ -160,3 +166,28 @@ def test_norms_see_the_whole_batch_or_a_share_of_it(data, tmp_path, synchronized
 def test_a_batch_that_cannot_be_shared_is_refused():
     with pytest.raises(EdgeposeError, match="multiple of the 3 processes"):
         Processes(0, 3).share(32)
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "mps", "CPU"])
+def test_a_device_that_there_is_not_is_one_sentence(name):
+    for ask in (pick_device, join_processes):
+        with pytest.raises(EdgeposeError, match=rf"^--device expected auto, cpu, cuda or cuda:N, got '{name}'$"):
+            ask(name)
+
+
+def test_a_gpu_that_is_not_here_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(EdgeposeError, match="--device cuda:1: torch sees no GPU here"):
+        pick_device("cuda:1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(EdgeposeError, match="--device cuda:2: torch sees 2 GPUs here, counted from 0"):
+        pick_device("cuda:2")
+    assert pick_device("cuda:1") == torch.device("cuda:1")
+
+
+@pytest.mark.parametrize("given", [["--threads", "0"], ["--minutes", "-1"], ["--stop-after", "nan"]])
+def test_times_and_threads_out_of_range_are_named(given, capsys):
+    with pytest.raises(SystemExit):
+        distill.parse(["rtmpose_t_body", *given])
+    assert f"argument {given[0]}: expected " in capsys.readouterr().err

@@ -8,12 +8,12 @@ import logging
 import tomllib
 import types
 import typing
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
 from edgepose import EdgeposeError
+from edgepose_training import ranges
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,8 @@ CONFIGS = Path(__file__).parent / "configs"  # a folder a paper
 class Record:
     """A frozen dataclass of knobs that reads itself from TOML and plain values."""
 
+    ranges: ClassVar[ranges.Ranges] = {}  # what its values may be
+
     @classmethod
     def load(cls, path: str | Path | None, overrides: list[str] | None = None) -> Self:
         """Read a TOML file of differences, then `key=value` overrides (TOML values). Unknown keys are errors.
@@ -43,21 +45,30 @@ class Record:
         the one that its differences are from: beside it, or a recipe that ships.
         """
         origin = str(path or "config")
-        values = {} if path is None else _read_toml(find_recipe(path), cls.todays_keys)
+        values = {} if path is None else _read_toml(find_recipe(path), cls)
         return cls.from_dict(cls.overridden(values, dict(map(_override, overrides or [])), origin), origin)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], origin: str = "config") -> Self:
-        """Build from plain values. Raises EdgeposeError for an unknown key or a value of the wrong type.
+        """Build from plain values. Raises EdgeposeError for an unknown key and for a value of the wrong type or range.
 
         Keys of files written before are read as today's.
         """
         values = cls.todays_keys(values, origin)
         hints = get_type_hints(cls)
-        unknown = sorted(set(values) - set(hints))
-        if unknown:
-            raise EdgeposeError(f"{origin}: unknown key {unknown[0]!r}; known are {', '.join(sorted(hints))}")
-        return cls(**{key: _coerce(value, hints[key], f"{origin}: {key}") for key, value in values.items()})
+        known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]  # subclasses are dataclasses
+        for key in sorted(set(values) - known):
+            raise EdgeposeError(f"{origin}: unknown key {key!r}; {_nearest(key, known)}")
+        values = {key: _coerce(value, hints[key], f"{origin}: {key}") for key, value in values.items()}
+        for key, value in values.items():
+            if key in cls.ranges and value not in cls.ranges[key]:
+                raise EdgeposeError(f"{origin}: {key} expected {cls.ranges[key]}, got {_shown(value)}")
+        return cls(**cls.completed(values))
+
+    @classmethod
+    def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Checked values with those that follow from them."""
+        return values
 
     @classmethod
     def todays_keys(cls, values: dict[str, Any], origin: str) -> dict[str, Any]:  # noqa: ARG003
@@ -66,7 +77,7 @@ class Record:
 
     @classmethod
     def overridden(cls, values: dict[str, Any], given: dict[str, Any], origin: str) -> dict[str, Any]:
-        """A file's `values`, in today's keys, with the overrides `given`."""
+        """The `values` of a base or a file, in today's keys, with the differences `given`."""
         return values | cls.todays_keys(given, origin)
 
     def to_dict(self) -> dict[str, Any]:
@@ -77,6 +88,8 @@ class Record:
 @dataclass(frozen=True)
 class TrainerConfig(Record):
     """What engine/trainer.py asks, whatever it trains."""
+
+    ranges: ClassVar[ranges.Ranges] = ranges.TRAINER
 
     # --- optimization
     batch: int = 32  # samples a step, over all processes
@@ -112,6 +125,8 @@ class TrainerConfig(Record):
 class Config(TrainerConfig):
     """Every knob of a pose net's training."""
 
+    ranges: ClassVar[ranges.Ranges] = ranges.POSE
+
     # --- network
     # RTMPose is "cspnext" under "rtmcc"; the others are listed by models/posenet.py and tabled in docs/models.md.
     backbone: str = "cspnext"  # cspnext, resnet, hrnet, stem, hourglass
@@ -120,7 +135,8 @@ class Config(TrainerConfig):
     skeleton: str = "coco_wholebody"  # shipped name or TOML file; gives K
     input_size: tuple[int, int] = (192, 256)  # W, H px
     split_ratio: float = 2.0  # SimCC bins per pixel
-    sigma: tuple[float, float] = (4.9, 5.66)  # label width in bins, x and y: sqrt(bins / 16) (RTMPose)
+    # Label width in bins, x and y. What is not given follows input_size and split_ratio: sqrt(bins / 16) (RTMPose).
+    sigma: tuple[float, float] = (4.9, 5.66)
     beta: float = 10.0  # softmax multiplier of logits and labels, 1/temperature (RTMPose §3.3)
     # Stages of the backbone that stay as they are, their batch statistics too: -1 none, 0 the stem, 2 the stem and two
     # stages. What a trained net sees first changes least and costs most; for going on from one (`--init`), cspnext.
@@ -160,7 +176,9 @@ class Config(TrainerConfig):
     # --- data
     on_device: bool = False  # keep all crops in the device's memory and augment there; for GPUs
     split_shards: bool = False  # each process reads a share of the shards of its own, not all of them
-    truncation_prob: float = 0.33  # share of crops cut at chest or waist: teaches absence
+    # Labeled points outside of the image get a flat label. False: they have no weight, as published.
+    teach_absence: bool = False
+    truncation_prob: float = 0.0  # share of crops cut at chest or waist; for teach_absence
     flip: float = 0.5
     half_body: float = 0.3
     scale: tuple[float, float] = (0.6, 1.4)  # factor on the box
@@ -182,6 +200,31 @@ class Config(TrainerConfig):
     crop_kernel: bool = False  # `on_device` painting by crop_normalize, person by person, not by torch all at once
     compile_render: bool = False  # `on_device` painting by torch.compile: some seconds
     validate_people: int = 0  # first so many people of the validation set; 0: all
+
+    @classmethod
+    def completed(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return {"sigma": _rule(values)} | values
+
+    @classmethod
+    def overridden(cls, values: dict[str, Any], given: dict[str, Any], origin: str) -> dict[str, Any]:
+        """A label width that followed the size of a base follows another size that is given; others stay, with a
+        warning."""
+        given = cls.todays_keys(given, origin)
+        if "sigma" in given or "sigma" not in values or not {"input_size", "split_ratio"} & set(given):
+            return values | given
+        before = cls.from_dict(values, origin)
+        if all(abs(a - b) < 0.02 for a, b in zip(before.sigma, _rule(before.to_dict()), strict=True)):
+            values = {key: value for key, value in values.items() if key != "sigma"}
+        else:
+            log.warning("%s: sigma stays %s bins, whatever the input size", origin, _shown(before.sigma))
+        return values | given
+
+
+def _rule(values: dict[str, Any]) -> tuple[float, float]:
+    """RTMPose's label width of the size and bins in `values`."""
+    width, height = values.get("input_size", Config.input_size)
+    bins = values.get("split_ratio", Config.split_ratio)
+    return round((width * bins / 16) ** 0.5, 2), round((height * bins / 16) ** 0.5, 2)
 
 
 def find_recipe(name: str | Path, folder: Path | None = None) -> Path:
@@ -206,17 +249,26 @@ def find_recipe(name: str | Path, folder: Path | None = None) -> Path:
     raise EdgeposeError(f"{str(name)!r}: expected a TOML file or the name of a recipe in {CONFIGS.name}/{hint}")
 
 
+def _nearest(key: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(key, known, 3, 0.6)
+    return f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(sorted(known))}"
+
+
+def _shown(value: Any) -> str:
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, tuple) else repr(value)
+
+
 def _override(item: str) -> tuple[str, Any]:
-    key, _, text = item.partition("=")
+    key, equals, text = item.partition("=")
+    if not equals:
+        raise EdgeposeError(f"--set expected KEY=VALUE, got {item!r}")
     try:
         return key.strip(), tomllib.loads(f"v = {text}")["v"]
     except tomllib.TOMLDecodeError:
         return key.strip(), text.strip()
 
 
-def _read_toml(
-    path: Path, todays_keys: Callable[[dict[str, Any], str], dict[str, Any]], depth: int = 0
-) -> dict[str, Any]:
+def _read_toml(path: Path, config: type[Record], depth: int = 0) -> dict[str, Any]:
     """The values of a file over those of its base."""
     if depth > 8:
         raise EdgeposeError(f"{path}: the bases of this config lead back to itself")
@@ -227,8 +279,10 @@ def _read_toml(
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise EdgeposeError(f"{path}: not valid TOML ({error})") from error
     base = values.pop("base", None)
-    values = todays_keys(values, str(path))
-    return values if base is None else _read_toml(find_recipe(base, path.parent), todays_keys, depth + 1) | values
+    values = config.todays_keys(values, str(path))
+    if base is None:
+        return values
+    return config.overridden(_read_toml(find_recipe(base, path.parent), config, depth + 1), values, str(path))
 
 
 def _coerce(value: Any, hint: Any, name: str) -> Any:

@@ -67,6 +67,7 @@ SINGLE_PROCESS = Processes()
 
 def join_processes(device: str) -> tuple[Processes, str]:
     """Join the processes that torchrun started, if it did; with the device of this one, a GPU each."""
+    check_device(device)
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return SINGLE_PROCESS, device
     rank, world, local, restarts = (
@@ -152,9 +153,20 @@ def synchronize_norms(module: nn.Module, device: torch.device) -> nn.Module:
     return module
 
 
+def check_device(name: str) -> None:
+    """Raises EdgeposeError for what is no device of the command line, and for a GPU that is not here."""
+    kind, _, number = name.partition(":")
+    if name not in ("auto", "cpu") and not (kind == "cuda" and (name == kind or number.isdecimal())):
+        raise EdgeposeError(f"--device expected auto, cpu, cuda or cuda:N, got {name!r}")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise EdgeposeError(f"--device {name}: torch sees no GPU here; use --device cpu")
+    if number and int(number) >= torch.cuda.device_count():
+        raise EdgeposeError(f"--device {name}: torch sees {torch.cuda.device_count()} GPUs here, counted from 0")
+
+
 def pick_device(name: str) -> torch.device:
+    """The device of the command line; "auto" is a GPU where there is one. Raises EdgeposeError as `check_device`."""
+    check_device(name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise EdgeposeError("--device cuda: torch sees no GPU here; use --device cpu")
     return torch.device(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from edgepose_training.data.shards import ShardWriter, find_shards
 from edgepose_training.data.synthetic import synthetic_person
 from edgepose_training.deploy import exporter, onnx_file
 from edgepose_training.engine.pose_task import pose_trainer
+from edgepose_training.engine.run_command import fit_until_stopped
+from edgepose_training.engine.trainer import Stopped
 
 log = logging.getLogger("distill")
 
@@ -44,6 +47,7 @@ BASE = {
     "aux_heatmap": 0.1,
     "ema": 0.005,
     "clip": 5.0,
+    "teach_absence": True,
     "truncation_prob": 0.1,
     "half_body": 0.0,
     "scale": [0.9, 1.2],
@@ -57,8 +61,19 @@ BASE = {
 }
 
 
-def main(out: Path, budget: Budget = Budget()) -> Path:
-    """Run it all in `out` and return the exported student. A finished step is not repeated on the next call."""
+def main(out: Path, budget: Budget = Budget()) -> Path | None:
+    """Run it all in `out` and return the exported student; None if it was stopped by Ctrl-C or SIGTERM.
+
+    What is finished is not repeated on the next call, which goes on where the last one stopped.
+    """
+    try:
+        return _all_steps(out, budget)
+    except Stopped:
+        log.info("stopped; everything so far is in %s, the same command goes on from there", out)
+        return None
+
+
+def _all_steps(out: Path, budget: Budget) -> Path:
     started = time.monotonic()
     shards = out / "shards"
     _draw(shards / "train", budget.people, seed=1)
@@ -110,17 +125,21 @@ def _train(out: Path, shards: Path, values: dict[str, Any], teacher: Path | None
     )
     if last.exists():
         trainer.resume(last)
-    trainer.fit()
+    if not fit_until_stopped(trainer):
+        raise Stopped
     return last
 
 
 def _draw(folder: Path, people: int, seed: int) -> None:
     if folder.is_dir() and list(folder.glob("*.tar")):
         return
+    unfinished = folder.with_name(f"{folder.name}-unfinished")  # half a set must not pass for a whole one
+    shutil.rmtree(unfinished, ignore_errors=True)
     rng = np.random.default_rng(seed)
-    with ShardWriter(folder, image_format="jpg", quality=95) as writer:
+    with ShardWriter(unfinished, image_format="jpg", quality=95) as writer:
         for _ in range(people):
             writer.write(synthetic_person(rng))
+    unfinished.rename(folder)
 
 
 def _draw_pictures(folder: Path, count: int) -> None:

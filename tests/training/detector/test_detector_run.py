@@ -60,7 +60,7 @@ def run(data: Path) -> Path:
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(data: Path, run: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     # A deadline in the past stops it after the first step.
-    assert train(data, out, "--stop-after=-0.001") == 0
+    assert train(data, out, "--stop-after=1e-9") == 0
     assert checkpoints.load(out / "last.pt")["step"] == 1
     assert train(data, out, "--resume") == 0
     ours, theirs = (checkpoints.load(folder / "last.pt") for folder in (out, run))
@@ -79,7 +79,7 @@ def test_a_run_shows_its_first_canvases_and_what_it_finds(run: Path) -> None:
 def test_a_checkpoint_counted_in_steps_goes_on(data: Path, run: Path, tmp_path: Path) -> None:
     """As the detector's own trainer wrote them: no place in an epoch, averages counted in a tensor."""
     out = tmp_path / "run"
-    assert train(data, out, "--stop-after=-0.001") == 0
+    assert train(data, out, "--stop-after=1e-9") == 0
     state = checkpoints.load(out / "last.pt")
     added = ("step_in_epoch", "seconds", "fresh_optimizer", "chosen_epochs")
     old = {key: value for key, value in state.items() if key not in added}
@@ -196,7 +196,7 @@ def test_detections_of_a_folder(data: Path, run: Path, tmp_path: Path) -> None:
     model, out = tmp_path / "det.onnx", tmp_path / "boxes.json"
     export_detector.main([str(run / "last.pt"), "-o", str(model)])
     assert detect.main([str(model), "--data", str(data), "--split", "val", "-o", str(out)]) == 0
-    assert train(data, tmp_path / "with_hints", "--hints", str(out), "--stop-after=-0.001") == 0
+    assert train(data, tmp_path / "with_hints", "--hints", str(out), "--stop-after=1e-9") == 0
 
 
 def test_the_table(data: Path, run: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch.utils.data import Subset
 
+from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
 from edgepose_training.config import Config
 from edgepose_training.data.augment import PLAIN
@@ -34,10 +35,13 @@ class Feed:
         own = config.split_shards
         self.rank, self.world = (0, 1) if own else (processes.rank, processes.world)
         self.seed = config.seed + processes.rank * own
-        self.batch = processes.share(config.batch)
-        length = len(self._sampler(0))
-        least = -processes.most(-(length // self.batch), device)
-        self.steps_per_epoch = max(least, 1)
+        people = -processes.most(-len(self._sampler(0)), device)  # of the process that has fewest
+        if people == 0:
+            raise EdgeposeError(
+                f"the shards expected at least a person for each of {processes.world} processes, got {len(store)}"
+            )
+        self.batch = min(processes.share(config.batch), people)
+        self.steps_per_epoch = people // self.batch
         self._crops: DeviceCrops | None = None
 
     def epoch(self, config: Config, epoch: int, step: int = 0) -> Iterable[Batch]:

@@ -55,12 +55,17 @@ class SimCCDecoder(Decoder):
 
     def __init__(self, card: ModelCard) -> None:
         super().__init__(card)
-        self.ideal = ideal_scores(card) if card.score in RELATIVE else [1.0, 1.0]
+        self.ideal = ideal_scores(card) if card.score in RELATIVE and not card.score_knots else [1.0, 1.0]
 
     def forward(self, simcc_x: Tensor, simcc_y: Tensor) -> tuple[Tensor, Tensor]:  # [N, K, Wx], [N, K, Wy]
         axes = (simcc_x, simcc_y)
         keypoints = torch.stack([logits.argmax(dim=-1) for logits in axes], dim=-1).float() / self.card.split_ratio
         per_axis = [self._axis_score(logits) / best for logits, best in zip(axes, self.ideal, strict=True)]
+        if self.card.score_knots:
+            per_axis = [
+                interpolated(bare, *map(list, self.card.score_knots[axis]))
+                for bare, axis in zip(per_axis, "xy", strict=True)
+            ]
         return keypoints, self._calibrated(self._merged(*per_axis)) * self.trained
 
     def _axis_score(self, logits: Tensor) -> Tensor:

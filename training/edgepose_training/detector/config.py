@@ -6,18 +6,49 @@ import dataclasses
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from edgepose import EdgeposeError
+from edgepose_training import ranges
 from edgepose_training.config import TrainerConfig
+from edgepose_training.ranges import SHARE, Range
 
 log = logging.getLogger(__name__)
 
 STEPS_BETWEEN_VALIDATIONS = 1000  # where a config that counts in steps does not say
 
 
+RANGES: ranges.Ranges = {
+    **ranges.TRAINER,
+    "channels": Range(1, unit="channels"),
+    "blocks": Range(1, unit="blocks"),
+    "neck": Range(1, unit="channels"),
+    "input_size": Range(32, 4096, "px of the long side"),
+    "top": Range(1, unit="cells a person"),
+    "alpha": Range(0, unit="exponent"),
+    "beta": Range(0, unit="exponent"),
+    "focus": Range(0, unit="exponent"),
+    "box_weight": Range(0, unit="weight of a loss"),
+    "label_weight": Range(0, unit="weight of the losses"),
+    "teacher_weight": Range(0, unit="weight of the losses"),
+    "teacher_seen": Range(0, 1, "score of the teacher"),
+    "first_sides": Range(32, 4096, "px of the long side", rising=True),
+    "last_sides": Range(32, 4096, "px of the long side", rising=True),
+    "last": Range(0, 1, "share of the steps"),
+    "mosaic": SHARE,
+    "zoom": SHARE,
+    "negative": SHARE,
+    "smallest": Range(0, unit="px"),
+    "source_weights": Range(0, unit="how often an image is drawn"),
+    "epoch_steps": Range(1, unit="steps"),
+    "validate_images": Range(0, unit="images; 0: all"),
+}
+
+
 @dataclass(frozen=True)
 class DetectorConfig(TrainerConfig):
+    ranges: ClassVar[ranges.Ranges] = RANGES
+
     # --- network
     channels: tuple[int, int, int, int, int] = (16, 32, 64, 128, 256)  # of the stem and the stages
     blocks: tuple[int, int, int, int] = (1, 2, 2, 1)  # of the stages

@@ -39,6 +39,7 @@ class DetectorTask:
     """
 
     measure, best_by = "validation", "ap50"
+    next_command = "python training/export_detector.py {best} -o detector.onnx"
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from edgepose_training.config import Config
 from edgepose_training.data.loaders import MEAN, STD
 from edgepose_training.engine.checkpoints import load_net
 from edgepose_training.engine.heatmaps import STRIDE, cell_offset
+from edgepose_training.engine.label_scores import label_beta, score_knots
 
 
 def load_for_export(path: str | Path) -> tuple[nn.Module, ModelCard]:
@@ -51,4 +52,4 @@ def _codec(config: Config, state: dict[str, Any]) -> dict[str, Any]:
     vectors = {"split_ratio": config.split_ratio, "sigma": config.sigma}
     if config.head == "heatmap1d":  # regressed heat vectors peak at 1 by themselves: their scores are read as they are
         return vectors | {"beta": None, "score": "min"}
-    return vectors | {"beta": config.beta, "score": "entropy"}
+    return vectors | {"beta": label_beta(config), "score": "entropy", "score_knots": score_knots(config)}

@@ -12,6 +12,7 @@ from edgepose.skeletons import Skeleton
 from edgepose_training.config import Config
 from edgepose_training.data.loaders import Batch, normalize
 from edgepose_training.engine import kernels, losses
+from edgepose_training.engine.absence import flat_where_empty, kept_weight, shown_points
 from edgepose_training.engine.heatmap_distiller import HeatmapDistiller
 from edgepose_training.models import HeatmapAux, PoseNet
 from edgepose_training.models.cspnext import CSPNeXt
@@ -110,15 +111,16 @@ class Distiller(nn.Module):
         # On inputs of half the size the bins stay those of the full one: p_full = 2 p_half.
         scale = self.config.input_size[0] / batch.images.shape[2]
         cfg, ops = self.config, self.ops
-        target_x, target_y, _ = ops.simcc_encode(
-            batch.keypoints * scale, batch.inside.float(), input_size=cfg.input_size, split_ratio=cfg.split_ratio,
+        shown, weight = shown_points(cfg, batch)
+        target_x, target_y, target_weight = ops.simcc_encode(
+            batch.keypoints * scale, shown, input_size=cfg.input_size, split_ratio=cfg.split_ratio,
             sigma=cfg.sigma, kind=cfg.label_kind, center=cfg.label_center, normalize=cfg.label_normalize,
             smoothing=cfg.label_smoothing,
         )  # fmt: skip
         target = target_x, target_y
-        # Absent points keep their weight: flat labels teach the net to say that they are not there.
-        weight = batch.weights if cfg.teacher_scores else (batch.weights > 0).float()
-        weight = weight * self.part_weight
+        if cfg.teach_absence and cfg.label_loss in ("simcc", "simcc_norm"):
+            target = flat_where_empty(target_x), flat_where_empty(target_y)
+        weight = kept_weight(cfg, weight, target_weight) * self.part_weight
         match cfg.label_loss:
             case "wholebody":
                 return losses.wholebody_loss(ops, logits, target, weight, cfg.beta)

@@ -9,6 +9,7 @@ from edgepose.skeletons import Skeleton
 from edgepose_training.config import Config
 from edgepose_training.data.loaders import Batch, normalize
 from edgepose_training.engine import kernels, losses
+from edgepose_training.engine.absence import kept_weight, shown_points
 from edgepose_training.models.hourglass import HourglassNet
 
 
@@ -35,12 +36,12 @@ class HeatmapDistiller(nn.Module):
         images = normalize(batch.images)
         stacks = self.student.stacks(images) if isinstance(self.student, HourglassNet) else [self.student(images)]
         (rows, columns), (height, width) = stacks[-1].shape[-2:], images.shape[-2:]
-        # A point that is not in the image keeps its weight: its map is flat.
-        label = self.ops.heatmap_encode(
-            batch.keypoints, batch.inside.float(), input_size=(width, height), heatmap_size=(columns, rows),
+        shown, weight = shown_points(self.config, batch)
+        label, target_weight = self.ops.heatmap_encode(
+            batch.keypoints, shown, input_size=(width, height), heatmap_size=(columns, rows),
             sigma=self.config.heatmap_sigma, center=self.config.label_center,
-        )[0]  # fmt: skip
-        weight = batch.weights if self.config.teacher_scores else (batch.weights > 0).float()
+        )  # fmt: skip
+        weight = kept_weight(self.config, weight, target_weight)
         answer = None
         if self._teacher[0] is not None:
             with torch.no_grad():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,23 @@ def pose_trainer(
     return Trainer(PoseTask(config, train, valid, device, teacher, init, processes), out)
 
 
+def check_mirroring(config: Config, skeleton: Skeleton) -> None:
+    """Raises EdgeposeError where mirrored people would be taught left for right."""
+    if not skeleton.unpaired_sides or not (config.flip > 0 or config.teacher_flip):
+        return
+    names = ", ".join(f"{skeleton.keypoints[a]} and {skeleton.keypoints[b]}" for a, b in skeleton.unpaired_sides[:2])
+    pairs = [list(pair) for pair in skeleton.unpaired_sides]
+    raise EdgeposeError(
+        f"skeleton {skeleton.name}: its swap does not pair {names}, so mirrored people would teach left for right: "
+        f"add swap = {pairs} to it, or train with --set flip=0"
+    )
+
+
 class PoseTask:
     """Crops, student, teacher and their distiller; mean OKS. See `engine.task.Task`."""
 
     measure, best_by = "mean OKS", "whole"
+    next_command = "python training/evaluate.py {best} --data DATA, then python training/export.py {best} -o mine.onnx"
 
     def __init__(
         self,
@@ -64,7 +78,13 @@ class PoseTask:
     ) -> None:
         self.config, self.device, self.processes = config, device, processes
         torch.manual_seed(config.seed)
+        if config.truncation_prob > 0 and not config.teach_absence:
+            raise EdgeposeError(
+                f"truncation_prob = {config.truncation_prob:g} cuts people to teach what is absent: "
+                "set teach_absence=true too, or truncation_prob=0"
+            )
         self.skeleton = Skeleton.load(config.skeleton)
+        check_mirroring(config, self.skeleton)
         if train.num_keypoints != self.skeleton.num_keypoints:
             raise EdgeposeError(
                 f"the shards hold {train.num_keypoints} keypoints, but skeleton {self.skeleton.name} "
@@ -72,6 +92,7 @@ class PoseTask:
             )
         self.codec = SimCC(config.input_size, config.split_ratio, config.sigma, config.beta)
         self.feed = Feed(config, train, self.skeleton, device, processes)
+        config = self.config = self._with_its_batch(config)
         self.valid_feed: Feed | None = None
         if valid is not None and processes.is_main:
             self.valid_feed = Feed(config, valid, self.skeleton, device, SINGLE_PROCESS)
@@ -85,6 +106,18 @@ class PoseTask:
             teacher_net.to(device)
         self.module = build_distiller(config, self.skeleton, self.net, teacher_net, labeled)
         self._stage1_cost = read_cost(teacher) if teacher and config.stage == 2 else None
+
+    def _with_its_batch(self, config: Config) -> Config:
+        """The config with the batch that there are people for."""
+        batch = self.feed.batch * self.processes.world
+        if batch == config.batch:
+            return config
+        log.warning(
+            "there are fewer people than a batch of %d: a step takes %d of them, an epoch has %d steps; "
+            "lr %g was meant for the larger batch",
+            config.batch, batch, self.feed.steps_per_epoch, config.lr,
+        )  # fmt: skip
+        return replace(config, batch=batch)
 
     @property
     def steps_per_epoch(self) -> int:

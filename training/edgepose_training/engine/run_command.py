@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import shlex
 import signal
 import sys
 import time
@@ -28,9 +30,23 @@ def add_arguments(parser: argparse.ArgumentParser, output: Path) -> None:
     parser.add_argument("-o", "--output", type=Path, default=output, help="folder of the run")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one config value")
-    parser.add_argument("--stop-after", type=float, metavar="MINUTES", help="save and stop after so long")
-    parser.add_argument("--minutes", type=float, help="choose the number of epochs so that they take so long")
-    parser.add_argument("--threads", type=int, help="CPU threads of the network")
+    parser.add_argument("--stop-after", type=minutes, metavar="MINUTES", help="save and stop after so long")
+    parser.add_argument("--minutes", type=minutes, help="choose the number of epochs so that they take so long")
+    parser.add_argument("--threads", type=threads, help="CPU threads of the network")
+
+
+def minutes(text: str) -> float:
+    """A time of the command line."""
+    if not 0 < float(text) < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected more than 0 minutes, got {text}")
+    return float(text)
+
+
+def threads(text: str) -> int:
+    """A number of threads of the command line."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1 thread, got {text}")
+    return int(text)
 
 
 @contextmanager
@@ -69,8 +85,21 @@ def run(trainer: Trainer, args: argparse.Namespace, last: Path | None) -> None:
     if args.stop_after:
         trainer.stop_at = began + args.stop_after * 60
     if not fit_until_stopped(trainer):
-        again = " ".join(sys.argv) + ("" if args.resume else " --resume")
-        log.info("stopped at epoch %d, step %d; continue with: python %s", trainer.epoch, trainer.step, again)
+        log.info(
+            "stopped in epoch %d, step %d; continue with: %s", trainer.epoch + 1, trainer.step, continuing(sys.argv)
+        )
+
+
+def continuing(argv: list[str]) -> str:
+    """The command that goes on with a run that was started by `argv`, alone or under torchrun, as a shell reads it."""
+    again = shlex.join([*argv, *([] if "--resume" in argv else ["--resume"])])
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return f"python {again}"
+    each = f"torchrun --nproc-per-node {os.environ.get('LOCAL_WORLD_SIZE', '1')}"
+    machines = int(os.environ.get("GROUP_WORLD_SIZE", "1"))
+    if machines == 1:
+        return f"{each} {again}"
+    return f"{each} --nnodes {machines} {again} (on each machine, with its --rdzv options)"
 
 
 def fit_until_stopped(trainer: Trainer) -> bool:

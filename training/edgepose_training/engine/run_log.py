@@ -17,6 +17,17 @@ from torch import Tensor
 log = logging.getLogger("distill")
 
 
+FILES = ("best.pt", "last.pt", "train.csv", "valid.csv", "curves.png")
+
+
+def duration(seconds: float) -> str:
+    """A time in words, in the unit that suits it: 40 s, 12 min, 3 h 05 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 def quiet_bar() -> contextlib.AbstractContextManager[None]:
     """Log lines above the progress bar, not through it."""
     try:
@@ -73,19 +84,45 @@ class RunLog:
                 path.write_text("\n".join([header, *kept]) + "\n")
 
     def train(
-        self, epoch: int, step: int, terms: dict[str, float], *, lr: float, images_per_s: float, waiting: float
+        self,
+        epoch: int,
+        step: int,
+        terms: dict[str, float],
+        *,
+        lr: float,
+        images_per_s: float,
+        waiting: float,
+        place: str,
+        left: float | None,
     ) -> None:
+        """A row of `train.csv` and a line of the log. `place`: the epoch in words; `left`: seconds to the run's end."""
         row = {**terms, "lr": lr, "images_per_s": images_per_s, "waiting": waiting}
         text = "  ".join(f"{name} {value:.4f}" for name, value in terms.items())
+        rest = "" if left is None else f", {duration(left)} left"
         log.info(
-            "epoch %d step %d  %s  %.0f img/s, %.0f %% waiting for data", epoch, step, text, images_per_s, 100 * waiting
-        )
+            "%s, step %d%s  %s  lr %.2e  %.0f img/s, %.0f %% waiting for data",
+            place, step, rest, text, lr, images_per_s, 100 * waiting,
+        )  # fmt: skip
         self._write("train", epoch, step, row)
 
     def valid(self, epoch: int, step: int, values: dict[str, float]) -> None:
         text = "  ".join(f"{name} {value:.3f}" for name, value in values.items())
         log.info("epoch %d  %s  %s", epoch, self.measure, text)
         self._write("valid", epoch, step, values)
+
+    def summary(self, epochs: int, step: int, seconds: float, best_by: str) -> str:
+        """The end of a run in words: how long, the best figures, and the files."""
+        text = f"done: {epochs} epochs, {step} steps in {duration(seconds)}"
+        table = self.folder / "valid.csv"
+        if table.exists():
+            with table.open() as file:
+                rows = [row for row in csv.DictReader(file) if row.get(best_by) not in (None, "", "nan")]
+            if rows:
+                best = max(rows, key=lambda row: float(row[best_by]))
+                figures = "  ".join(f"{k} {float(v):.3f}" for k, v in best.items() if k not in ("epoch", "step"))
+                text += f"; best {self.measure} after epoch {best['epoch']}: {figures}"
+        files = [name for name in FILES if (self.folder / name).exists()]
+        return f"{text}; {self.folder} holds {', '.join(files)}"
 
     def _write(self, table: str, epoch: int, step: int, row: dict[str, float]) -> None:
         path = self.folder / f"{table}.csv"
@@ -135,6 +172,7 @@ class LogWindow:
     """Sums of the loss terms, and times, since the last line of the log."""
 
     def __init__(self) -> None:
+        self.written = False  # whether the log has had a line of it
         self.clear()
 
     def clear(self) -> None:

@@ -25,6 +25,7 @@ class Task(Protocol):
     processes: Processes
     measure: str  # what `validate` measures, in words, for the log
     best_by: str  # the value of `validate` that chooses `best.pt`
+    next_command: str  # what to do with `{best}`, the path of `best.pt`, once the run is done
     validates: bool  # whether this process has something to validate by
 
     @property

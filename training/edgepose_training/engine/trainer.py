@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from edgepose_training.config import TrainerConfig
 from edgepose_training.distributed import synchronize_norms
-from edgepose_training.engine import checkpoints
+from edgepose_training.engine import checkpoints, resuming
 from edgepose_training.engine.losses import total
 from edgepose_training.engine.optimizer import Ema, amp_dtype, build_optimizer, lr_factor
 from edgepose_training.engine.run_log import LogWindow, RunLog
@@ -57,6 +57,7 @@ class Trainer:
         self.after_save: Callable[[Path], None] | None = None
         self._pictured = False
         self._began: float | None = None
+        self._first_step = 0  # of this piece of the run
         self._seconds_before = 0.0
         self._saved_at = time.monotonic()
         self.run_log = RunLog(out, task.measure) if self.processes.is_main else None
@@ -80,12 +81,15 @@ class Trainer:
 
     def fit(self) -> None:
         """Train from where the run stands to its last epoch. However it ends, the run's log is closed."""
-        self._began = time.monotonic()
+        self._began, self._first_step = time.monotonic(), self.step
         try:
             self._fit_epochs()
         finally:
             self.close()
         self.task.finish(TrainingCost(self.seconds, self.step))
+        if self.run_log is not None:
+            log.info("%s", self.run_log.summary(self.config.epochs, self.step, self.seconds, self.task.best_by))
+            log.info("next: %s", self.task.next_command.format(best=self.out / "best.pt"))
 
     def close(self) -> None:
         """End what the run's log keeps open. `fit` does so itself; a later row opens it again."""
@@ -120,6 +124,8 @@ class Trainer:
                 self._log(window)
                 window.clear()
             self._housekeeping()
+        if window.steps and not window.written:  # a short epoch leaves a row, too
+            self._log(window)
         if bar is not None:
             bar.close()
 
@@ -163,7 +169,18 @@ class Trainer:
                 lr=self.optimizer.param_groups[0]["lr"],
                 images_per_s=window.steps * self.config.batch / elapsed,
                 waiting=window.waited / elapsed,
+                place=f"epoch {self.epoch + 1} of {self.config.epochs}",
+                left=self._seconds_left(),
             )
+        window.written = True
+
+    def _seconds_left(self) -> float | None:
+        """How long the rest of the run takes at the pace of this piece of it, validation included."""
+        if self._began is None or self.step <= self._first_step:
+            return None
+        per_epoch = self.task.steps_per_epoch
+        rest = self.config.epochs * per_epoch - self.epoch * per_epoch - self.step_in_epoch
+        return rest * (time.monotonic() - self._began) / (self.step - self._first_step)
 
     def _housekeeping(self) -> None:
         """Between two steps: choose the number of epochs, save, stop. Processes agree at the steps that are logged."""
@@ -252,10 +269,16 @@ class Trainer:
         }
 
     def resume(self, path: Path) -> None:
-        """Continue a run exactly where `path` left it; from a slim checkpoint with a fresh optimizer."""
+        """Continue a run exactly where `path` left it; from a slim checkpoint with a fresh optimizer.
+
+        Other values of the config than the run began with count from now on, with a warning. Raises EdgeposeError for
+        those that make it another net or another optimizer.
+        """
         state = checkpoints.widen(checkpoints.load(path))
-        self.task.net.load_state_dict(state["model"])
-        self.task.load_state(state)
+        changed = resuming.changed_values(self.config, state, path)
+        with resuming.same_run(path, changed):
+            self.task.net.load_state_dict(state["model"])
+            self.task.load_state(state)
         if self.ema is not None and state["ema"] is not None:
             self.ema.load(state["ema"], int(state["ema_updates"]))
         self.step, self.best, self._seconds_before = state["step"], state["best"], state.get("seconds", 0.0)
@@ -267,7 +290,8 @@ class Trainer:
             self.config = replace(self.config, epochs=state["config"]["epochs"])
             self.time_budget, self.chosen_epochs = None, True
         if "optimizer" in state:
-            self.optimizer.load_state_dict(state["optimizer"])
+            with resuming.same_run(path, changed):
+                resuming.load_optimizer(self.optimizer, state["optimizer"])
             self.scaler.load_state_dict(state["scaler"])
             torch.set_rng_state(state["rng"])
             self.fresh_optimizer = state.get("fresh_optimizer", 0)
@@ -275,4 +299,6 @@ class Trainer:
             self.fresh_optimizer = self.step
         if self.run_log is not None:
             self.run_log.rewind(self.step)
+        if changed:
+            log.warning("%s goes on with other values: %s", path, resuming.words(changed))
         log.info("resumed %s at epoch %d of %d, step %d", path, self.epoch, self.config.epochs, self.step)

@@ -8,17 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgepose import EdgeposeError
+from edgepose_training.distributed import pick_device
 from edgepose_training.engine.cards import card_of
 from edgepose_training.engine.checkpoints import load_net
-
-
-def pick_device(device: str) -> str:
-    """torch's name of a device of the command line. Raises EdgeposeError where a GPU is asked for in vain."""
-    found = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
-    if device == "cuda" and found != "cuda":
-        raise EdgeposeError("CUDA was asked for, but torch finds no NVIDIA GPU: use --device cpu.")
-    return found
 
 
 class CheckpointSession:
@@ -33,7 +25,7 @@ class CheckpointSession:
     ) -> None:
         if threads:
             torch.set_num_threads(threads)
-        self.path, self.device = Path(path), pick_device(device)
+        self.path, self.device = Path(path), str(pick_device(device))
         net, config, skeleton, state = load_net(self.path)
         self.card = card_of(self.path, config, skeleton, state)
         if input_size is not None:
