@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from edgepose import EdgeposeError
 from edgepose.terminal import discard, safe_output
 
+from .interrupts import Interrupts
 from .options import AppOptions
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=level, format="edgepose-app: %(message)s")
     _quiet_opencv(options.verbose)
     try:
-        return _run(options)
+        with Interrupts():
+            return _run(options)
     except EdgeposeError as error:
         _tell(error)
         return 2
@@ -137,7 +138,6 @@ def _headless(context: AppContext) -> int:
     from . import headless
     from .jitter import Jitter
     from .media_saver import OUTPUT_FOLDER
-    from .outputs import close_all
     from .overlay import OverlayOptions
     from .sources.demo import Demo
 
@@ -146,27 +146,22 @@ def _headless(context: AppContext) -> int:
     limit = DEMO_SECONDS if demo and options.duration is None and options.frames is None else options.duration
     outputs = _open_outputs(context, str(OUTPUT_FOLDER / "demo.mp4") if demo and not options.save else options.save)
     human = sys.stderr if options.json == "-" else sys.stdout
-    # A service manager's way of saying Ctrl-C: a video that is not finished cannot be played.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        try:
-            print(f"{source.description} → {_model_line(context)}", file=human, flush=True)
-        except BrokenPipeError:  # nobody reads this; the files are wanted all the same
-            discard(human)
-        report = headless.run(
-            source,
-            context.estimator,
-            outputs,
-            jitter=Jitter(context.style.skeleton, context.style.limits(OverlayOptions(options.threshold)))
-            if demo
-            else None,
-            duration=limit,
-            max_frames=options.frames,
-            progress=lambda text: print(text, file=sys.stderr, flush=True),
-        )
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        written = close_all(outputs)
+        print(f"{source.description} → {_model_line(context)}", file=human, flush=True)
+    except BrokenPipeError:  # nobody reads this; the files are wanted all the same
+        discard(human)
+    report = headless.run(
+        source,
+        context.estimator,
+        outputs,
+        jitter=Jitter(context.style.skeleton, context.style.limits(OverlayOptions(options.threshold)))
+        if demo
+        else None,
+        duration=limit,
+        max_frames=options.frames,
+        progress=lambda text: print(text, file=sys.stderr, flush=True),
+    )
+    written = report.written
     if demo:  # written before it is printed: a closed pipe must not cost the file
         table = OUTPUT_FOLDER / "demo_timings.txt"
         table.parent.mkdir(exist_ok=True)
@@ -175,11 +170,13 @@ def _headless(context: AppContext) -> int:
     print(report.text(), file=human)
     for said in written:
         print(f"wrote {said}", file=human)
+    for complaint in report.complaints:
+        _tell(complaint)
     return 130 if report.interrupted else 0
 
 
 def _open_outputs(context: AppContext, save: str | None) -> list[Output]:
-    from .outputs import JsonlOutput, close_all, open_output
+    from .outputs import close_all, open_jsonl, open_output
     from .overlay import OverlayOptions
 
     _refuse_overwriting(context, save)
@@ -189,7 +186,7 @@ def _open_outputs(context: AppContext, save: str | None) -> list[Output]:
         outputs.append(open_output(save, context.source.fps, context.style, overlay))
     if context.options.json:
         try:
-            outputs.append(JsonlOutput(context.options.json))
+            outputs.append(open_jsonl(context.options.json, live=context.source.live))
         except EdgeposeError:
             close_all(outputs)
             raise

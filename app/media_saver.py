@@ -53,4 +53,4 @@ class MediaSaver:
         if recorder is None:
             return ""
         self._engine.listeners.remove(recorder)
-        return "; ".join(recorder.close())
+        return "; ".join([*recorder.close(), *recorder.complaints()])

@@ -281,7 +281,7 @@ class Window(QWidget):
         self.pipe_closed = isinstance(recorder.error, BrokenPipeError)
         if self.pipe_closed:
             return
-        for sentence in said:
+        for sentence in [*said, *recorder.complaints()]:
             log.warning("%s", sentence)
         if recorder.error is not None:
             self.exit_code = 2

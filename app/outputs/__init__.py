@@ -1,10 +1,20 @@
 """Where results go: one file an output. A new kind has its file, and its line in `open`."""
 
-from .base import Output
+from .base import Output, ReaderOutput
 from .images import ImagesOutput
-from .jsonl import JsonlOutput
+from .jsonl import JsonlOutput, open_jsonl
 from .open import close_all, open_output
 from .recorder import Recorder
 from .video import VideoOutput
 
-__all__ = ["ImagesOutput", "JsonlOutput", "Output", "Recorder", "VideoOutput", "close_all", "open_output"]
+__all__ = [
+    "ImagesOutput",
+    "JsonlOutput",
+    "Output",
+    "ReaderOutput",
+    "Recorder",
+    "VideoOutput",
+    "close_all",
+    "open_jsonl",
+    "open_output",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +20,24 @@ class Output(Protocol):
     def write(self, result: Result) -> None: ...
 
     def close(self) -> str: ...
+
+
+class ReaderOutput(ABC):
+    """An output with somebody at the other end, who wants the newest result and may stop reading."""
+
+    name: str  # for people: "--json -"
+
+    @abstractmethod
+    def write(self, result: Result) -> None:
+        """Hand one result over; may wait for the reader, until `stop`."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Make a waiting `write` return soon. Called by another thread."""
+
+    @abstractmethod
+    def close(self) -> str:
+        """End the connection; what to tell about it, or nothing."""
 
 
 def with_parent(path: str | Path) -> Path:

@@ -182,9 +182,22 @@ def test_a_slow_disk_never_delays_the_next_pose():
         recorder(result(number, number / 30))
     assert recorder.dropped >= 200 - 17  # one is being written, sixteen wait
     output.go_on.set()
-    said = recorder.close()
+    assert recorder.close() == ["5 written"]
     left_out = f"{recorder.dropped} frames were left out: the disk is too slow"
-    assert said == ["5 written", left_out, "recording: the disk is full"]
+    assert recorder.complaints() == [left_out, "recording: the disk is full"]
+
+
+def test_an_output_that_stands_still_does_not_hold_the_others(tmp_path: Path):
+    stalled, lines = StalledOutput(), JsonlOutput(str(tmp_path / "a.jsonl"))
+    recorder = Recorder([stalled, lines])
+    for number in range(10):
+        recorder(result(number, number / 30))
+    deadline = time.monotonic() + 30
+    while len((tmp_path / "a.jsonl").read_text().splitlines()) < 10:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    stalled.go_on.set()
+    assert any("a.jsonl: 10 lines" in said for said in recorder.close())
 
 
 def test_a_dead_stream_does_not_make_a_limited_run_endless(stream: Stream):
