@@ -16,7 +16,7 @@ import edgepose
 BASE: set[str] = {"errors"}
 DATA = BASE | {"structures", "skeletons", "modelcard"}
 OPS = DATA | {"ops"}
-VALUES = OPS | {"appearance", "boxes", "codecs", "smoothing", "tracking", "tracks", "formats"}
+VALUES = OPS | {"angles", "appearance", "boxes", "codecs", "smoothing", "tracking", "tracks", "formats"}
 IMAGES = VALUES | {"transforms", "draw"}
 NETS = IMAGES | {"terminal", "models", "runtime", "posemodel", "detectors", "topdown"}
 TABLE: dict[str, tuple[set[str], set[str]]] = {
@@ -26,7 +26,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "terminal": (set(), set()),
     "ops": ({"_C", "ops"}, {"numpy"}),
     **dict.fromkeys(
-        ("appearance", "boxes", "codecs", "smoothing", "tracking", "tracks", "formats"), (VALUES, {"numpy"})
+        ("angles", "appearance", "boxes", "codecs", "smoothing", "tracking", "tracks", "formats"), (VALUES, {"numpy"})
     ),
     **dict.fromkeys(("transforms", "draw"), (IMAGES, {"numpy", "cv2"})),
     "runtime": (NETS | {"_C"}, {"numpy", "onnxruntime"}),
