@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from edgepose import TopdownConfig
 
     from .context import AppContext
-    from .outputs import Output
+    from .outputs import Output, RunInfo
+    from .sources import Source
 
 log = logging.getLogger(__name__)
 
@@ -138,13 +139,16 @@ def _headless(context: AppContext) -> int:
     from . import headless
     from .jitter import Jitter
     from .media_saver import OUTPUT_FOLDER
+    from .outputs import open_save
     from .overlay import OverlayOptions
     from .sources.demo import Demo
 
     options, source = context.options, context.source
     demo = isinstance(source, Demo)
     limit = DEMO_SECONDS if demo and options.duration is None and options.frames is None else options.duration
-    outputs = _open_outputs(context, str(OUTPUT_FOLDER / "demo.mp4") if demo and not options.save else options.save)
+    outputs = _open_outputs(context, options.save)
+    if demo and not options.save:  # in a place of its own, whose file is of no value to anybody
+        outputs.append(open_save(str(OUTPUT_FOLDER / "demo.mp4"), _run_info(context)))
     human = sys.stderr if options.json == "-" else sys.stdout
     try:
         print(f"{source.description} → {_model_line(context)}", file=human, flush=True)
@@ -175,40 +179,45 @@ def _headless(context: AppContext) -> int:
     return 130 if report.interrupted else 0
 
 
-def _open_outputs(context: AppContext, save: str | None) -> list[Output]:
-    from .outputs import close_all, open_jsonl, open_output
-    from .overlay import OverlayOptions
+def _open_outputs(context: AppContext, save: Sequence[str]) -> list[Output]:
+    from .outputs import close_all, open_jsonl, open_save, open_send
+    from .overwriting import refuse_overwriting
+    from .sources import local_path
 
-    _refuse_overwriting(context, save)
+    options, source = context.options, context.source
+    files = [*(("--save", path) for path in save), *([("--json", options.json)] if options.json else [])]
+    path = local_path(context.spec)
+    refuse_overwriting([path] if path else [], files, overwrite=options.overwrite)
+    for name in save:
+        _refuse_one_image_of_many(name, source, options)
+    run = _run_info(context)
     outputs: list[Output] = []
-    if save:
-        overlay = OverlayOptions(threshold=context.options.threshold)
-        outputs.append(open_output(save, context.source.fps, context.style, overlay))
-    if context.options.json:
-        try:
-            outputs.append(open_jsonl(context.options.json, live=context.source.live))
-        except EdgeposeError:
-            close_all(outputs)
-            raise
+    try:
+        outputs.extend(open_save(name, run) for name in save)
+        outputs.extend(open_jsonl(name, live=source.live) for name in filter(None, [options.json]))
+        outputs.extend(open_send(address, run) for address in options.send)
+    except EdgeposeError:
+        close_all(outputs)
+        raise
     return outputs
 
 
-def _refuse_overwriting(context: AppContext, save: str | None) -> None:
-    """No output may replace what it was made from, nor another output."""
-    from .media import IMAGE_SUFFIXES
-    from .sources import local_path
+def _run_info(context: AppContext) -> RunInfo:
+    from .outputs import RunInfo
+    from .overlay import OverlayOptions
 
-    path = local_path(context.spec)
-    taken = set() if path is None else {path.resolve()}
-    if path is not None and path.suffix.lower() in IMAGE_SUFFIXES:
-        taken.add(path.resolve().parent)  # a folder to save in keeps the names of the images
-    for option, out in (("--save", save), ("--json", context.options.json)):
-        if out and out != "-":
-            if Path(out).resolve() in taken:
-                raise EdgeposeError(
-                    f"{option} {out}: would overwrite the source or another output; choose another place"
-                )
-            taken.add(Path(out).resolve())
+    overlay = OverlayOptions(threshold=context.options.threshold)
+    return RunInfo(context.style, overlay, context.source.fps, context.source.live)
+
+
+def _refuse_one_image_of_many(name: str, source: Source, options: AppOptions) -> None:
+    from .media import IMAGE_SUFFIXES
+
+    if Path(name).suffix.lower() in IMAGE_SUFFIXES and source.count != 1 and options.frames != 1:
+        raise EdgeposeError(
+            f"--save {name}: is one image, and {source.name} has more than one; name a folder or a video "
+            "(.mp4), or add --frames 1"
+        )
 
 
 def _model_line(context: AppContext) -> str:

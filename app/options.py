@@ -28,8 +28,10 @@ class AppOptions:
     smoothing: float = 1.0  # 0: none, 2: twice as calm
     threads: int | None = None  # CPU threads of the network; None: onnxruntime's choice
     # Output
-    save: str | None = None  # path of a video, an image or a folder
+    save: tuple[str, ...] = ()  # paths of videos, images, folders, tables, …
     json: str | None = None  # path; "-" is standard output
+    send: tuple[str, ...] = ()  # addresses that get every result at once
+    overwrite: bool = False  # files that are there already may be replaced
     headless: bool = False
     duration: float | None = None  # s of the source
     frames: int | None = None  # stop after so many
@@ -83,8 +85,21 @@ def parser() -> argparse.ArgumentParser:
     )
     model.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of the network")
     out = p.add_argument_group("output")
-    out.add_argument("--save", metavar="PATH", help="annotated video (.mp4), image, or folder of images")
+    out.add_argument(
+        "--save",
+        action=_Append,
+        metavar="PATH",
+        help="annotated video (.mp4), image or folder of images; .csv, .wide.csv, .jsonl, .coco.json, NAME_json "
+        "(OpenPose's folder); may be repeated",
+    )
     out.add_argument("--json", metavar="PATH", help="one JSON object a frame; - is standard output")
+    out.add_argument(
+        "--send",
+        action=_Append,
+        metavar="udp|osc|ws[://HOST:PORT]",
+        help="every result at once; to this machine unless HOST says otherwise; may be repeated",
+    )
+    out.add_argument("--overwrite", action="store_true", help="outputs may replace files that are there")
     out.add_argument("--headless", action="store_true", help="no window")
     out.add_argument("--duration", type=_seconds, metavar="SECONDS", help="stop after so much of the source")
     out.add_argument("--frames", type=_positive, metavar="N", help="stop after N frames")
@@ -101,6 +116,15 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--version", action="store_true", help="print the version and quit")
     p.set_defaults(**asdict(AppOptions()))
     return p
+
+
+class _Append(argparse.Action):
+    """Collects the values of an option that may be repeated, as a tuple."""
+
+    def __call__(
+        self, _parser: argparse.ArgumentParser, namespace: argparse.Namespace, value: object, _flag: str | None = None
+    ) -> None:
+        setattr(namespace, self.dest, (*getattr(namespace, self.dest), value))
 
 
 def _positive(text: str) -> int:

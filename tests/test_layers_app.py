@@ -19,7 +19,11 @@ APP_ROOMS: dict[str, tuple[set[str], set[str]]] = {
 }
 APP_LATE = {"cli": {"gui.launch"}}  # inside a function: where there is no window, Qt is never asked for
 APP_PARTIES = {"numpy", "cv2", "matplotlib", "edgepose", "edgepose_app"}
-APP_BY_NAME = {"cli": {"importlib.__import__"}}  # to say in a sentence which package is missing
+APP_ONE_FILE = {"osc": {"pythonosc"}, "websocket": {"websockets"}}  # outputs that bring a library
+APP_BY_NAME = {
+    "cli": {"importlib.__import__"},  # to say in a sentence which package is missing
+    "kinds": {"importlib.import_module"},  # the modules of its own folder
+}
 
 
 def _modules_of_app(tree: ast.AST, package: str) -> set[str]:
@@ -37,6 +41,7 @@ def app_offences(path: Path, root: Path = ROOT / "app") -> set[str]:
     inner, outer = APP_ROOMS[room]
     names = imports(tree, package)
     wrong = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - APP_PARTIES - outer
+    wrong -= APP_ONE_FILE.get(path.stem, set()) if room == "outputs" else set()
     wrong |= {name for name in names if name.startswith("edgepose.torch")}
     wrong |= by_name(names) - APP_BY_NAME.get(path.stem, set())
     late = APP_LATE.get(path.stem, set()) if room == "core" else set()
@@ -66,6 +71,8 @@ APP_CONTROLS = [
     ("sources/camera.py", "from ..outputs import JsonlOutput", {"outputs.JsonlOutput"}),
     ("sources/camera.py", "from edgepose_app.engine import Engine", {"engine"}),
     ("outputs/jsonl.py", "from ..gui.bridge import Bridge", {"gui.bridge"}),
+    ("outputs/jsonl.py", "import websockets", {"websockets"}),
+    ("outputs/kinds.py", "from importlib import __import__", {"importlib.__import__"}),
     ("outputs/jsonl.py", "from ..sources import Frame", {"sources.Frame"}),
     ("outputs/jsonl.py", "from ..headless import run", {"headless"}),
     ("gui/window.py", "from ..cli import main", {"cli"}),

@@ -16,7 +16,7 @@ from edgepose.formats import frame_record
 
 from ..engine import Result
 from ..status import count_of
-from .base import Output, ReaderOutput, with_parent
+from .base import Output, ReaderOutput, RunInfo, fresh
 
 _PAGE = 4096  # bytes, the smallest buffer that Linux gives a pipe
 
@@ -58,11 +58,17 @@ def _standard_output() -> int | None:
 class JsonlOutput:
     """One JSON object a frame into a file. Flushed by the line, so that others can follow."""
 
+    ENDINGS = (".jsonl", ".ndjson")
+
+    @classmethod
+    def open(cls, path: str, run: RunInfo) -> Output:
+        return open_jsonl(path, live=run.live)
+
     def __init__(self, path: str) -> None:
         self._path = path
         self._count = 0
         try:
-            self._file = with_parent(path).open("w", encoding="utf-8", buffering=1)
+            self._file = fresh(path).open("w", encoding="utf-8", buffering=1)
         except OSError as error:
             reason = f"{path}: cannot be written ({error.strerror}); choose another place for --json"
             raise EdgeposeError(reason) from error

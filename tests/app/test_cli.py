@@ -171,8 +171,11 @@ def mistakes(tmp_path: Path, constant_model: Path) -> dict[str, tuple[list[objec
         "source over itself": (["--source", "small.png", *good, "--save", "small.png"], "overwrite the source"),
         "images over themselves": (["--source", ".", *good, "--save", "."], "overwrite the source"),
         "image into its folder": (["--source", "small.png", *good, "--save", "./"], "overwrite the source"),
-        "one file for two": (["--source", "demo", *good, "--save", "a.png", "--json", "a.png"], "another output"),
+        "one file for two": (["--source", "demo", *good, "--save", "a.mp4", "--json", "a.mp4"], "another output"),
         "nothing": (["--source", "", *good], "the source is empty"),
+        "one image of many": (["--source", "demo", *good, "--save", "b.png"], "is one image, and demo has more"),
+        "there already": (["--source", "demo", *good, "--json", "text.png"], "is there already; choose another name"),
+        "folder in use": (["--source", "demo", *good, "--save", "."], "this folder has files in it"),
         "place": (["--source", "demo", *good, "--json", "text.png/a.jsonl"], "text.png"),
     }
 
@@ -288,10 +291,10 @@ def test_an_output_that_cannot_be_opened_closes_the_others(constant_model: Path,
             return ""
 
     opened = Opened()
-    monkeypatch.setattr(outputs, "open_output", lambda *_: opened)
+    monkeypatch.setattr(outputs, "open_save", lambda *_: opened)
     args = ["--source", "demo", "--model", str(constant_model), "--detector", "none", "--json", "/dev/null/a.jsonl"]
     context = cli.make_context(AppOptions.parse(args))
     with pytest.raises(EdgeposeError, match="choose another place"):
-        cli._open_outputs(context, "seen.mp4")
+        cli._open_outputs(context, ["seen.mp4"])
     context.source.close()
     assert opened.closed
