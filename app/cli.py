@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from edgepose.terminal import discard, safe_output
 
 from .interrupts import Interrupts
 from .options import AppOptions
+from .redaction import SafeFormatter, without_secrets
 
 if TYPE_CHECKING:
     from edgepose import TopdownConfig
@@ -38,8 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"edgepose {edgepose.__version__}")
         return 0
     level = logging.DEBUG if options.verbose else logging.WARNING
-    logging.basicConfig(level=level, format="edgepose-app: %(message)s")
-    _quiet_opencv(options.verbose)
+    said = logging.StreamHandler()
+    said.setFormatter(SafeFormatter("edgepose-app: %(message)s"))
+    logging.basicConfig(level=level, handlers=[said])
+    # FFmpeg would say the address as it was given.
+    _quiet_opencv(options.verbose and without_secrets(options.source or "") == (options.source or ""))
     try:
         with Interrupts():
             return _run(options)
@@ -53,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except Exception as error:
         if options.verbose:
-            raise
+            _tell(traceback.format_exc())
+            return 1
         _tell(f"internal error: {type(error).__name__}: {error} (--verbose shows where)")
         return 1
 
@@ -101,7 +107,7 @@ def make_context(options: AppOptions) -> AppContext:
             device=options.device,
             detector=options.detector,
             max_people=options.max_people,
-            threads=options.threads,
+            threads=usable_threads(options.threads),
             flip_test=options.flip_test,
             smooth=options.smoothing > 0,  # of sequences only; the engine says which source is one
             config=topdown_config(options),
@@ -110,6 +116,15 @@ def make_context(options: AppOptions) -> AppContext:
         source.close()
         raise
     return AppContext(options, spec, source, estimator, SkeletonStyle.of(estimator.card, estimator.skeleton))
+
+
+def usable_threads(wanted: int | None) -> int | None:
+    """At most as many as there are cores: more only wait for each other."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if wanted is None or wanted <= cores:
+        return wanted
+    _tell(f"--threads {wanted}: there {'is one core' if cores == 1 else f'are {cores} cores'} here, so using {cores}")
+    return cores
 
 
 def topdown_config(options: AppOptions) -> TopdownConfig:
@@ -225,7 +240,7 @@ def _model_line(context: AppContext) -> str:
 
 
 def _tell(sentence: object) -> None:
-    print(f"edgepose-app: {sentence}", file=sys.stderr, flush=True)
+    print(f"edgepose-app: {without_secrets(str(sentence))}", file=sys.stderr, flush=True)
 
 
 def _need_runtime() -> None:

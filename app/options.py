@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import NoReturn
+
+from .redaction import without_secrets
 
 DESCRIPTION = "Whole-body pose in real time, from a camera, a video, a stream or images."
 
@@ -51,7 +54,7 @@ class AppOptions:
 
 def parser() -> argparse.ArgumentParser:
     """All flags of the app; their defaults are those of `AppOptions`."""
-    p = argparse.ArgumentParser(prog="edgepose-app", description=DESCRIPTION)
+    p = _Parser(prog="edgepose-app", description=DESCRIPTION)
     what = p.add_argument_group("what to look at", "default: the first camera, else the demo")
     source = what.add_mutually_exclusive_group()
     source.add_argument("--camera", type=_camera, metavar="N", help="camera number, 0 is the first")
@@ -118,6 +121,13 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+class _Parser(argparse.ArgumentParser):
+    """One whose complaints hold no passwords: an address in the wrong place is still an address."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(without_secrets(message))
+
+
 class _Append(argparse.Action):
     """Collects the values of an option that may be repeated, as a tuple."""
 
@@ -128,8 +138,8 @@ class _Append(argparse.Action):
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    if not text.isdecimal() or len(text) > 9 or int(text) < 1:  # nobody means more than a billion
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text[:20]!r}")
     return int(text)
 
 

@@ -19,6 +19,7 @@ from .modelcard import METADATA_KEY, ModelCard
 _log = logging.getLogger(__name__)
 _DEVICES = ("auto", "cpu", "cuda")
 _DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
+_MOST_THREADS = 1024  # onnxruntime starts them all at once, and 100,000 hang the machine
 _QUIET = 4  # onnxruntime logs to the C++ stderr; what matters reaches the user as a sentence
 # cuDNN picks its algorithms per input shape: a GPU sees these batch sizes only, nothing is picked twice.
 _BUCKETS = (1, 2, 4, 8, 16, 32)
@@ -36,6 +37,8 @@ class Session:
     def __init__(self, model: str | Path, device: str = "auto", threads: int | None = None) -> None:
         if device not in _DEVICES:
             raise EdgeposeError(f"The device {device!r} is unknown: use one of {', '.join(_DEVICES)}.")
+        if threads is not None and not 1 <= threads <= _MOST_THREADS:
+            raise EdgeposeError(f"threads is {threads}: give a whole number from 1 to {_MOST_THREADS}, or None.")
         self.path = models.resolve(model)
         self._session = _open(self.path, device, threads)
         # onnxruntime falls back to the CPU with no more than a warning: what it took counts, not what was asked for.

@@ -12,7 +12,7 @@ from import_names import ROOT, by_name, circle, imports
 # Room of the app → (what it may import of the app, third parties): whole rooms, or single modules of the core, which
 # are those beside the rooms.
 APP_ROOMS: dict[str, tuple[set[str], set[str]]] = {
-    "sources": ({"sources", "media"}, set()),
+    "sources": ({"sources", "media", "redaction"}, set()),
     "outputs": ({"outputs", "engine", "media", "overlay", "status"}, set()),
     "core": ({"core", "sources", "outputs"}, set()),  # nobody but `__main__` the command
     "gui": ({"gui", "core", "sources", "outputs"}, {"PyQt6"}),

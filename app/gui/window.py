@@ -6,7 +6,7 @@ import logging
 import time
 from pathlib import Path
 
-from PyQt6.QtCore import QSize, Qt, QTimer
+from PyQt6.QtCore import QEvent, QSize, Qt, QTimer
 from PyQt6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent, QKeySequence, QShortcut
 from PyQt6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
@@ -15,6 +15,7 @@ from ..engine import Engine, EngineState
 from ..media_saver import MediaSaver
 from ..outputs import Output, Recorder
 from ..overlay import OverlayOptions
+from ..redaction import without_secrets
 from ..sources import Source, open_source
 from ..status import facts, trouble
 from ..timing import Rate
@@ -47,6 +48,7 @@ class Window(QWidget):
         self._first_shown: float | None = None
         self._last_result = time.perf_counter()
         self._toast, self._toast_until = "", 0.0
+        self._paused = False  # by the user
         self._spec: int | str = context.spec
         self._screenshot = Screenshot(options.screenshot) if options.screenshot else None  # until it is taken
         self._recorder = Recorder(outputs) if outputs else None  # --save and --json
@@ -128,8 +130,9 @@ class Window(QWidget):
         self._spec = spec
         self.engine.open(lambda: source if source else open_source(spec, sequence=self.context.options.sequence))
         self._last_result = time.perf_counter()
-        self.controls.set_source(spec, f"Camera {spec}" if isinstance(spec, int) else Path(spec).name or spec)
+        self.controls.set_source(spec, _label(spec))
         self.controls.pause_button.setChecked(False)
+        self._rest()
         if not self._mirror_is_chosen:
             self.controls.set_mirror(isinstance(spec, int))  # a person in front of a camera expects a mirror
         self._refresh()
@@ -137,7 +140,7 @@ class Window(QWidget):
     def _on_source_chosen(self, choice: object) -> None:
         spec = ask(self, choice)
         if spec is None:
-            self.controls.set_source(self._spec, Path(str(self._spec)).name)
+            self.controls.set_source(self._spec, _label(self._spec))
         else:
             self._open(spec)
 
@@ -218,8 +221,22 @@ class Window(QWidget):
             self.controls.pause_button.toggle()
 
     def _on_pause(self, paused: bool) -> None:
-        self.engine.paused = paused
+        self._paused = paused
+        self._rest()
         self._last_result = time.perf_counter()
+
+    def _rest(self) -> None:
+        """Compute nothing while nobody can see it, unless it is recorded or sent."""
+        used = self._recorder is not None or self.media_saver.recording or self._screenshot is not None
+        resting = self._paused or (self.isMinimized() and not used)
+        if self.engine.paused and not resting:
+            self._last_result = time.perf_counter()  # that there was none meanwhile is no trouble
+        self.engine.paused = resting
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        super().changeEvent(event)
+        if event and event.type() == QEvent.Type.WindowStateChange:
+            self._rest()
 
     def _on_overlay(self, overlay: OverlayOptions) -> None:
         self.view.overlay = overlay
@@ -232,6 +249,7 @@ class Window(QWidget):
             self.media_saver.start(self.view.overlay)
         elif self.media_saver.recording:
             self._say(self.media_saver.stop())
+        self._rest()
         self._refresh()
 
     def _save_image(self) -> None:
@@ -293,3 +311,11 @@ class Window(QWidget):
 
     def _toast_text(self) -> str:
         return self._toast if time.perf_counter() < self._toast_until else ""
+
+
+def _label(spec: int | str) -> str:
+    """What the source box says."""
+    if isinstance(spec, int):
+        return f"Camera {spec}"
+    shown = without_secrets(spec)
+    return Path(shown).name or shown

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgepose import EdgeposeError
 
+from ..redaction import without_secrets
 from .base import Frame, Source
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class LiveCapture(Source):
     def __init__(self, target: int | str, *, size: tuple[int, int] = (1280, 720)) -> None:
         super().__init__()
         self.target = target
-        self.name = f"camera {target}" if isinstance(target, int) else target
+        self.name = f"camera {target}" if isinstance(target, int) else without_secrets(target)
         self._wanted_size = size
         self._index = 0
         self._start: float | None = None
@@ -139,7 +140,7 @@ class LiveCapture(Source):
     def _why_not(self) -> str:
         self._capture.release()
         if not isinstance(self.target, int):
-            return f"{self.target}: no video stream there; check the address and that its server is running"
+            return f"{self.name}: no video stream there; check the address and that its server is running"
         cameras = list_cameras()
         node = Path(f"/dev/video{self.target}")
         if node.exists() and not os.access(node, os.R_OK | os.W_OK):

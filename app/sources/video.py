@@ -10,6 +10,7 @@ import numpy as np
 
 from edgepose import EdgeposeError
 
+from ..redaction import without_secrets
 from .base import Frame, Source
 
 log = logging.getLogger(__name__)
@@ -20,7 +21,7 @@ class VideoFile(Source):
 
     def __init__(self, path: Path | str) -> None:
         super().__init__()
-        self.name = Path(path).name
+        self.name = Path(without_secrets(str(path))).name
         self._capture = cv2.VideoCapture(str(path))
         self._next = self._read_image()
         if self._next is None:

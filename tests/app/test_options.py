@@ -65,3 +65,21 @@ def test_nonsense_is_refused(args: list[str], sentence: str, capsys: pytest.Capt
         AppOptions.parse(args)
     assert error.value.code == 2
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--frames", "--threads", "--max-people"])
+@pytest.mark.parametrize("number", ["0", "-1", "1" * 10, "9" * 5000, "1e3", "²"])
+def test_absurd_numbers_are_refused(flag: str, number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        AppOptions.parse([flag, number])
+    assert len(capsys.readouterr().err.splitlines()[-1]) < 200
+
+
+@pytest.mark.parametrize(("wanted", "used"), [(None, None), (1, 1), (2, 2), (3, 2), (100_000, 2)])
+def test_no_more_threads_than_cores(
+    wanted: int | None, used: int | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
+    assert cli.usable_threads(wanted) == used
+    said = capsys.readouterr().err
+    assert said == ("" if wanted == used else f"edgepose-app: --threads {wanted}: there are 2 cores here, so using 2\n")

@@ -137,6 +137,13 @@ def test_cuda_without_a_gpu(body_net: Path, monkeypatch) -> None:
     assert Session(body_net, "auto").device == "cpu"
 
 
+@pytest.mark.parametrize("threads", [0, -1, 1025, 100_000])
+def test_absurd_numbers_of_threads(body_net: Path, threads: int) -> None:
+    with pytest.raises(EdgeposeError) as error:
+        Session(body_net, "cpu", threads)
+    assert f"threads is {threads}: give a whole number from 1 to 1024" in _sentence(error)
+
+
 def test_an_unknown_device(body_net: Path) -> None:
     with pytest.raises(EdgeposeError, match="'tpu' is unknown: use one of auto, cpu, cuda"):
         Session(body_net, "tpu")

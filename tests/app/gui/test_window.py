@@ -268,3 +268,44 @@ sys.exit(launch.show(context_for(sys.argv[3]), []))
     )  # fmt: skip
     assert run.returncode == 1, run.stderr  # not −6
     assert "an unlucky slot" in run.stderr
+
+
+def test_a_minimized_window_computes_only_what_is_kept(
+    qapp: Any, open_window: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    estimator = FakeEstimator()
+    window = open_window(estimator=estimator)
+    spin(qapp, lambda: estimator.calls > 3)
+    window.showMinimized()
+    spin(qapp, lambda: window.engine.paused)
+    time.sleep(0.3)  # what was under way
+    calls = estimator.calls
+    wait = time.monotonic() + 1
+    spin(qapp, lambda: time.monotonic() > wait)
+    assert estimator.calls == calls
+    window.controls.record_button.click()
+    spin(qapp, lambda: estimator.calls > calls + 3)
+    window.controls.record_button.click()
+    spin(qapp, lambda: window.engine.paused)
+    window.showNormal()
+    calls = estimator.calls
+    spin(qapp, lambda: estimator.calls > calls + 3)
+    window.controls.pause_button.click()
+    window.showMinimized()
+    window.showNormal()
+    qapp.processEvents()
+    assert window.engine.paused  # by the user, so it stays
+
+
+def test_passwords_are_not_on_screen(qapp: Any, open_window: Callable[..., Any]):
+    window = open_window()
+    window._open("rtsp://admin:hunter2@127.0.0.1:9/x")
+    spin(qapp, lambda: window.engine.message not in ("", "opening…"))
+    box = window.controls.source_box
+    said = [box.itemText(n) for n in range(box.count())] + [
+        window.engine.message,
+        window.status.text(),
+        window._message(),
+    ]
+    assert "hunter2" not in " ".join(said)
