@@ -23,7 +23,7 @@ class AppOptions:
     # Model
     model: str = "default"  # name of a shipped one, or path
     detector: str | None = None  # path or "none"; None: the shipped one
-    device: str = "auto"  # "auto", "cpu" or "cuda"
+    device: str = "auto"  # "auto", "cpu", "cuda" or another provider of onnxruntime
     flip_test: bool = False
     max_people: int | None = None
     detect_every: float | None = None  # ms between two searches while everybody is in sight; None: every tenth frame
@@ -65,7 +65,9 @@ def parser() -> argparse.ArgumentParser:
     model.add_argument("--detector", metavar="ONNX", help="a person detector (default: ours; RTMDet, YOLOX; none)")
     # Abbreviations of --detector that --detect-every would make ambiguous.
     model.add_argument("--det", "--dete", "--detec", "--detect", dest="detector", help=argparse.SUPPRESS)
-    model.add_argument("--device", choices=("auto", "cpu", "cuda"))
+    model.add_argument(
+        "--device", metavar="NAME", help="auto, cpu, cuda, or what else the installed onnxruntime lists: openvino, …"
+    )
     model.add_argument("--flip-test", action="store_true", help="look at mirror images too: better, and slower")
     model.add_argument("--max-people", type=_positive, metavar="N", help="at most so many people")
     model.add_argument(
@@ -139,7 +141,7 @@ class _Append(argparse.Action):
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or len(text) > 9 or int(text) < 1:  # nobody means more than a billion
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text[:20]!r}")
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {without_secrets(text)[:20]!r}")
     return int(text)
 
 

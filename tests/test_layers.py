@@ -18,11 +18,12 @@ DATA = BASE | {"structures", "skeletons", "modelcard"}
 OPS = DATA | {"ops"}
 VALUES = OPS | {"angles", "appearance", "boxes", "codecs", "smoothing", "tracking", "tracks", "formats"}
 IMAGES = VALUES | {"transforms", "draw"}
-NETS = IMAGES | {"terminal", "models", "runtime", "posemodel", "detectors", "topdown"}
+NETS = IMAGES | {"terminal", "models", "runtime", "posemodel", "detectors", "topdown", "providers"}
 TABLE: dict[str, tuple[set[str], set[str]]] = {
     "__init__": (NETS, set()),  # lazily: only names for type checkers
     **dict.fromkeys(("errors", "structures", "skeletons", "modelcard"), (DATA, {"numpy"})),
     "models": (BASE, set()),
+    "providers": (set(), set()),
     "terminal": (set(), set()),
     "ops": ({"_C", "ops"}, {"numpy"}),
     **dict.fromkeys(

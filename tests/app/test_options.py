@@ -54,7 +54,6 @@ def test_short_names_of_the_detector_mean_it_still(flag: str):
         (["--duration", "nan"], "expected seconds, more than 0, got 'nan'"),
         (["--duration", "inf"], "expected seconds, more than 0, got 'inf'"),
         (["--camera", "0", "--source", "demo"], "not allowed with"),
-        (["--device", "abacus"], "invalid choice"),
         (["--detect-every", "0"], "expected milliseconds, more than 0, got '0'"),
         (["--smoothing", "-1"], "expected a number from 0 to 100"),
         (["--person-threshold", "1.5"], "expected a number from 0 to 1"),

@@ -72,7 +72,7 @@ def test_the_command_does_not_say_it(tmp_path: Path, constant_model: Path, addre
 
 
 def test_nor_does_the_parser(capsys: pytest.CaptureFixture[str]):
-    for arguments in ([SECRETS[0]], ["--camera", SECRETS[0]], ["--device", SECRETS[0]]):
+    for arguments in ([SECRETS[0]], ["--camera", SECRETS[0]], ["--threads", SECRETS[0]]):
         with pytest.raises(SystemExit):
             AppOptions.parse(arguments)
     assert "hunter2" not in capsys.readouterr().err
