@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -65,6 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: AppOptions) -> int:
+    if options.doctor:
+        from . import doctor
+
+        return doctor.report(print)
+    if options.benchmark is not None:
+        return _benchmark(options, options.benchmark)
     headless = options.headless or _no_window()
     if headless and options.screenshot:
         raise EdgeposeError("--screenshot shows the window: it needs a display, or QT_QPA_PLATFORM=offscreen")
@@ -77,6 +84,19 @@ def _run(options: AppOptions) -> int:
     from .gui.launch import show
 
     return show(context, _open_outputs(context, options.save))
+
+
+def _benchmark(options: AppOptions, seconds: float) -> int:
+    if options.save or options.json or options.send:
+        raise EdgeposeError("--benchmark keeps and sends nothing: leave out --save, --json and --send")
+    if options.camera is None and options.source is None:
+        options = replace(options, source="demo")
+    context = make_context(options)
+    from .benchmark import measure
+
+    measured = measure(context, seconds)
+    print(json.dumps(measured, indent=2, allow_nan=False, ensure_ascii=False))
+    return 130 if measured["interrupted"] else 0
 
 
 def _no_window() -> bool:

@@ -56,14 +56,16 @@ def run(
     *,
     jitter: Jitter | None = None,
     duration: float | None = None,
+    clock: float | None = None,
     max_frames: int | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Every frame of a file, the newest frames of a live source, until the end or the limits.
 
     `duration` counts seconds of the source, of live ones also those of the clock, lest a dead camera never
-    ends. `jitter` collects the points of the demo. Ctrl-C ends the run in order. The outputs are finished in any
-    case; one that cannot keep up slows a file's run and misses frames of a live source. Raises what a thread died of.
+    ends; `clock` counts those of the clock alone. `jitter` collects the points of the demo. Ctrl-C ends the run in
+    order. The outputs are finished in any case; one that cannot keep up slows a file's run and misses frames of a
+    live source. Raises what a thread died of.
     """
     engine = Engine(estimator, realtime=False)
     recorder = Recorder(outputs, lossless=not source.live)
@@ -77,6 +79,8 @@ def run(
                 said = now
                 progress(source.message or _status(report, engine, result))
             if duration is not None and source.live and now - start > duration:
+                break
+            if clock is not None and now - start > clock:
                 break
             if result is None:
                 continue

@@ -43,6 +43,9 @@ class AppOptions:
     mirror: bool | None = None  # None: for cameras only
     fullscreen: bool = False
     screenshot: str | None = None  # path of an image of the window, after which it closes
+    # Instead of a run
+    benchmark: float | None = None  # s
+    doctor: bool = False
     verbose: bool = False
     version: bool = False
 
@@ -117,6 +120,15 @@ def parser() -> argparse.ArgumentParser:
     )
     view.add_argument("--fullscreen", action="store_true", help="start on the whole screen")
     view.add_argument("--screenshot", metavar="PATH", help="save the window (.png, .jpg) after a moment and quit")
+    p.add_argument(
+        "--benchmark",
+        type=_seconds,
+        metavar="SECONDS",
+        help="run so long (default: the demo), print percentiles as JSON",
+    )
+    p.add_argument(
+        "--doctor", action="store_true", help="say what works on this machine, what does not, and what to do"
+    )
     p.add_argument("-v", "--verbose", action="store_true", help="say more, with tracebacks")
     p.add_argument("--version", action="store_true", help="print the version and quit")
     p.set_defaults(**asdict(AppOptions()))

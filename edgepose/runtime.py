@@ -107,6 +107,21 @@ class Session:
             raise EdgeposeError(f"The card inside {self.path.name} is not usable: {error}.") from error
 
 
+def listed_devices() -> list[str]:
+    """The devices that the installed onnxruntime lists, the best one first; that it can start on them is not said."""
+    return [providers.device_of(provider) for provider in _onnxruntime().get_available_providers()]
+
+
+def built_for_cuda() -> str | None:
+    """For which CUDA the installed onnxruntime was built, as ``"13.0"``; None where for none."""
+    _onnxruntime()
+    try:
+        from onnxruntime.capi import build_and_package_info
+    except ImportError:
+        return None
+    return str(getattr(build_and_package_info, "cuda_version", "")) or None
+
+
 def _bucket(count: int) -> int:
     return next((size for size in _BUCKETS if size >= count), _BUCKETS[-1])
 
