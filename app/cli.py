@@ -83,7 +83,7 @@ def _run(options: AppOptions) -> int:
     clear_opencv_qt()  # again: importing OpenCV has set it
     from .gui.launch import show
 
-    return show(context, _open_outputs(context, options.save))
+    return show(context, _open_outputs(context, options.save, live=True))  # files play in their own time there
 
 
 def _benchmark(options: AppOptions, seconds: float) -> int:
@@ -181,9 +181,9 @@ def _headless(context: AppContext) -> int:
     options, source = context.options, context.source
     demo = isinstance(source, Demo)
     limit = DEMO_SECONDS if demo and options.duration is None and options.frames is None else options.duration
-    outputs = _open_outputs(context, options.save)
+    outputs = _open_outputs(context, options.save, live=source.live)
     if demo and not options.save:  # in a place of its own, whose file is of no value to anybody
-        outputs.append(open_save(str(OUTPUT_FOLDER / "demo.mp4"), _run_info(context)))
+        outputs.append(open_save(str(OUTPUT_FOLDER / "demo.mp4"), _run_info(context, live=False)))
     human = sys.stderr if options.json == "-" else sys.stdout
     try:
         print(f"{source.description} → {_model_line(context)}", file=human, flush=True)
@@ -214,7 +214,7 @@ def _headless(context: AppContext) -> int:
     return 130 if report.interrupted else 0
 
 
-def _open_outputs(context: AppContext, save: Sequence[str]) -> list[Output]:
+def _open_outputs(context: AppContext, save: Sequence[str], *, live: bool) -> list[Output]:
     from .outputs import close_all, open_jsonl, open_save, open_send
     from .overwriting import refuse_overwriting
     from .sources import local_path
@@ -225,11 +225,11 @@ def _open_outputs(context: AppContext, save: Sequence[str]) -> list[Output]:
     refuse_overwriting([path] if path else [], files, overwrite=options.overwrite)
     for name in save:
         _refuse_one_image_of_many(name, source, options)
-    run = _run_info(context)
+    run = _run_info(context, live=live)
     outputs: list[Output] = []
     try:
         outputs.extend(open_save(name, run) for name in save)
-        outputs.extend(open_jsonl(name, live=source.live) for name in filter(None, [options.json]))
+        outputs.extend(open_jsonl(name, live=live) for name in filter(None, [options.json]))
         outputs.extend(open_send(address, run) for address in options.send)
     except EdgeposeError:
         close_all(outputs)
@@ -237,12 +237,12 @@ def _open_outputs(context: AppContext, save: Sequence[str]) -> list[Output]:
     return outputs
 
 
-def _run_info(context: AppContext) -> RunInfo:
+def _run_info(context: AppContext, *, live: bool) -> RunInfo:
     from .outputs import RunInfo
     from .overlay import OverlayOptions
 
     overlay = OverlayOptions(threshold=context.options.threshold)
-    return RunInfo(context.style, overlay, context.source.fps, context.source.live)
+    return RunInfo(context.style, overlay, context.source.fps, live)
 
 
 def _refuse_one_image_of_many(name: str, source: Source, options: AppOptions) -> None:

@@ -96,14 +96,21 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument(
         "--save",
         action=_Append,
+        type=_given,
         metavar="PATH",
         help="annotated video (.mp4), image or folder of images; .csv, .wide.csv, .jsonl, .coco.json, NAME_json "
         "(OpenPose's folder); may be repeated",
     )
-    out.add_argument("--json", metavar="PATH", help="one JSON object a frame; - is standard output")
+    out.add_argument(
+        "--json",
+        type=_json_path,
+        metavar="PATH",
+        help="one JSON object a frame; - is standard output",
+    )
     out.add_argument(
         "--send",
         action=_Append,
+        type=_given,
         metavar="udp|osc|ws[://HOST:PORT]",
         help="every result at once; to this machine unless HOST says otherwise; may be repeated",
     )
@@ -149,6 +156,17 @@ class _Append(argparse.Action):
         self, _parser: argparse.ArgumentParser, namespace: argparse.Namespace, value: object, _flag: str | None = None
     ) -> None:
         setattr(namespace, self.dest, (*getattr(namespace, self.dest), value))
+
+
+def _given(text: str) -> str:
+    """An empty one comes from a variable that is not set, and would be lost without a word."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("expected a path or an address, got nothing")
+    return text
+
+
+def _json_path(text: str) -> str:
+    return "-" if text == "/dev/stdout" else _given(text)  # where nothing else is to be printed
 
 
 def _positive(text: str) -> int:

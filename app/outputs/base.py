@@ -20,7 +20,7 @@ class RunInfo:
     style: SkeletonStyle
     overlay: OverlayOptions
     fps: float  # nominal, of the source
-    live: bool
+    live: bool  # results come in real time: the newest matters, and nobody waits for an output
 
     @property
     def thresholds(self) -> dict[str, float]:

@@ -6,6 +6,8 @@ import threading
 import time
 from collections import deque
 
+from edgepose import EdgeposeError
+
 from ..engine import Result
 from ..status import count_of
 from .base import Output, ReaderOutput
@@ -84,7 +86,7 @@ class Feed:
             self._output.stop()
         self._thread.join(READER_PATIENCE)
         if self._thread.is_alive():
-            self.error = self.error or TimeoutError("an output did not come to an end and was left unfinished")
+            self.error = self.error or EdgeposeError("a file could not be finished: its disk does not answer")
 
     def _next(self) -> Result | None:
         with self._changed:

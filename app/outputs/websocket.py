@@ -57,7 +57,7 @@ class WebSocketOutput(ReaderOutput):
             )
         except OSError as error:
             raise EdgeposeError(
-                f"--send {address}: cannot listen there ({error.strerror}); choose another port"
+                f"--send {address}: cannot listen there ({error.strerror}); choose another host or port"
             ) from error
         threading.Thread(target=self._server.serve_forever, name="edgepose-websocket", daemon=True).start()
 

@@ -295,6 +295,6 @@ def test_an_output_that_cannot_be_opened_closes_the_others(constant_model: Path,
     args = ["--source", "demo", "--model", str(constant_model), "--detector", "none", "--json", "/dev/null/a.jsonl"]
     context = cli.make_context(AppOptions.parse(args))
     with pytest.raises(EdgeposeError, match="choose another place"):
-        cli._open_outputs(context, ["seen.mp4"])
+        cli._open_outputs(context, ["seen.mp4"], live=False)
     context.source.close()
     assert opened.closed

@@ -42,8 +42,7 @@ def start(*args: str, **options: object) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, *args], text=True, env=env, **options)  # type: ignore[call-overload, no-any-return]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("code", [STUCK, DEAF])
+@pytest.mark.parametrize(("code", "number"), [(STUCK, signal.SIGINT), (DEAF, signal.SIGTERM)])
 def test_the_second_one_ends_whatever_the_process_does(code: str, number: signal.Signals):
     process = start("-c", code, stdout=subprocess.PIPE)
     assert process.stdout is not None

@@ -82,3 +82,15 @@ def test_no_more_threads_than_cores(
     assert cli.usable_threads(wanted) == used
     said = capsys.readouterr().err
     assert said == ("" if wanted == used else f"edgepose-app: --threads {wanted}: there are 2 cores here, so using 2\n")
+
+
+@pytest.mark.parametrize("flag", ["--save", "--json", "--send"])
+def test_an_output_without_a_name_is_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        AppOptions.parse([flag, ""])
+    assert "expected a path or an address, got nothing" in capsys.readouterr().err
+
+
+def test_outputs_may_be_repeated() -> None:
+    options = AppOptions.parse(["--save", "a.csv", "--save", "b.mp4", "--send", "udp", "--json", "/dev/stdout"])
+    assert (options.save, options.send, options.json) == (("a.csv", "b.mp4"), ("udp",), "-")

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from doubles import write_video
+from test_cli import app
 from test_kinds import IMAGE, RUN, people
 
 from edgepose import EdgeposeError
@@ -118,6 +120,19 @@ def test_osc_in_full():
     assert messages[2][5].params[2:5] == pytest.approx([112, 1112, 0.9])
 
 
+def test_from_the_command_to_the_receiver(tmp_path: Path, constant_model: Path):
+    write_video(tmp_path / "clip.avi", 3)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(60)
+        options = ["--detector", "none", "--headless", "--json", "a.jsonl"]
+        send = f"udp://:{receiver.getsockname()[1]}"
+        run = app("--source", "clip.avi", "--model", constant_model, *options, "--send", send, cwd=tmp_path)
+        assert run.returncode == 0, run.stderr
+        received = [json.loads(receiver.recv(65_507)) for _ in range(3)]
+    assert received == [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+
+
 @pytest.mark.parametrize("scheme", ["udp", "osc"])
 def test_nobody_listening_is_no_mistake(scheme: str):
     output = output_for(scheme, free_port())
@@ -131,7 +146,7 @@ def test_a_port_in_use_is_one_sentence():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(EdgeposeError, match=r"cannot listen there .* choose another port"):
+        with pytest.raises(EdgeposeError, match=r"cannot listen there .* choose another host or port"):
             open_send(f"ws://:{taken.getsockname()[1]}", RUN)
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from test_outputs import result
+from test_outputs import StalledOutput, result
 
 from edgepose_app.outputs import Recorder
 from edgepose_app.outputs.jsonl import JsonlStream
@@ -92,3 +92,16 @@ def test_a_reader_who_leaves_is_no_mistake():
     recorder(result(0, 0.0))
     recorder.close()
     assert isinstance(recorder.error, BrokenPipeError)
+
+
+def test_a_disk_that_does_not_answer_does_not_hold_the_end(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("edgepose_app.outputs.feed.FILE_PATIENCE", 0.2)
+    stalled = StalledOutput()
+    recorder = Recorder([stalled])
+    recorder(result(0, 0.0))
+    ended = threading.Thread(target=recorder.close, daemon=True)
+    ended.start()
+    ended.join(60)
+    assert not ended.is_alive()
+    assert recorder.complaints()[-1] == "recording: a file could not be finished: its disk does not answer"
+    stalled.go_on.set()
