@@ -107,7 +107,7 @@ class WebSocketOutput(ReaderOutput):
         while (newest := self._after(seen)) is not None:
             seen, line = newest
             client.send(line)
-            if not client.ping().wait(_PATIENCE):
+            if not client.ping(ack_on_close=True).wait(_PATIENCE):
                 log.info("%s: a client takes nothing any more", self.name)
                 return
 

@@ -59,6 +59,16 @@ def sending(output: Output, count: int = 2) -> Iterator[None]:
         output.close()
 
 
+def handshake(port: int) -> socket.socket:
+    """A WebSocket client that takes only what it is made to, and answers nothing."""
+    client = socket.create_connection(("127.0.0.1", port), timeout=30)
+    client.sendall(
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    return client
+
+
 def output_for(scheme: str, port: int) -> Output:
     if scheme != "udp":
         pytest.importorskip({"osc": "pythonosc", "ws": "websockets"}[scheme])
@@ -157,12 +167,7 @@ def test_a_slow_client_gets_the_newest_and_holds_nobody():
 
     port = free_port()
     output = open_send(f"ws://:{port}", RUN)
-    stuck = socket.create_connection(("127.0.0.1", port))
-    stuck.sendall(
-        b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
-    with stuck, connect(f"ws://127.0.0.1:{port}", max_queue=1) as slow:
+    with handshake(port), connect(f"ws://127.0.0.1:{port}", max_queue=1) as slow:
         recorder = Recorder([output])
         seen = []
         for number in range(200):
@@ -199,6 +204,24 @@ def test_no_web_site_reads_along(origin: str, welcome: bool):
         else:
             with pytest.raises(InvalidStatus), connect(f"ws://127.0.0.1:{port}", origin=origin):  # type: ignore[arg-type]
                 pass
+
+
+def test_a_client_who_leaves_holds_neither_its_thread_nor_the_end(monkeypatch: pytest.MonkeyPatch):
+    """It has got a frame and the ping, and goes without an answer."""
+    pytest.importorskip("websockets")
+    monkeypatch.setattr("edgepose_app.outputs.websocket._PATIENCE", 600.0)
+    port, before = free_port(), set(threading.enumerate())
+    output = open_send(f"ws://:{port}", RUN)
+    with handshake(port) as client:
+        output.write(frame(0))
+        got = b""
+        while b'"timings_ms"' not in got:
+            got += client.recv(65_536)
+    ended = threading.Thread(target=output.close, daemon=True)
+    ended.start()
+    ended.join(60)
+    assert not ended.is_alive()
+    assert [thread for thread in set(threading.enumerate()) - before if not thread.daemon] == []
 
 
 def test_only_this_machine_can_connect_by_default():
