@@ -9,12 +9,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from edgepose import EdgeposeError
 from edgepose.terminal import discard, safe_output
 
 from .options import AppOptions
+from .signals import on_end, restore
 
 if TYPE_CHECKING:
     from edgepose import TopdownConfig
@@ -146,13 +147,9 @@ def _headless(context: AppContext) -> int:
     limit = DEMO_SECONDS if demo and options.duration is None and options.frames is None else options.duration
     outputs = _open_outputs(context, str(OUTPUT_FOLDER / "demo.mp4") if demo and not options.save else options.save)
     human = sys.stderr if options.json == "-" else sys.stdout
-    # A service manager's way of saying Ctrl-C: a video that is not finished cannot be played.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = on_end(signal.default_int_handler)
     try:
-        try:
-            print(f"{source.description} → {_model_line(context)}", file=human, flush=True)
-        except BrokenPipeError:  # nobody reads this; the files are wanted all the same
-            discard(human)
+        _say(f"{source.description} → {_model_line(context)}", human)
         report = headless.run(
             source,
             context.estimator,
@@ -162,19 +159,17 @@ def _headless(context: AppContext) -> int:
             else None,
             duration=limit,
             max_frames=options.frames,
-            progress=lambda text: print(text, file=sys.stderr, flush=True),
+            progress=lambda text: _say(text, sys.stderr),
         )
     finally:
-        signal.signal(signal.SIGTERM, before)
+        restore(before)
         written = close_all(outputs)
     if demo:  # written before it is printed: a closed pipe must not cost the file
         table = OUTPUT_FOLDER / "demo_timings.txt"
         table.parent.mkdir(exist_ok=True)
         table.write_text(f"{source.description} → {_model_line(context)}\n{report.text()}\n", encoding="utf-8")
         written.append(f"{table}: this table")
-    print(report.text(), file=human)
-    for said in written:
-        print(f"wrote {said}", file=human)
+    _say("\n".join([report.text(), *(f"wrote {said}" for said in written)]), human)
     return 130 if report.interrupted else 0
 
 
@@ -186,7 +181,7 @@ def _open_outputs(context: AppContext, save: str | None) -> list[Output]:
     outputs: list[Output] = []
     if save:
         overlay = OverlayOptions(threshold=context.options.threshold)
-        outputs.append(open_output(save, context.source.fps, context.style, overlay))
+        outputs.append(open_output(save, context.source.fps, context.style, overlay, sound=context.source.sound))
     if context.options.json:
         try:
             outputs.append(JsonlOutput(context.options.json))
@@ -220,6 +215,14 @@ def _model_line(context: AppContext) -> str:
 
 def _tell(sentence: object) -> None:
     print(f"edgepose-app: {sentence}", file=sys.stderr, flush=True)
+
+
+def _say(text: str, where: TextIO) -> None:
+    """Print for people, who may have gone: a closed terminal, or no reader. The files are wanted all the same."""
+    try:
+        print(text, file=where, flush=True)
+    except OSError:
+        discard(where)
 
 
 def _need_runtime() -> None:

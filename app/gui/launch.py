@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 from types import TracebackType
 
@@ -11,6 +10,7 @@ from PyQt6.QtWidgets import QApplication
 
 from ..context import AppContext
 from ..outputs import Output
+from ..signals import on_end
 from .window import Window
 
 log = logging.getLogger(__name__)
@@ -32,8 +32,7 @@ def show(context: AppContext, outputs: list[Output]) -> int:
         window.fail(error)
 
     before, sys.excepthook = sys.excepthook, on_exception
-    for number in (signal.SIGINT, signal.SIGTERM):  # heard at the next tick of the window's timer
-        signal.signal(number, lambda *_: window.close())
+    on_end(lambda *_: window.close())  # heard at the next tick of the window's timer
     try:
         if context.options.fullscreen:
             window.toggle_fullscreen()

@@ -14,11 +14,13 @@ from .images import ImagesOutput
 from .video import VideoOutput
 
 
-def open_output(path: str, fps: float, style: SkeletonStyle, overlay: OverlayOptions) -> Output:
-    """A video, an image or a folder of images, by the ending of `path`."""
+def open_output(
+    path: str, fps: float, style: SkeletonStyle, overlay: OverlayOptions, *, sound: str | None = None
+) -> Output:
+    """A video, an image or a folder of images, by the ending of `path`; `sound` as `VideoOutput` knows it."""
     suffix = Path(path).suffix.lower()
     if suffix in VIDEO_SUFFIXES:
-        return VideoOutput(path, fps, style, overlay)
+        return VideoOutput(path, fps, style, overlay, sound=sound)
     if suffix in IMAGE_SUFFIXES or not suffix:
         return ImagesOutput(path, style, overlay)
     raise EdgeposeError(f"--save {path}: unknown ending {suffix}; use .mp4, .png, or a folder without ending")

@@ -14,11 +14,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from doubles import NUM_KEYPOINTS, write_video
+from doubles import NUM_KEYPOINTS, read_clip, write_video
 
 from edgepose import EdgeposeError
 from edgepose_app import cli
 from edgepose_app.options import AppOptions
+from edgepose_app.signals import ENDING
 
 
 def app(*args: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -159,7 +160,7 @@ def mistakes(tmp_path: Path, constant_model: Path) -> dict[str, tuple[list[objec
         "number as source": (["--source", "0", *good], "did you mean --camera 0?"),
         "camera": (["--camera", "77", *good], "camera 77: there is no such camera"),
         "stream": (["--source", "http://127.0.0.1:9/x", *good], "no video stream there"),
-        "no video": (["--source", "text.mp4", *good], "no video that OpenCV can read"),
+        "no video": (["--source", "text.mp4", *good], "no video that can be read"),
         "no images": (["--source", "empty", *good], "no images in this folder"),
         "no image": (["--source", "text.png", *good], "text.png: no image that can be read"),
         "no such model": (["--source", "demo", "--model", "nowhere.onnx"], "nowhere.onnx"),
@@ -211,7 +212,7 @@ def test_the_flip_test_reaches_the_net(constant_model: Path, options: list[str])
     assert context.estimator._net.flip_test == bool(options)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", ENDING)
 def test_ctrl_c_and_a_polite_kill_finish_the_files(tmp_path: Path, constant_model: Path, number: signal.Signals):
     pytest.importorskip("matplotlib", reason="the demo's photograph comes with matplotlib")
     args = ["--source", "demo", "--model", constant_model, "--headless", "--duration", "3600", "--json", "out.jsonl"]
@@ -237,6 +238,31 @@ def test_ctrl_c_and_a_polite_kill_finish_the_files(tmp_path: Path, constant_mode
     video.release()
     for line in out.read_text().splitlines():
         checked_record(line, (960, 720))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no terminals that hang up here")
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_closed_terminal_ends_a_run_but_not_under_nohup(tmp_path: Path, constant_model: Path, ignored: bool):
+    """The terminal goes first, then comes SIGHUP: whatever is printed fails, the files are finished all the same."""
+    pytest.importorskip("matplotlib", reason="the demo's photograph comes with matplotlib")
+    ours, theirs = os.openpty()
+    args = ["--source", "demo", "--model", constant_model, "--headless", "--save", "seen.mp4", "--json", "out.jsonl"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edgepose_app", *map(str, args), "--frames", "600" if ignored else "1000000"],
+        cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=theirs, stderr=theirs, stdin=theirs,
+        preexec_fn=(lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) if ignored else None,
+    )  # fmt: skip
+    os.close(theirs)
+    out = tmp_path / "out.jsonl"
+    deadline = time.monotonic() + 60
+    while (not out.exists() or out.stat().st_size == 0) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.close(ours)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(120) == (0 if ignored else 130)
+    lines = out.read_text().splitlines()
+    assert len(lines) == 600 if ignored else lines
+    assert len(read_clip(tmp_path / "seen.mp4", decode=False)[1]) == len(lines)
 
 
 def test_a_failing_decoder_fails_the_app(
@@ -288,7 +314,7 @@ def test_an_output_that_cannot_be_opened_closes_the_others(constant_model: Path,
             return ""
 
     opened = Opened()
-    monkeypatch.setattr(outputs, "open_output", lambda *_: opened)
+    monkeypatch.setattr(outputs, "open_output", lambda *_, **__: opened)
     args = ["--source", "demo", "--model", str(constant_model), "--detector", "none", "--json", "/dev/null/a.jsonl"]
     context = cli.make_context(AppOptions.parse(args))
     with pytest.raises(EdgeposeError, match="choose another place"):
