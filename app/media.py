@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 VIDEO_SUFFIXES = frozenset(
-    [".mp4", ".m4v", ".mov", ".mkv", ".avi", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".ogv", ".3gp"]
+    ".mp4 .m4v .mov .mkv .avi .webm .mpg .mpeg .wmv .flv .ts .ogv .3gp .3g2 .mts .m2ts .vob .mxf .asf .f4v .gif".split()
 )
-IMAGE_SUFFIXES = frozenset(
-    [".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm", ".jp2", ".avif"]
-)
+IMAGE_SUFFIXES = frozenset(".jpg .jpeg .png .webp .bmp .tif .tiff .ppm .pgm .pnm .jp2 .avif .heic .heif".split())
