@@ -37,6 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"edgepose {edgepose.__version__}")
         return 0
+    if options.list_cameras:
+        from .choice import cameras_text
+
+        print(cameras_text())
+        return 0
     level = logging.DEBUG if options.verbose else logging.WARNING
     logging.basicConfig(level=level, format="edgepose-app: %(message)s")
     _quiet_opencv(options.verbose)
@@ -63,7 +68,9 @@ def _run(options: AppOptions) -> int:
         raise EdgeposeError("--screenshot shows the window: it needs a display, or QT_QPA_PLATFORM=offscreen")
     context = make_context(options)
     if headless:
-        return _headless(context)
+        from .batch import run_all
+
+        return run_all(context, _headless, _tell) if context.rest or context.failed else _headless(context)
     from .display import clear_opencv_qt
 
     clear_opencv_qt()  # again: importing OpenCV has set it
@@ -88,12 +95,22 @@ def make_context(options: AppOptions) -> AppContext:
     _need_runtime()
     from edgepose import TopdownEstimator
 
+    from .choice import choose, source_options
     from .context import AppContext
     from .overlay import SkeletonStyle
     from .sources import open_source
 
-    spec = _choose(options)
-    source = open_source(spec, sequence=options.sequence)
+    specs = choose(options, _tell)
+    failed = 0
+    while True:
+        try:
+            source = open_source(specs[failed], options=source_options(options))
+            break
+        except EdgeposeError as error:
+            failed += 1
+            if failed == len(specs):
+                raise
+            _tell(error)  # the next one may open
     try:
         estimator = TopdownEstimator(
             options.model,
@@ -108,7 +125,8 @@ def make_context(options: AppOptions) -> AppContext:
     except BaseException:
         source.close()
         raise
-    return AppContext(options, spec, source, estimator, SkeletonStyle.of(estimator.card, estimator.skeleton))
+    style = SkeletonStyle.of(estimator.card, estimator.skeleton)
+    return AppContext(options, specs[failed], source, estimator, style, tuple(specs[failed + 1 :]), failed)
 
 
 def topdown_config(options: AppOptions) -> TopdownConfig:
@@ -117,21 +135,6 @@ def topdown_config(options: AppOptions) -> TopdownConfig:
 
     config = TopdownConfig(detect_every_ms=options.detect_every, person_threshold=options.person_threshold)
     return replace(config, smoothing=config.smoothing.scaled(options.smoothing)) if options.smoothing else config
-
-
-def _choose(options: AppOptions) -> int | str:
-    """What to open when the user did not say: the first camera, else the demo."""
-    if options.camera is not None:
-        return int(options.camera)
-    if options.source is not None:
-        return str(options.source)
-    from .sources.camera import list_cameras
-
-    cameras = list_cameras()
-    if cameras or sys.platform != "linux":
-        return next(iter(cameras), 0)
-    _tell("no camera found, so showing the demo (--camera N or --source chooses)")
-    return "demo"
 
 
 def _headless(context: AppContext) -> int:
@@ -175,13 +178,14 @@ def _headless(context: AppContext) -> int:
 
 def _open_outputs(context: AppContext, save: str | None) -> list[Output]:
     from .outputs import JsonlOutput, close_all, open_output
-    from .overlay import OverlayOptions
+    from .overlay import GROUPS, OverlayOptions
 
     _refuse_overwriting(context, save)
     outputs: list[Output] = []
-    if save:
-        overlay = OverlayOptions(threshold=context.options.threshold)
-        outputs.append(open_output(save, context.source.fps, context.style, overlay, sound=context.source.sound))
+    drawn = OverlayOptions(threshold=context.options.threshold, black=context.options.black)
+    for path, overlay in ((save, drawn), (context.options.save_raw, OverlayOptions(hidden=frozenset(GROUPS)))):
+        if path:
+            outputs.append(open_output(path, context.source.fps, context.style, overlay, sound=context.source.sound))
     if context.options.json:
         try:
             outputs.append(JsonlOutput(context.options.json))
@@ -194,13 +198,16 @@ def _open_outputs(context: AppContext, save: str | None) -> list[Output]:
 def _refuse_overwriting(context: AppContext, save: str | None) -> None:
     """No output may replace what it was made from, nor another output."""
     from .media import IMAGE_SUFFIXES
-    from .sources import local_path
+    from .sources import Pictures, local_path
 
     path = local_path(context.spec)
     taken = set() if path is None else {path.resolve()}
     if path is not None and path.suffix.lower() in IMAGE_SUFFIXES:
         taken.add(path.resolve().parent)  # a folder to save in keeps the names of the images
-    for option, out in (("--save", save), ("--json", context.options.json)):
+    if isinstance(context.spec, Pictures):
+        taken |= {place.resolve() for file in context.spec.files for place in (file, file.parent)}
+    options = context.options
+    for option, out in (("--save", save), ("--save-raw", options.save_raw), ("--json", options.json)):
         if out and out != "-":
             if Path(out).resolve() in taken:
                 raise EdgeposeError(

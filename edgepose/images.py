@@ -91,7 +91,7 @@ def _by_pillow(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
     except ImportError as error:
         raise ValueError("HEIC, which pillow-heif reads: pip install pillow-heif, or convert it to JPEG") from error
     except Exception as error:  # of damaged pictures Pillow raises anything
-        raise ValueError("no picture that can be read, or damaged") from error
+        raise ValueError("no image that can be read, or damaged") from error
     return np.ascontiguousarray(np.asarray(rgb)[:, :, ::-1])
 
 

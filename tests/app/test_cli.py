@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from doubles import NUM_KEYPOINTS, read_clip, write_video
+from doubles import NUM_KEYPOINTS, read_clip, write_clip, write_video
 
 from edgepose import EdgeposeError
 from edgepose_app import cli
@@ -108,6 +108,70 @@ def test_the_pixels_of_the_decoder_arrive_in_the_file(tmp_path: Path, constant_m
     np.testing.assert_allclose(np.diff(x), np.diff(y), atol=0.02)
     assert np.all(np.diff(x) > 0)
     np.testing.assert_allclose(score, 0.9, atol=1e-4)
+
+
+def test_several_sources_each_with_its_outputs(tmp_path: Path, constant_model: Path):
+    """One that fails is named, and the rest is done."""
+    for place, frames in (("a.mp4", 3), ("deep/a.mp4", 4), ("deep/b.mkv", 5)):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        write_clip(tmp_path / place, [number / 10 for number in range(frames)], sound=0.3)
+    (tmp_path / "bad.mp4").write_text("no video")
+    (tmp_path / "worse.mp4").touch()
+    cv2.imwrite(str(tmp_path / "p1.png"), np.zeros((60, 90, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / "p2.png"), np.zeros((60, 90, 3), np.uint8))
+    outputs = ["--save", "seen", "--save-raw", "raw", "--json", "points", "--headless", "--model", constant_model]
+    run = app("bad.mp4", "a.mp4", "worse.mp4", "deep", "p*.png", *outputs, "--detector", "none", cwd=tmp_path)
+    assert run.returncode == 2
+    assert "bad.mp4: no video that can be read" in run.stderr
+    assert "worse.mp4: the file is empty" in run.stderr
+    assert "2 of 6 sources failed; the others are done" in run.stderr
+    for name, frames in (("a", 3), ("a-2", 4), ("b", 5)):
+        records = (tmp_path / "points" / f"{name}.jsonl").read_text().splitlines()
+        times = [json.loads(record)["time"] for record in records]
+        assert len(times) == frames
+        for folder in ("seen", "raw"):
+            np.testing.assert_allclose(read_clip(tmp_path / folder / f"{name}.mp4")[1], times, atol=0.001)
+        numbers, _ = read_clip(tmp_path / "raw" / f"{name}.mp4")
+        assert numbers == list(range(frames))  # line n is frame n
+    assert len((tmp_path / "points" / "images.jsonl").read_text().splitlines()) == 2
+    assert sorted(path.name for path in (tmp_path / "seen" / "images").iterdir()) == ["p1.png", "p2.png"]
+
+
+@pytest.mark.parametrize(("flag", "place"), [("--save", "seen.mp4"), ("--save-raw", "raw.mp4"), ("--json", "-")])
+def test_several_sources_in_one_output_are_refused(tmp_path: Path, constant_model: Path, flag: str, place: str):
+    for name in ("a.mp4", "b.mp4"):
+        write_clip(tmp_path / name, [0.0])
+    run = app("a.mp4", "b.mp4", "--headless", "--model", constant_model, flag, place, cwd=tmp_path)
+    assert run.returncode == 2
+    assert f"{flag} {place}: there are 2 sources; name a folder" in run.stderr
+
+
+def test_images_are_not_saved_over_themselves(tmp_path: Path, constant_model: Path):
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / name), np.full((60, 90, 3), 77, np.uint8))
+    for flag in ("--save", "--save-raw"):
+        run = app("a.png", "b.png", "--headless", "--model", constant_model, flag, ".", cwd=tmp_path)
+        assert run.returncode == 2
+        assert "would overwrite the source" in run.stderr
+    assert (cv2.imread(str(tmp_path / "b.png")) == 77).all()
+
+
+def test_black_and_raw(tmp_path: Path, constant_model: Path):
+    """The skeleton on nothing but black; the images as they came."""
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((256, 192, 3), (10, 90, 200), np.uint8))
+    outputs = ["--save", "seen.png", "--save-raw", "raw.png", "--black", "--headless", "--model", constant_model]
+    run = app("a.png", *outputs, "--detector", "none", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert (cv2.imread(str(tmp_path / "raw.png")) == (10, 90, 200)).all()
+    seen = cv2.imread(str(tmp_path / "seen.png"))
+    assert (seen == 0).all(axis=2).mean() > 0.5
+    assert seen.any()
+
+
+def test_list_cameras(tmp_path: Path):
+    run = app("--list-cameras", cwd=tmp_path)
+    assert run.returncode == 0
+    assert run.stdout.strip()
 
 
 def test_the_demo_headless(tmp_path: Path, constant_model: Path):

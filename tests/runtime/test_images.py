@@ -92,10 +92,10 @@ def test_what_opencv_cannot_decode_pillow_does(tmp_path: Path):
     ("content", "sentence"),
     [
         (b"", "the file is empty"),
-        (b"I am no picture", "no picture that can be read, or damaged"),
+        (b"I am no picture", "no image that can be read, or damaged"),
         (cv2.imencode(".png", photo())[1].tobytes()[:90], "damaged"),
         (cv2.imencode(".webp", photo())[1].tobytes()[:40], "damaged"),
-        (b"\0\0\0\x18ftypheic" + bytes(100), "no picture that can be read, or damaged"),
+        (b"\0\0\0\x18ftypheic" + bytes(100), "no image that can be read, or damaged"),
     ],
 )
 def test_damage_is_a_few_words(tmp_path: Path, content: bytes, sentence: str):

@@ -131,5 +131,5 @@ def test_a_single_image_that_cannot_be_read_says_why(folder: Path):
 
 def test_heic_is_an_image(tmp_path: Path):
     (tmp_path / "a.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
-    with pytest.raises(EdgeposeError, match=r"a\.HEIC: (HEIC, which pillow-heif reads|no picture)"):
+    with pytest.raises(EdgeposeError, match=r"a\.HEIC: (HEIC, which pillow-heif reads|no image)"):
         open_source(str(tmp_path / "a.HEIC")).read()
