@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +11,9 @@ from edgepose import EdgeposeError
 from .choice import source_options
 from .context import AppContext
 from .options import AppOptions
-from .sources import Pictures, Source, Spec, open_source
+from .sources import Pictures, Source, Spec, local_path, open_source
 from .sources.folder import Folder
+from .sources.names import exists
 
 INTERRUPTED = 130  # exit status, after Ctrl-C
 
@@ -20,7 +21,7 @@ INTERRUPTED = 130  # exit status, after Ctrl-C
 def run_all(context: AppContext, run: Callable[[AppContext], int], tell: Callable[[EdgeposeError], None]) -> int:
     """`run` each source with outputs of its own; one that fails is told and does not stop the rest. The exit status."""
     specs = [context.spec, *context.rest]
-    places = Places(context.options, len(specs) + context.failed)
+    places = Places(context.options, specs)
     failed = context.failed
     source: Source | None = context.source
     for spec in specs:
@@ -43,13 +44,15 @@ def run_all(context: AppContext, run: Callable[[AppContext], int], tell: Callabl
 class Places:
     """Gives each source its own files in the folders that were named for all of them."""
 
-    def __init__(self, options: AppOptions, count: int) -> None:
+    def __init__(self, options: AppOptions, specs: Sequence[Spec]) -> None:
         self._options = options
         self._taken: set[str] = set()
+        paths = (path for spec in specs if (path := local_path(spec)) is not None)
+        self._sources = {path.resolve() for path in paths if exists(path)}
         for flag, out in (("--save", options.save), ("--save-raw", options.save_raw), ("--json", options.json)):
             if out is not None and (out == "-" or Path(out).suffix):
                 raise EdgeposeError(
-                    f"{flag} {out}: there are {count} sources; name a folder, which gets a file for each"
+                    f"{flag} {out}: there are several sources; name a folder, which gets a file for each"
                 )
 
     def of(self, spec: Spec, source: Source) -> AppOptions:
@@ -58,7 +61,10 @@ class Places:
         ending = "" if isinstance(source, Folder) else ".mp4"  # images remain images, in a folder of their own
 
         def within(folder: str | None, ending: str) -> str | None:
-            return None if folder is None else str(Path(folder) / f"{name}{ending}")
+            place = None if folder is None else Path(folder) / f"{name}{ending}"
+            if place is not None and place.resolve() in self._sources:
+                raise EdgeposeError(f"{place}: would overwrite a source; choose another folder")
+            return None if place is None else str(place)
 
         options = self._options
         return replace(

@@ -143,7 +143,18 @@ def test_several_sources_in_one_output_are_refused(tmp_path: Path, constant_mode
         write_clip(tmp_path / name, [0.0])
     run = app("a.mp4", "b.mp4", "--headless", "--model", constant_model, flag, place, cwd=tmp_path)
     assert run.returncode == 2
-    assert f"{flag} {place}: there are 2 sources; name a folder" in run.stderr
+    assert f"{flag} {place}: there are several sources; name a folder" in run.stderr
+
+
+def test_no_source_is_overwritten_by_another_ones_output(tmp_path: Path, constant_model: Path):
+    (tmp_path / "deep").mkdir()
+    clips = [write_clip(tmp_path / name, [0.0]) for name in ("a.mp4", "deep/a.mp4", "deep/b.mp4")]
+    before = [clip.read_bytes() for clip in clips]
+    run = app(*clips, "--headless", "--model", constant_model, "--detector", "none", "--save", "deep", cwd=tmp_path)
+    assert run.returncode == 2
+    assert "would overwrite a source" in run.stderr
+    assert [clip.read_bytes() for clip in clips] == before
+    assert (tmp_path / "deep" / "a-2.mp4").exists()
 
 
 def test_images_are_not_saved_over_themselves(tmp_path: Path, constant_model: Path):
@@ -208,6 +219,8 @@ def mistakes(tmp_path: Path, constant_model: Path) -> dict[str, tuple[list[objec
     (tmp_path / "text.mp4").write_text("I am no video")
     (tmp_path / "text.png").write_text("I am no image")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "pictures").mkdir()
+    cv2.imwrite(str(tmp_path / "pictures" / "small.png"), np.zeros((8, 8, 3), np.uint8))
     cv2.imwrite(str(tmp_path / "small.png"), np.zeros((8, 8, 3), np.uint8))
     value = helper.make_tensor_value_info
     graph = helper.make_graph(
@@ -234,7 +247,7 @@ def mistakes(tmp_path: Path, constant_model: Path) -> dict[str, tuple[list[objec
         "screenshot": (["--source", "demo", *good, "--screenshot", "a.png"], "--screenshot shows the window"),
         "ending": (["--source", "demo", *good, "--save", "a.xyz"], "unknown ending .xyz"),
         "source over itself": (["--source", "small.png", *good, "--save", "small.png"], "overwrite the source"),
-        "images over themselves": (["--source", ".", *good, "--save", "."], "overwrite the source"),
+        "images over themselves": (["pictures", *good, "--save", "pictures"], "overwrite the source"),
         "image into its folder": (["--source", "small.png", *good, "--save", "./"], "overwrite the source"),
         "one file for two": (["--source", "demo", *good, "--save", "a.png", "--json", "a.png"], "another output"),
         "nothing": (["--source", "", *good], "the source is empty"),
