@@ -29,11 +29,14 @@ def need_av() -> ModuleType:
 def to_bgr(frame: Any) -> NDArray[np.uint8]:  # av.VideoFrame -> [H, W, 3]
     """The picture as it is to be shown: in the colors and the range that the file states, and upright."""
     image: NDArray[np.uint8] = frame.to_ndarray(format="bgr24")
-    for data in frame.side_data.keys():  # noqa: SIM118 - a mapping in name only: iterates over the data either way
-        if data.type.name == "DISPLAYMATRIX":
-            a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
-            return turned(image, a, b, c, d)
-    return image
+    try:
+        matrices = [data for data in frame.side_data.keys() if data.type.name == "DISPLAYMATRIX"]  # noqa: SIM118
+    except ValueError:  # beside it is a kind of data that PyAV does not know; reflections are lost then
+        return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
+    if not matrices:
+        return image
+    a, b, _, c, d = np.frombuffer(matrices[0], np.int32)[:5].tolist()
+    return turned(image, a, b, c, d)
 
 
 def turned(image: NDArray[np.uint8], a: int, b: int, c: int, d: int) -> NDArray[np.uint8]:

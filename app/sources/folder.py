@@ -72,10 +72,28 @@ class Folder(Source):
         log.warning("%s: skipped: %s", name, error)
 
 
+# How the content of images begins, in part after four bytes of length; and that of videos that may be called like one.
+_IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"II*\0", b"MM\0*", b"ftypavif", b"ftyphei", b"ftypmif1", b"ftypmsf1")
+_VIDEOS = (b"ftyp", b"\x1aE\xdf\xa3", b"RIFF")
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is an image: by its content where that says so, else by its ending."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(16) if path.is_file() else b""
+    except OSError:
+        head = b""
+    if head.startswith(_IMAGES) or head[4:].startswith(_IMAGES) or head[8:12] == b"WEBP":
+        return True
+    return path.suffix.lower() in IMAGE_SUFFIXES and not (head.startswith(_VIDEOS) or head[4:].startswith(_VIDEOS))
+
+
 def images_in(path: Path) -> list[Path]:
     """The images of a folder and its sub-folders in natural order, or the one that `path` is."""
-    files = path.rglob("*") if path.is_dir() else [path]
-    found = sorted((file for file in files if file.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
+    if not path.is_dir():
+        return [path]
+    found = sorted((file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
     if not found:
         raise EdgeposeError(f"{path}: no images in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return found

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 from edgepose import EdgeposeError
 
-from ..media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from ..media import VIDEO_SUFFIXES
 from .base import Source
 from .camera import CameraSettings, LiveCapture
 from .demo import Demo
-from .folder import Folder
+from .folder import Folder, is_image
 from .names import Pictures, Spec, camera_of, exists, is_address, local_path
 from .video import VideoFile
 
@@ -74,6 +74,6 @@ def _open_path(path: Path, spec: str, options: SourceOptions) -> Source:
     if not exists(path):
         hint = f"; did you mean --camera {spec}?" if spec.isdigit() else "; check the spelling"
         raise EdgeposeError(f"{path}: there is no such file or folder{hint}")
-    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
+    if path.is_dir() or is_image(path):
         return Folder(path, sequence=options.sequence or options.fps is not None, fps=options.fps)
     return VideoFile(path)

@@ -40,7 +40,8 @@ class VideoFile(Source):
             self._frames = self._decode()
             self._next = next(self._frames, None)
             if self._next is None:
-                raise EdgeposeError(f"{self._path}: no frame of it can be decoded ({self._codec()}); {_CONVERT}")
+                what = _IN_ONE_GO if path == "-" else _CONVERT
+                raise EdgeposeError(f"{self._path}: no frame of it can be decoded ({self._codec()}); {what}")
         except BaseException:
             self._container.close()
             raise
@@ -74,6 +75,8 @@ class VideoFile(Source):
         self._container.close()
 
     def _open(self, path: Path | str) -> Any:
+        if path == "-" and sys.stdin is None:
+            raise EdgeposeError("standard input is closed; name a file, or lead a video into it")
         source: Any = sys.stdin.buffer if path == "-" else str(path)
         try:
             return self._av.open(source, timeout=TIMEOUTS if "://" in str(path) else None)
@@ -171,12 +174,14 @@ class Clock:
 
 _CONVERT = "convert it, for example: ffmpeg -i IN -c:v libx264 -pix_fmt yuv420p OUT.mp4"
 
+_IN_ONE_GO = "it is read in one go, which .mkv, .ts and .webm allow, but no .mp4 with its index at the end"
+
 
 def why_not_opened(path: Path | str, error: Exception) -> str:
     """What is wrong with something that FFmpeg cannot open, for people."""
     reason = getattr(error, "strerror", None) or str(error)
     if path == "-":
-        return f"no video comes from there that can be read in one go ({reason}); .mkv, .ts and .webm can"
+        return f"no video comes from there ({reason}); {_IN_ONE_GO}"
     if "://" in str(path):
         return f"no video there ({reason}); check the address and that its server is running"
     file = Path(path)

@@ -172,3 +172,13 @@ def test_size_and_format_are_asked_of_cameras(tmp_path: Path):
     for options in (SourceOptions(size=(640, 480)), SourceOptions(format="YUYV")):
         with pytest.raises(EdgeposeError, match=r"ask a camera for what it can send; a\.png is none"):
             open_source(str(path), options=options)
+
+
+@pytest.mark.parametrize("name", ["photo", "photo.mp4", "photo.jpg", "photo.dat"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tiff", ".mp4", ".mkv"])
+def test_the_content_says_what_a_file_is(tmp_path: Path, suffix: str, name: str):
+    made = write_clip(tmp_path / f"made{suffix}", [0.0, 0.1]) if suffix in (".mp4", ".mkv") else None
+    path = (made or write(tmp_path / f"made{suffix}")).rename(tmp_path / name)
+    source = open_source(str(path))
+    frames = [frame for _ in range(3) if (frame := source.read()) is not None]
+    assert [decode_number(frame.image) for frame in frames] == ([0, 1] if made else [0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from doubles import decode_number, write_clip, write_video
+from doubles import decode_number, encode_number, write_clip, write_video
 
 from edgepose import EdgeposeError
-from edgepose_app.pyav import turned
+from edgepose_app.pyav import to_bgr, turned
 from edgepose_app.sources import open_source
 from edgepose_app.sources.base import Frame
 from edgepose_app.sources.video import Clock, VideoFile
@@ -228,6 +229,38 @@ def test_the_rotation_of_a_file_is_obeyed(tmp_path: Path, degrees: int):
     assert decode_number(upright) == 2
     height, width = frames[0].image.shape[:2]
     assert f"{width}×{height}" in video.description
+
+
+@pytest.mark.parametrize("rotation", [0, 90, -90, 180])
+def test_a_kind_of_data_that_pyav_does_not_know(rotation: int):
+    """FFmpeg has more kinds beside a frame than PyAV, which then refuses to list any."""
+
+    class FrameOfTomorrow:
+        def __init__(self) -> None:
+            self.rotation = rotation  # degrees counterclockwise
+
+        def to_ndarray(self, **_format: str) -> np.ndarray:
+            return encode_number(6)
+
+        @property
+        def side_data(self) -> None:
+            raise ValueError("31 is not a valid Type")
+
+    assert decode_number(np.rot90(to_bgr(FrameOfTomorrow()), -rotation // 90)) == 6
+
+
+@pytest.mark.parametrize("content", [b"", b"no video"])
+def test_what_standard_input_cannot_be(monkeypatch: pytest.MonkeyPatch, content: bytes):
+    read, write = os.pipe()
+    with os.fdopen(write, "wb") as file:
+        file.write(content)
+    with os.fdopen(read) as pipe:
+        monkeypatch.setattr(sys, "stdin", pipe)
+        with pytest.raises(EdgeposeError, match=r"standard input: no .*\.mkv, \.ts and \.webm allow"):
+            VideoFile("-")
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(EdgeposeError, match="standard input is closed"):
+        VideoFile("-")
 
 
 @pytest.mark.parametrize(
