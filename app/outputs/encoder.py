@@ -175,9 +175,9 @@ class Encoder:
         if self.format.repeats and self._shown is not None:
             for missing in range(self._last + 1, tick):
                 self._encode(self._shown, missing, 1)
+        self.end = max(time, float(tick * self._base)) + duration
         self._encode(frame, tick, ticks)
         self._last, self._shown = tick, frame
-        self.end = max(time, float(tick * self._base)) + duration
 
     def _frame(self, image: NDArray[np.uint8]) -> Any:
         frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="bgr24")

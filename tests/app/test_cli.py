@@ -179,6 +179,27 @@ def test_black_and_raw(tmp_path: Path, constant_model: Path):
     assert seen.any()
 
 
+def test_images_need_no_pyav(tmp_path: Path, constant_model: Path):
+    """The runtime extra has none: an image is looked at, and a video is one sentence, read or written."""
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((60, 90, 3), np.uint8))
+    (tmp_path / "a.mp4").touch()
+    code = "import sys; sys.modules['av'] = None; from edgepose_app.cli import main; sys.exit(main(sys.argv[1:]))"
+
+    def run(*args: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", code, *args, "--headless", "--detector", "none", "--model", constant_model]
+        env = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.run(list(map(str, command)), cwd=tmp_path, env=env, capture_output=True, text=True)
+
+    image = run("a.png", "--json", "-")
+    assert image.returncode == 0, image.stderr
+    checked_record(image.stdout, (90, 60))
+    for args in (["a.mp4"], ["a.png", "--save", "b.mp4"]):
+        video = run(*args)
+        assert video.returncode == 2
+        assert "pip install 'edgepose[app]'" in video.stderr
+        assert "Traceback" not in video.stderr
+
+
 def test_list_cameras(tmp_path: Path):
     run = app("--list-cameras", cwd=tmp_path)
     assert run.returncode == 0
