@@ -47,6 +47,8 @@ class VideoFile(Source):
             raise
         self._describe(self._next)
         self._index = 0
+        self._time = 0.0
+        self._damage_said = False
         self._clock = Clock(1 / self.fps)
         if path != "-" and "://" not in str(path) and self._container.streams.audio:
             self.sound = str(path)
@@ -58,17 +60,17 @@ class VideoFile(Source):
         return f"{self.name} · {width}×{height}{rate}"
 
     def read(self) -> Frame | None:
-        picture = self._next
-        if picture is None or self.stopped.is_set():
+        if self.stopped.is_set():
+            return None
+        picture, self._next = self._next or next(self._frames, None), None
+        if picture is None:
+            self._say_damage()
             return None
         base = picture.time_base
         duration = float(picture.duration * base) if picture.duration and base else None
-        time = self._clock.at(picture.time, duration)
-        frame = Frame(self.upright(to_bgr(picture)), self._index, time, duration=duration, sound_at=picture.time)
+        self._time = self._clock.at(picture.time, duration)
+        frame = Frame(self.upright(to_bgr(picture)), self._index, self._time, duration=duration, sound_at=picture.time)
         self._index += 1
-        self._next = next(self._frames, None)
-        if self._next is None and not self.stopped.is_set():
-            self._say_damage(time)
         return frame
 
     def close(self) -> None:
@@ -95,7 +97,8 @@ class VideoFile(Source):
         stream = best if best in videos else videos[0]
         if stream.codec_context is None:
             raise EdgeposeError(f"{self._path}: nothing here decodes its video; {_CONVERT}")
-        stream.thread_type = "AUTO"  # across frames too: what a file costs in latency it gains in throughput
+        # Across frames too: what a file costs in latency it gains in throughput. Not for what may come from a camera.
+        stream.thread_type = "SLICE" if self.name == "standard input" else "AUTO"
         return stream
 
     def _decode(self) -> Iterator[Any]:
@@ -133,20 +136,23 @@ class VideoFile(Source):
         self._size = to_bgr(picture).shape[1::-1]
         stated = self._container.duration
         self._duration = None if stated is None else stated / self._av.time_base
-        frames = self._stream.frames or round((self._duration or 0) * self._rate)
-        self.count = frames or None
+        alone = len(self._container.streams) == 1  # else the duration may be that of the sound
+        self.count = self._stream.frames or (round((self._duration or 0) * self._rate) if alone else 0) or None
 
     def _codec(self) -> str:
         context = self._stream.codec_context
         return f"{context.name}, {context.pix_fmt or 'unknown pixels'}"
 
-    def _say_damage(self, time: float) -> None:
+    def _say_damage(self) -> None:
+        if self._damage_said:
+            return
+        self._damage_said = True
         start = (self._container.start_time or 0) / self._av.time_base
         # Some containers state their length, others the time of their end.
         missing = 0.0 if self._duration is None else self._duration - self._seen_until + min(start, 0.0)
         if self._cut or missing > max(UNSEEN_END, 0.1 * (self._duration or 0)):
             of = f" of {self._duration:.1f} s" if self._duration else ""
-            log.warning("%s: damaged or cut off: it ends after %.1f s%s", self.name, time, of)
+            log.warning("%s: damaged or cut off: it ends after %.1f s%s", self.name, self._time, of)
         elif self._broken:
             log.warning("%s: damaged: %d of its packets could not be decoded", self.name, self._broken)
 

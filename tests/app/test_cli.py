@@ -346,7 +346,7 @@ def test_a_closed_terminal_ends_a_run_but_not_under_nohup(tmp_path: Path, consta
     ours, theirs = os.openpty()
     args = ["--source", "demo", "--model", constant_model, "--headless", "--save", "seen.mp4", "--json", "out.jsonl"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "edgepose_app", *map(str, args), "--frames", "600" if ignored else "1000000"],
+        [sys.executable, "-m", "edgepose_app", *map(str, args), "--frames", "150" if ignored else "1000000"],
         cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=theirs, stderr=theirs, stdin=theirs,
         preexec_fn=(lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) if ignored else None,
     )  # fmt: skip
@@ -359,7 +359,7 @@ def test_a_closed_terminal_ends_a_run_but_not_under_nohup(tmp_path: Path, consta
     process.send_signal(signal.SIGHUP)
     assert process.wait(120) == (0 if ignored else 130)
     lines = out.read_text().splitlines()
-    assert len(lines) == 600 if ignored else lines
+    assert len(lines) == 150 if ignored else lines
     assert len(read_clip(tmp_path / "seen.mp4", decode=False)[1]) == len(lines)
 
 
