@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from edgepose import EdgeposeError
 from edgepose.terminal import discard, safe_output
@@ -40,12 +40,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"edgepose {edgepose.__version__}")
         return 0
+    if options.list_cameras:
+        from .choice import cameras_text
+
+        print(cameras_text())
+        return 0
     level = logging.DEBUG if options.verbose else logging.WARNING
     said = logging.StreamHandler()
     said.setFormatter(SafeFormatter("edgepose-app: %(message)s"))
     logging.basicConfig(level=level, handlers=[said])
-    # FFmpeg would say the address as it was given.
-    _quiet_opencv(options.verbose and without_secrets(options.source or "") == (options.source or ""))
+    named = [options.source or "", *options.sources]
+    # FFmpeg would say the addresses as they were given.
+    _quiet_opencv(options.verbose and named == [without_secrets(name) for name in named])
     try:
         with Interrupts():
             return _run(options)
@@ -77,7 +83,9 @@ def _run(options: AppOptions) -> int:
         raise EdgeposeError("--screenshot shows the window: it needs a display, or QT_QPA_PLATFORM=offscreen")
     context = make_context(options)
     if headless:
-        return _headless(context)
+        from .batch import run_all
+
+        return run_all(context, _headless, _tell) if context.rest or context.failed else _headless(context)
     from .display import clear_opencv_qt
 
     clear_opencv_qt()  # again: importing OpenCV has set it
@@ -87,11 +95,14 @@ def _run(options: AppOptions) -> int:
 
 
 def _benchmark(options: AppOptions, seconds: float) -> int:
-    if options.save or options.json or options.send:
-        raise EdgeposeError("--benchmark keeps and sends nothing: leave out --save, --json and --send")
-    if options.camera is None and options.source is None:
+    if options.save or options.save_raw or options.json or options.send:
+        raise EdgeposeError("--benchmark keeps and sends nothing: leave out --save, --save-raw, --json and --send")
+    if options.camera is None and options.source is None and not options.sources:
         options = replace(options, source="demo")
     context = make_context(options)
+    if context.rest:
+        context.source.close()
+        raise EdgeposeError(f"--benchmark measures one source, and there are {1 + len(context.rest)}; name one of them")
     from .benchmark import measure
 
     measured = measure(context, seconds)
@@ -115,12 +126,22 @@ def make_context(options: AppOptions) -> AppContext:
     _need_runtime()
     from edgepose import TopdownEstimator
 
+    from .choice import choose, source_options
     from .context import AppContext
     from .overlay import SkeletonStyle
     from .sources import open_source
 
-    spec = _choose(options)
-    source = open_source(spec, sequence=options.sequence)
+    specs = choose(options, _tell)
+    failed = 0
+    while True:
+        try:
+            source = open_source(specs[failed], options=source_options(options))
+            break
+        except EdgeposeError as error:
+            failed += 1
+            if failed == len(specs):
+                raise
+            _tell(error)  # the next one may open
     try:
         estimator = TopdownEstimator(
             options.model,
@@ -135,7 +156,8 @@ def make_context(options: AppOptions) -> AppContext:
     except BaseException:
         source.close()
         raise
-    return AppContext(options, spec, source, estimator, SkeletonStyle.of(estimator.card, estimator.skeleton))
+    style = SkeletonStyle.of(estimator.card, estimator.skeleton)
+    return AppContext(options, specs[failed], source, estimator, style, tuple(specs[failed + 1 :]), failed)
 
 
 def usable_threads(wanted: int | None) -> int | None:
@@ -155,21 +177,6 @@ def topdown_config(options: AppOptions) -> TopdownConfig:
     return replace(config, smoothing=config.smoothing.scaled(options.smoothing)) if options.smoothing else config
 
 
-def _choose(options: AppOptions) -> int | str:
-    """What to open when the user did not say: the first camera, else the demo."""
-    if options.camera is not None:
-        return int(options.camera)
-    if options.source is not None:
-        return str(options.source)
-    from .sources.camera import list_cameras
-
-    cameras = list_cameras()
-    if cameras or sys.platform != "linux":
-        return next(iter(cameras), 0)
-    _tell("no camera found, so showing the demo (--camera N or --source chooses)")
-    return "demo"
-
-
 def _headless(context: AppContext) -> int:
     from . import headless
     from .jitter import Jitter
@@ -185,10 +192,7 @@ def _headless(context: AppContext) -> int:
     if demo and not options.save:  # in a place of its own, whose file is of no value to anybody
         outputs.append(open_save(str(OUTPUT_FOLDER / "demo.mp4"), _run_info(context, live=False)))
     human = sys.stderr if options.json == "-" else sys.stdout
-    try:
-        print(f"{source.description} → {_model_line(context)}", file=human, flush=True)
-    except BrokenPipeError:  # nobody reads this; the files are wanted all the same
-        discard(human)
+    _say(f"{source.description} → {_model_line(context)}", human)
     report = headless.run(
         source,
         context.estimator,
@@ -198,7 +202,7 @@ def _headless(context: AppContext) -> int:
         else None,
         duration=limit,
         max_frames=options.frames,
-        progress=lambda text: print(text, file=sys.stderr, flush=True),
+        progress=lambda text: _say(text, sys.stderr),
     )
     written = report.written
     if demo:  # written before it is printed: a closed pipe must not cost the file
@@ -206,29 +210,30 @@ def _headless(context: AppContext) -> int:
         table.parent.mkdir(exist_ok=True)
         table.write_text(f"{source.description} → {_model_line(context)}\n{report.text()}\n", encoding="utf-8")
         written.append(f"{table}: this table")
-    print(report.text(), file=human)
-    for said in written:
-        print(f"wrote {said}", file=human)
+    _say("\n".join([report.text(), *(f"wrote {said}" for said in written)]), human)
     for complaint in report.complaints:
         _tell(complaint)
     return 130 if report.interrupted else 0
 
 
 def _open_outputs(context: AppContext, save: Sequence[str], *, live: bool) -> list[Output]:
-    from .outputs import close_all, open_jsonl, open_save, open_send
+    from .outputs import close_all, open_jsonl, open_output, open_save, open_send
+    from .overlay import GROUPS, OverlayOptions
     from .overwriting import refuse_overwriting
-    from .sources import local_path
+    from .sources import files_of
 
     options, source = context.options, context.source
-    files = [*(("--save", path) for path in save), *([("--json", options.json)] if options.json else [])]
-    path = local_path(context.spec)
-    refuse_overwriting([path] if path else [], files, overwrite=options.overwrite)
-    for name in save:
-        _refuse_one_image_of_many(name, source, options)
+    pictures = [("--save", name) for name in save] + ([("--save-raw", options.save_raw)] if options.save_raw else [])
+    files = pictures + ([("--json", options.json)] if options.json else [])
+    refuse_overwriting(files_of(context.spec), files, overwrite=options.overwrite)
+    for option, name in pictures:
+        _refuse_one_image_of_many(option, name, source, options)
     run = _run_info(context, live=live)
     outputs: list[Output] = []
     try:
         outputs.extend(open_save(name, run) for name in save)
+        raw = replace(run, overlay=OverlayOptions(hidden=frozenset(GROUPS)))
+        outputs.extend(open_output(name, raw, option="--save-raw") for name in filter(None, [options.save_raw]))
         outputs.extend(open_jsonl(name, live=live) for name in filter(None, [options.json]))
         outputs.extend(open_send(address, run) for address in options.send)
     except EdgeposeError:
@@ -241,16 +246,16 @@ def _run_info(context: AppContext, *, live: bool) -> RunInfo:
     from .outputs import RunInfo
     from .overlay import OverlayOptions
 
-    overlay = OverlayOptions(threshold=context.options.threshold)
-    return RunInfo(context.style, overlay, context.source.fps, live)
+    overlay = OverlayOptions(threshold=context.options.threshold, black=context.options.black)
+    return RunInfo(context.style, overlay, context.source.fps, live, context.source.sound)
 
 
-def _refuse_one_image_of_many(name: str, source: Source, options: AppOptions) -> None:
+def _refuse_one_image_of_many(option: str, name: str, source: Source, options: AppOptions) -> None:
     from .media import IMAGE_SUFFIXES
 
     if Path(name).suffix.lower() in IMAGE_SUFFIXES and source.count != 1 and options.frames != 1:
         raise EdgeposeError(
-            f"--save {name}: is one image, and {source.name} has more than one; name a folder or a video "
+            f"{option} {name}: is one image, and {source.name} has more than one; name a folder or a video "
             "(.mp4), or add --frames 1"
         )
 
@@ -261,6 +266,14 @@ def _model_line(context: AppContext) -> str:
 
 def _tell(sentence: object) -> None:
     print(f"edgepose-app: {without_secrets(str(sentence))}", file=sys.stderr, flush=True)
+
+
+def _say(text: str, where: TextIO) -> None:
+    """Print for people, who may have gone: a closed terminal, or no reader. The files are wanted all the same."""
+    try:
+        print(text, file=where, flush=True)
+    except OSError:
+        discard(where)
 
 
 def _need_runtime() -> None:

@@ -94,6 +94,8 @@ def _packages() -> Iterator[Finding]:
     for name, what in (
         ("python-osc", "--send osc needs it: pip install 'edgepose[send]'"),
         ("websockets", "--send ws needs it: pip install 'edgepose[send]'"),
+        ("av", "videos are read and written by it: pip install 'edgepose[app]'"),
+        ("pillow-heif", "HEIC pictures need it: pip install 'edgepose[heic]'"),
         ("matplotlib", "the demo's photograph comes with it: pip install 'edgepose[app]'"),
     ):
         found = installed(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import NoReturn
@@ -16,10 +17,16 @@ DESCRIPTION = "Whole-body pose in real time, from a camera, a video, a stream or
 class AppOptions:
     """Every option of the app, under the name of its flag. Nobody changes it: what changes is state of its owner."""
 
-    # What to look at; neither of the first two: the first camera, else the demo.
-    camera: int | None = None  # number, 0 is the first
-    source: str | None = None  # path, URL, folder or "demo"
+    # What to look at; none of the first three: the first camera, else the demo.
+    sources: tuple[str, ...] = ()  # paths, patterns, URLs, folders, "demo"; "-" is a video on standard input
+    camera: int | str | None = None  # number, 0 is the first; or name
+    source: str | None = None  # one of `sources`
     sequence: bool = False  # the folder's images are frames of a video
+    fps: float | None = None  # of a camera, or of images that are frames
+    size: tuple[int, int] | None = None  # (width, height) px, of a camera
+    format: str | None = None  # of a camera, four letters
+    rotate: int = 0  # degrees clockwise
+    list_cameras: bool = False
     # Model
     model: str = "default"  # name of a shipped one, or path
     detector: str | None = None  # path or "none"; None: the shipped one
@@ -32,6 +39,8 @@ class AppOptions:
     threads: int | None = None  # CPU threads of the network; None: onnxruntime's choice
     # Output
     save: tuple[str, ...] = ()  # paths of videos, images, folders, tables, …
+    save_raw: str | None = None  # of a video, an image or a folder: the images as they came
+    black: bool = False  # what is saved has the skeleton on black
     json: str | None = None  # path; "-" is standard output
     send: tuple[str, ...] = ()  # addresses that get every result at once
     overwrite: bool = False  # files that are there already may be replaced
@@ -52,7 +61,8 @@ class AppOptions:
     @classmethod
     def parse(cls, argv: Sequence[str] | None = None) -> AppOptions:
         """The options of a command line (None: of this process). SystemExit with a sentence for a wrong one."""
-        return cls(**vars(parser().parse_args(argv)))
+        values = vars(parser().parse_args(argv))
+        return cls(**{**values, "sources": tuple(values["sources"])})
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,8 +70,22 @@ def parser() -> argparse.ArgumentParser:
     p = _Parser(prog="edgepose-app", description=DESCRIPTION)
     what = p.add_argument_group("what to look at", "default: the first camera, else the demo")
     source = what.add_mutually_exclusive_group()
-    source.add_argument("--camera", type=_camera, metavar="N", help="camera number, 0 is the first")
-    source.add_argument("--source", metavar="PATH|URL|FOLDER|demo", help="a video, image or stream")
+    source.add_argument(
+        "sources",
+        nargs="*",
+        default=(),
+        metavar="SOURCE",
+        help="videos, images, folders, patterns ('clips/*.mp4', frame_%%04d.png), streams, demo; - is standard input",
+    )
+    source.add_argument("--camera", type=_camera, metavar="N|NAME", help="camera by number, 0 is the first, or name")
+    source.add_argument("--source", metavar="PATH|URL|FOLDER|demo", help="a single source")
+    what.add_argument("--list-cameras", action="store_true", help="say which cameras the system knows, and quit")
+    what.add_argument("--size", type=_size, metavar="WxH", help="ask the camera for this size (default: 1280x720)")
+    what.add_argument(
+        "--fps", type=_rate, metavar="N", help="ask the camera for this rate; images are frames of a video at it"
+    )
+    what.add_argument("--format", type=_format, metavar="FOURCC", help="ask the camera for this format (default: mjpg)")
+    what.add_argument("--rotate", type=int, choices=(0, 90, 180, 270), help="turn the images clockwise")
     what.add_argument("--sequence", action="store_true", help="the folder's images are frames of a video")
     model = p.add_argument_group("model")
     model.add_argument("--model", metavar="NAME|ONNX", help="a shipped one, or RTMPose, DWPose")
@@ -101,6 +125,13 @@ def parser() -> argparse.ArgumentParser:
         help="annotated video (.mp4), image or folder of images; .csv, .wide.csv, .jsonl, .coco.json, NAME_json "
         "(OpenPose's folder); may be repeated",
     )
+    out.add_argument(
+        "--save-raw",
+        type=_given,
+        metavar="PATH",
+        help="video, image or folder without skeletons: the images as they came",
+    )
+    out.add_argument("--black", action="store_true", help="--save draws the skeletons on black")
     out.add_argument(
         "--json",
         type=_json_path,
@@ -175,10 +206,30 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _camera(text: str) -> int:
-    if not text.isdecimal() or int(text) > 9999:  # what OpenCV counts in is narrow
-        raise argparse.ArgumentTypeError(f"expected a camera's number, 0 is the first, got {text!r}")
-    return int(text)
+def _camera(text: str) -> int | str:
+    if not text.strip() or text.startswith("-") or (text.isdecimal() and int(text) > 9999):  # OpenCV's count is narrow
+        raise argparse.ArgumentTypeError(f"expected a camera's number, 0 is the first, or name, got {text!r}")
+    return int(text) if text.isdecimal() else text
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,5})[xX×*](\d{1,5})", text.strip())
+    if match is None or "0" in (match[1].strip("0") or "0", match[2].strip("0") or "0"):
+        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT, for example 1280x720, got {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def _rate(text: str) -> float:
+    value = _number(text)
+    if not 0 < value <= 1000:
+        raise argparse.ArgumentTypeError(f"expected frames a second, more than 0 up to 1000, got {text!r}")
+    return value
+
+
+def _format(text: str) -> str:
+    if not (len(text) == 4 and text.isascii() and text.isprintable()):
+        raise argparse.ArgumentTypeError(f"expected four letters, for example mjpg or yuyv, got {text!r}")
+    return text.upper()
 
 
 def _seconds(text: str) -> float:

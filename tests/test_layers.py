@@ -17,7 +17,7 @@ BASE: set[str] = {"errors"}
 DATA = BASE | {"structures", "skeletons", "modelcard"}
 OPS = DATA | {"ops"}
 VALUES = OPS | {"angles", "appearance", "boxes", "codecs", "smoothing", "tracking", "tracks", "formats"}
-IMAGES = VALUES | {"transforms", "draw"}
+IMAGES = VALUES | {"transforms", "draw", "images"}
 NETS = IMAGES | {"terminal", "models", "runtime", "posemodel", "detectors", "topdown", "providers"}
 TABLE: dict[str, tuple[set[str], set[str]]] = {
     "__init__": (NETS, set()),  # lazily: only names for type checkers
@@ -30,6 +30,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         ("angles", "appearance", "boxes", "codecs", "smoothing", "tracking", "tracks", "formats"), (VALUES, {"numpy"})
     ),
     **dict.fromkeys(("transforms", "draw"), (IMAGES, {"numpy", "cv2"})),
+    "images": (IMAGES, {"numpy", "cv2", "PIL", "pillow_heif"}),
     "runtime": (NETS | {"_C"}, {"numpy", "onnxruntime"}),
     **dict.fromkeys(("posemodel", "topdown"), (NETS, {"numpy"})),
     "detectors": (NETS, {"numpy", "cv2"}),

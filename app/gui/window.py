@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
-from pathlib import Path
 
 from PyQt6.QtCore import QEvent, QSize, Qt, QTimer
 from PyQt6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent, QKeySequence, QShortcut
 from PyQt6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
+from edgepose import EdgeposeError
+
+from ..choice import source_options
 from ..context import AppContext
 from ..engine import Engine, EngineState
 from ..media_saver import MediaSaver
 from ..outputs import Output, Recorder
 from ..overlay import OverlayOptions
-from ..redaction import without_secrets
-from ..sources import Source, open_source
+from ..sources import Source, Spec, expand, name_of, open_source
 from ..status import facts, trouble
 from ..timing import Rate
 from .bridge import Bridge
@@ -49,7 +50,8 @@ class Window(QWidget):
         self._last_result = time.perf_counter()
         self._toast, self._toast_until = "", 0.0
         self._paused = False  # by the user
-        self._spec: int | str = context.spec
+        self._spec: Spec = context.spec
+        self._queue = list(context.rest)  # sources that follow
         self._screenshot = Screenshot(options.screenshot) if options.screenshot else None  # until it is taken
         self._recorder = Recorder(outputs) if outputs else None  # --save and --json
         self._recorder_failed = False
@@ -125,12 +127,13 @@ class Window(QWidget):
 
     # The source -------------------------------------------------------------------------------------------
 
-    def _open(self, spec: int | str, source: Source | None = None) -> None:
+    def _open(self, spec: Spec, source: Source | None = None) -> None:
         """Switch to a source; `source` where it is open already."""
         self._spec = spec
-        self.engine.open(lambda: source if source else open_source(spec, sequence=self.context.options.sequence))
+        options = source_options(self.context.options)
+        self.engine.open(lambda: source if source else open_source(spec, options=options))
         self._last_result = time.perf_counter()
-        self.controls.set_source(spec, _label(spec))
+        self.controls.set_source(spec, name_of(spec))
         self.controls.pause_button.setChecked(False)
         self._rest()
         if not self._mirror_is_chosen:
@@ -140,9 +143,18 @@ class Window(QWidget):
     def _on_source_chosen(self, choice: object) -> None:
         spec = ask(self, choice)
         if spec is None:
-            self.controls.set_source(self._spec, _label(self._spec))
+            self.controls.set_source(self._spec, name_of(self._spec))
         else:
-            self._open(spec)
+            self._open_all([spec])
+
+    def _open_all(self, typed: list[Spec]) -> None:
+        """Switch to what was dropped or chosen: files, folders, patterns, a camera; one after the other."""
+        try:
+            first, *self._queue = expand(typed)
+        except EdgeposeError as error:
+            self._say(str(error))
+        else:
+            self._open(first)
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
         data = event.mimeData() if event else None
@@ -152,7 +164,7 @@ class Window(QWidget):
     def dropEvent(self, event: QDropEvent | None) -> None:
         data = event.mimeData() if event else None
         if data and data.urls():
-            self._open(data.urls()[0].toLocalFile() or data.urls()[0].toString())
+            self._open_all([url.toLocalFile() or url.toString() for url in data.urls()])
 
     # Results ----------------------------------------------------------------------------------------------
 
@@ -177,7 +189,9 @@ class Window(QWidget):
         self.view.show_message(self._message())
 
     def _refresh(self) -> None:
-        """The status line and the message, four times a second."""
+        """The status line and the message, four times a second; the next source after the end of one."""
+        if self._queue and self.engine.state in (EngineState.ENDED, EngineState.FAILED) and self.engine.error is None:
+            self._open(self._queue.pop(0))
         self.view.show_message(self._message())
         source = self.engine.source
         if self.media_saver.failed:
@@ -311,11 +325,3 @@ class Window(QWidget):
 
     def _toast_text(self) -> str:
         return self._toast if time.perf_counter() < self._toast_until else ""
-
-
-def _label(spec: int | str) -> str:
-    """What the source box says."""
-    if isinstance(spec, int):
-        return f"Camera {spec}"
-    shown = without_secrets(spec)
-    return Path(shown).name or shown

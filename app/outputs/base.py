@@ -21,6 +21,7 @@ class RunInfo:
     overlay: OverlayOptions
     fps: float  # nominal, of the source
     live: bool  # results come in real time: the newest matters, and nobody waits for an output
+    sound: str | None = None  # path of the file whose sound belongs to the images
 
     @property
     def thresholds(self) -> dict[str, float]:

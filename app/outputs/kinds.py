@@ -28,7 +28,7 @@ def open_save(path: str, run: RunInfo) -> Output:
             f"COCO-WholeBody results, {path[:-5]}_json is a folder as OpenPose writes it"
         )
     try:
-        return open_output(path, run.fps, run.style, run.overlay)
+        return open_output(path, run)
     except EdgeposeError as error:
         others = ", ".join(save_kinds())
         raise EdgeposeError(f"{error}; or {others}") if "unknown ending" in str(error) else error from None

@@ -23,6 +23,16 @@ def test_what_is_typed_arrives():
     assert options == AppOptions(camera=1, mirror=False, duration=2.5, json="-", max_people=3)
 
 
+def test_sources_by_position():
+    options = AppOptions.parse(
+        ["a.mp4", "b c.mp4", "--size", "640x480", "--fps", "12.5", "--format", "yuyv", "--rotate", "90"]
+    )
+    assert options == AppOptions(sources=("a.mp4", "b c.mp4"), size=(640, 480), fps=12.5, format="YUYV", rotate=90)
+    assert AppOptions.parse(["--camera", "c920"]).camera == "c920"
+    assert AppOptions.parse(["-"]).sources == ("-",)
+    assert AppOptions.parse(["--headless", "--", "-dash.mp4"]).sources == ("-dash.mp4",)
+
+
 def test_nobody_changes_the_options():
     with pytest.raises(FrozenInstanceError):
         AppOptions().screenshot = None  # type: ignore[misc]
@@ -49,6 +59,15 @@ def test_short_names_of_the_detector_mean_it_still(flag: str):
         (["--threshold", "3"], "expected a number from 0 to 1, got '3'"),
         (["--threshold", "high"], "expected a number from 0 to 1, got 'high'"),
         (["--camera", "-1"], "--camera"),
+        (["--camera", ""], "expected a camera's number"),
+        (["--size", "640"], "expected WIDTHxHEIGHT, for example 1280x720, got '640'"),
+        (["--size", "0x480"], "expected WIDTHxHEIGHT"),
+        (["--fps", "0"], "expected frames a second, more than 0 up to 1000, got '0'"),
+        (["--fps", "nan"], "expected frames a second"),
+        (["--format", "jpg"], "expected four letters, for example mjpg or yuyv, got 'jpg'"),
+        (["--rotate", "45"], "invalid choice"),
+        (["--camera", "0", "a.mp4"], "not allowed with"),
+        (["--source", "demo", "a.mp4"], "not allowed with"),
         (["--camera", "99999999999"], "expected a camera's number"),
         (["--duration", "-3"], "expected"),
         (["--duration", "nan"], "expected seconds, more than 0, got 'nan'"),

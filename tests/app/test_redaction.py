@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from test_cli import app
 
+from edgepose import EdgeposeError
 from edgepose_app.options import AppOptions
 from edgepose_app.redaction import SafeFormatter, without_secrets
-from edgepose_app.sources import open_source
+from edgepose_app.sources import name_of, open_source
+from edgepose_app.sources.video import why_not_opened
 
 SECRETS = [
     "rtsp://admin:hunter2@10.0.0.7/stream",
@@ -63,19 +65,33 @@ def test_the_log_and_its_tracebacks():
     assert "Traceback" in said
 
 
+@pytest.mark.parametrize("flag", [["--source"], []])
 @pytest.mark.parametrize("address", ["http://admin:hunter2@127.0.0.1:9/x", "http://admin:hunter2@127.0.0.1:9/x.mp4"])
-def test_the_command_does_not_say_it(tmp_path: Path, constant_model: Path, address: str):
-    run = app("--source", address, "--model", constant_model, "--headless", "--verbose", cwd=tmp_path)
+def test_the_command_does_not_say_it(tmp_path: Path, constant_model: Path, flag: list[str], address: str):
+    run = app(*flag, address, "--model", constant_model, "--headless", "--verbose", cwd=tmp_path)
     assert run.returncode == 2
     assert "hunter2" not in run.stdout + run.stderr
     assert "127.0.0.1" in run.stderr or ".mp4" in run.stderr
 
 
 def test_nor_does_the_parser(capsys: pytest.CaptureFixture[str]):
-    for arguments in ([SECRETS[0]], ["--camera", SECRETS[0]], ["--threads", SECRETS[0]]):
+    for arguments in (["--camera", "0", SECRETS[0]], ["--size", SECRETS[0]], ["--threads", SECRETS[0]]):
         with pytest.raises(SystemExit):
             AppOptions.parse(arguments)
     assert "hunter2" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("address", SECRETS)
+def test_nor_do_the_names_and_faults_of_sources(address: str):
+    assert "hunter2" not in name_of(address)
+    assert "hunter2" not in why_not_opened(address, OSError(f"no route to {address}"))
+
+
+@pytest.mark.parametrize("end", ["/x", "/x.mp4"])
+def test_nor_do_sources_that_cannot_be_opened(end: str):
+    with pytest.raises(EdgeposeError) as caught:
+        open_source(f"http://admin:hunter2@127.0.0.1:9{end}")
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_stream_is_named_without_it(stream):

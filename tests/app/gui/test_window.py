@@ -153,6 +153,22 @@ def test_the_end_and_again(qapp: Any, open_window: Callable[..., Any], tmp_path:
     spin(qapp, lambda: window._shown > shown)
 
 
+def test_several_sources_follow_each_other(qapp: Any, open_window: Callable[..., Any], tmp_path: Path):
+    """What was dropped: a folder of videos and one that is no video, which does not stop the rest."""
+    (tmp_path / "clips").mkdir()
+    clips = [write_video(tmp_path / "clips" / name, 3) for name in ("b.avi", "d.avi")]
+    (tmp_path / "clips" / "c.mp4").write_text("no video")
+    window = open_window()
+    spin(qapp, lambda: window._shown > 2)
+    window._open_all([str(tmp_path / "clips"), str(tmp_path / "numbers.avi")])
+    spin(qapp, lambda: window._spec == str(clips[1]))
+    spin(qapp, lambda: window._spec == str(tmp_path / "numbers.avi"))
+    spin(qapp, lambda: "numbers.avi" in window.status.text())
+    window._open_all([str(tmp_path / "nothing*.mp4")])
+    assert "no image and no video has such a name" in window.status.text()
+    assert window._spec == str(tmp_path / "numbers.avi")
+
+
 def test_screenshot_and_recording_buttons(
     qapp: Any, open_window: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
