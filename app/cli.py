@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from edgepose import TopdownConfig
 
     from .context import AppContext
+    from .opening import Opening
     from .outputs import Output
+    from .sources import Source
 
 log = logging.getLogger(__name__)
 
 DEMO_SECONDS = 10.0  # of a demo without window and limits
+PATIENCE = 0.3  # s that a camera or an address has before the window is shown without it
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,7 +63,7 @@ def _run(options: AppOptions) -> int:
     headless = options.headless or _no_window()
     if headless and options.screenshot:
         raise EdgeposeError("--screenshot shows the window: it needs a display, or QT_QPA_PLATFORM=offscreen")
-    context = make_context(options)
+    context = make_context(options, None if headless else PATIENCE)
     if headless:
         return _headless(context)
     from .display import clear_opencv_qt
@@ -83,31 +86,44 @@ def _no_window() -> bool:
     return False
 
 
-def make_context(options: AppOptions) -> AppContext:
+def make_context(options: AppOptions, patience: float | None = None) -> AppContext:
+    """Open everything. A source that takes longer than `patience` s (None: for ever) comes as `Pending`."""
     _need_runtime()
     from edgepose import TopdownEstimator
 
     from .context import AppContext
+    from .opening import Opening
     from .overlay import SkeletonStyle
     from .sources import open_source
 
     spec = _choose(options)
-    source = open_source(spec, sequence=options.sequence)
-    try:
-        estimator = TopdownEstimator(
-            options.model,
-            device=options.device,
-            detector=options.detector,
-            max_people=options.max_people,
-            threads=options.threads,
-            flip_test=options.flip_test,
-            smooth=options.smoothing > 0,  # of sequences only; the engine says which source is one
-            config=topdown_config(options),
-        )
-    except BaseException:
-        source.close()
-        raise
+    estimator = TopdownEstimator(
+        options.model,
+        device=options.device,
+        detector=options.detector,
+        max_people=options.max_people,
+        threads=options.threads,
+        flip_test=options.flip_test,
+        smooth=options.smoothing > 0,  # of sequences only; the engine says which source is one
+        config=topdown_config(options),
+    )
+    source = _opened(Opening(lambda: open_source(spec, sequence=options.sequence)), spec, patience)
     return AppContext(options, spec, source, estimator, SkeletonStyle.of(estimator.card, estimator.skeleton))
+
+
+def _opened(opening: Opening, spec: int | str, patience: float | None) -> Source:
+    """The source, or what stands for it where it takes too long. Files are waited for in any case."""
+    from .opening import Pending, name_of
+    from .sources import local_path
+
+    patient = patience is None or local_path(spec) is not None
+    if not opening.wait(1.0 if patience is None else patience):
+        if not patient:
+            return Pending(name_of(spec), opening)
+        _tell(f"opening {name_of(spec)}…")
+        while not opening.wait(0.2):  # in pieces: some systems hear Ctrl-C in between only
+            pass
+    return opening.take()
 
 
 def topdown_config(options: AppOptions) -> TopdownConfig:
