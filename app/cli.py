@@ -130,7 +130,12 @@ def topdown_config(options: AppOptions) -> TopdownConfig:
     """The estimator's settings that have a flag."""
     from edgepose import TopdownConfig
 
-    config = TopdownConfig(detect_every_ms=options.detect_every, person_threshold=options.person_threshold)
+    config = TopdownConfig(
+        detect_every_ms=options.detect_every,
+        person_threshold=options.person_threshold,
+        follow=options.follow,
+        roi=options.roi,
+    )
     return replace(config, smoothing=config.smoothing.scaled(options.smoothing)) if options.smoothing else config
 
 

@@ -16,9 +16,21 @@ import edgepose
 BASE: set[str] = {"errors"}
 DATA = BASE | {"structures", "skeletons", "modelcard"}
 OPS = DATA | {"ops"}
-VALUES = OPS | {"appearance", "boxes", "codecs", "smoothing", "tracking", "tracks", "formats"}
+VALUES = OPS | {
+    "appearance",
+    "boxes",
+    "codecs",
+    "decision",
+    "following",
+    "smoothing",
+    "torso",
+    "tracking",
+    "tracks",
+    "visibility",
+    "formats",
+}
 IMAGES = VALUES | {"transforms", "draw"}
-NETS = IMAGES | {"terminal", "models", "runtime", "posemodel", "detectors", "topdown"}
+NETS = IMAGES | {"terminal", "models", "runtime", "posemodel", "detectors", "topdown", "topdown_config"}
 TABLE: dict[str, tuple[set[str], set[str]]] = {
     "__init__": (NETS, set()),  # lazily: only names for type checkers
     **dict.fromkeys(("errors", "structures", "skeletons", "modelcard"), (DATA, {"numpy"})),
@@ -26,11 +38,24 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "terminal": (set(), set()),
     "ops": ({"_C", "ops"}, {"numpy"}),
     **dict.fromkeys(
-        ("appearance", "boxes", "codecs", "smoothing", "tracking", "tracks", "formats"), (VALUES, {"numpy"})
+        (
+            "appearance",
+            "boxes",
+            "codecs",
+            "decision",
+            "following",
+            "smoothing",
+            "torso",
+            "tracking",
+            "tracks",
+            "visibility",
+            "formats",
+        ),
+        (VALUES, {"numpy"}),
     ),
     **dict.fromkeys(("transforms", "draw"), (IMAGES, {"numpy", "cv2"})),
     "runtime": (NETS | {"_C"}, {"numpy", "onnxruntime"}),
-    **dict.fromkeys(("posemodel", "topdown"), (NETS, {"numpy"})),
+    **dict.fromkeys(("posemodel", "topdown", "topdown_config"), (NETS, {"numpy"})),
     "detectors": (NETS, {"numpy", "cv2"}),
     "torch": ({"_C", "ops", "torch"}, {"numpy", "torch"}),
 }
