@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edgepose import TopdownConfig
 
     from .context import AppContext
+    from .engine import Estimator
     from .opening import Opening
     from .outputs import Output
     from .sources import Source
@@ -61,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(options: AppOptions) -> int:
     headless = options.headless or _no_window()
+    if options.smooth == "offline" and not headless:
+        raise EdgeposeError("--smooth offline looks at a file twice, which no window shows: add --headless")
     if headless and options.screenshot:
         raise EdgeposeError("--screenshot shows the window: it needs a display, or QT_QPA_PLATFORM=offscreen")
     context = make_context(options, None if headless else PATIENCE)
@@ -104,7 +107,7 @@ def make_context(options: AppOptions, patience: float | None = None) -> AppConte
         max_people=options.max_people,
         threads=options.threads,
         flip_test=options.flip_test,
-        smooth=options.smoothing > 0,  # of sequences only; the engine says which source is one
+        smooth=options.smoothing > 0 and options.smooth == "live",  # of sequences; the engine says which source is one
         config=topdown_config(options),
     )
     source = _opened(Opening(lambda: open_source(spec, sequence=options.sequence)), spec, patience)
@@ -174,15 +177,16 @@ def _headless(context: AppContext) -> int:
             print(f"{source.description} → {_model_line(context)}", file=human, flush=True)
         except BrokenPipeError:  # nobody reads this; the files are wanted all the same
             discard(human)
+        estimator, most, source = _passes(context, limit)
         report = headless.run(
             source,
-            context.estimator,
+            estimator,
             outputs,
             jitter=Jitter(context.style.skeleton, context.style.limits(OverlayOptions(options.threshold)))
             if demo
             else None,
             duration=limit,
-            max_frames=options.frames,
+            max_frames=most,
             progress=lambda text: print(text, file=sys.stderr, flush=True),
         )
     finally:
@@ -197,6 +201,25 @@ def _headless(context: AppContext) -> int:
     for said in written:
         print(f"wrote {said}", file=human)
     return 130 if report.interrupted else 0
+
+
+def _passes(context: AppContext, duration: float | None) -> tuple[Estimator, int | None, Source]:
+    """What answers, for how many frames of which source: the estimator, or after a first pass what it had said."""
+    options = context.options
+    if options.smooth != "offline":
+        return context.estimator, options.frames, context.source
+    from .offline import OfflineConfig, first_pass
+    from .sources import open_source
+
+    config = OfflineConfig(smoothing=topdown_config(options).smoothing)
+    replay, first = first_pass(
+        context.source, context.estimator, context.style.skeleton, config,
+        duration=duration, max_frames=options.frames,
+        progress=lambda text: print(text, file=sys.stderr, flush=True),
+    )  # fmt: skip
+    if not first.frames:  # interrupted before anything was seen
+        raise KeyboardInterrupt
+    return replay, first.frames, open_source(context.spec, sequence=options.sequence)
 
 
 def _open_outputs(context: AppContext, save: str | None) -> list[Output]:

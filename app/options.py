@@ -26,6 +26,7 @@ class AppOptions:
     detect_every: float | None = None  # ms between two searches while everybody is in sight; None: every tenth frame
     person_threshold: float | None = None  # lowest score of a detection; None: the detector's own
     smoothing: float = 1.0  # 0: none, 2: twice as calm
+    smooth: str = "live"  # "live": frame by frame; "offline": a file as a whole, in two passes
     follow: str | int = "all"  # "all", "largest", "center" or a person's id
     roi: tuple[int, int, int, int] | None = None  # x, y, w, h in px: nothing outside is looked at
     threads: int | None = None  # CPU threads of the network; None: onnxruntime's choice
@@ -82,6 +83,11 @@ def parser() -> argparse.ArgumentParser:
         type=_strength,
         metavar="FACTOR",
         help="of points over time: 0 none, 1 as tuned, 2 twice as calm",
+    )
+    model.add_argument(
+        "--smooth",
+        choices=("live", "offline"),
+        help="offline: a video as a whole, in two passes, without lag; gaps and swapped limbs are mended",
     )
     model.add_argument(
         "--follow", type=_whom, metavar="WHOM", help="whom to report: all, largest, center, or a person's id"

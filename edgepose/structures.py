@@ -15,6 +15,7 @@ _DTYPES = {
     "track_ids": np.int64,
     "bbox_scores": np.float32,
     "display_scores": np.float32,
+    "raw_keypoints": np.float32,
 }
 
 
@@ -31,6 +32,7 @@ class Poses:
     track_ids: NDArray[np.int64]  # [N] stable over a sequence, -1: untracked
     bbox_scores: NDArray[np.float32]  # [N] how sure we are that there is a person
     display_scores: NDArray[np.float32] | None = None  # [N, K] what is drawn is decided by; None: by `scores`
+    raw_keypoints: NDArray[np.float32] | None = None  # [N, K, 2] before smoothing of a whole file; None: unknown
 
     def __post_init__(self) -> None:
         for name, dtype in _DTYPES.items():
@@ -40,9 +42,16 @@ class Poses:
         if keypoints.ndim != 3 or keypoints.shape[2] != 2:
             raise ValueError(f"Poses: keypoints expected [N, K, 2], got {list(keypoints.shape)}")
         n, k = keypoints.shape[:2]
-        shapes = {"scores": (n, k), "bboxes": (n, 4), "track_ids": (n,), "bbox_scores": (n,)}
+        shapes: dict[str, tuple[int, ...]] = {
+            "scores": (n, k),
+            "bboxes": (n, 4),
+            "track_ids": (n,),
+            "bbox_scores": (n,),
+        }
         if self.display_scores is not None:
             shapes["display_scores"] = (n, k)
+        if self.raw_keypoints is not None:
+            shapes["raw_keypoints"] = (n, k, 2)
         for name, shape in shapes.items():
             got = getattr(self, name).shape
             if got != shape:

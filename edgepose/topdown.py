@@ -38,7 +38,7 @@ _STAGES = ("detect", "crop", "network", "decode", "track")
 _AT_ONCE = 1_000_000  # a count of frames that is above every interval
 _CLOCK_TOLERANCE = 5e-4  # s: timestamps are rounded to milliseconds
 TURNS = (90.0, -90.0, 180.0)  # degrees of the looks at a newcomer whose upright pose is not clear
-TURN_MARGIN = 0.05  # mean score by which a turned look must be better
+TURN_MARGIN = 0.1  # mean score by which a turned look must be better
 _FRAME_TIME = 1 / 30  # s, when the caller gives no timestamps
 
 
@@ -150,7 +150,8 @@ class TopdownEstimator:
         self._elapsed = self._clock - before if self._clock > before else _FRAME_TIME
         size = image.shape[1], image.shape[0]
         if bboxes is not None:
-            poses = self._estimate(image, given_boxes("TopdownEstimator", bboxes) - np.tile(corner, 2), None)
+            boxes = given_boxes("TopdownEstimator", bboxes) - np.tile(corner, 2)
+            poses = self._turned(image, self._estimate(image, boxes, None))
             scores = self._tracker.person_scores(poses, self._tracker.confident(poses, size))
             return moved(replace(poses, bbox_scores=scores), corner)
         if not self.sequence:
