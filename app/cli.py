@@ -208,7 +208,9 @@ def _passes(context: AppContext, duration: float | None) -> tuple[Estimator, int
     options = context.options
     if options.smooth != "offline":
         return context.estimator, options.frames, context.source
-    from .offline import OfflineConfig, first_pass
+    from edgepose.offline import OfflineConfig
+
+    from .offline import first_pass
     from .sources import open_source
 
     config = OfflineConfig(smoothing=topdown_config(options).smoothing)

@@ -43,6 +43,7 @@ class _Path:
     bboxes: Float  # [T, 4]
     bbox_scores: Float  # [T]
     present: Mask  # [T]
+    track_id: NDArray[np.int64]  # [1]
 
 
 def smooth_offline(
@@ -69,9 +70,9 @@ def smooth_offline(
         shown = _fill(path, config)
         span = slice(path.first, path.first + len(path.present))
         smooth = _both_ways(path, np.asarray(times[span], np.float64), config.smoothing)
-        for n in np.flatnonzero(shown.any(axis=1)):
-            row = _row(path, n, track, smooth[n], raw[n] if path.present[n] else smooth[n], shown[n])
-            people[path.first + int(n)].append(row)
+        for n in np.flatnonzero(shown.any(axis=1)).tolist():
+            row = _row(path, n, smooth[n], raw[n] if path.present[n] else smooth[n], shown[n])
+            people[path.first + n].append(row)
     return [_joined(rows) for rows in people]
 
 
@@ -82,7 +83,7 @@ def _path_of(frames: Sequence[Poses], track: int) -> _Path:
     points = frames[first].keypoints.shape[1]
     path = _Path(
         first, np.zeros((count, points, 2), np.float32), np.zeros((count, points), np.float32),
-        np.zeros((count, 4), np.float32), np.zeros(count, np.float32), np.zeros(count, bool),
+        np.zeros((count, 4), np.float32), np.zeros(count, np.float32), np.zeros(count, bool), np.array([track]),
     )  # fmt: skip
     for frame in seen.tolist():
         poses, n, t = frames[frame], where[frame], frame - first
@@ -180,15 +181,17 @@ def _both_ways(path: _Path, times: NDArray[np.float64], config: SmoothingConfig)
     for order in (np.arange(count), np.arange(count)[::-1]):
         filter_, way = OneEuro(**asdict(config)), np.zeros_like(path.keypoints)
         for n in order:
-            poses = Poses(path.keypoints[[n]], scores[[n]], path.bboxes[[n]], [0], [1.0])
+            poses = Poses(
+                path.keypoints[[n]], scores[[n]], path.bboxes[[n]], np.zeros(1, np.int64), np.ones(1, np.float32)
+            )
             way[n] = filter_(poses, float(abs(times[n] - times[order[0]]))).keypoints[0]
         ways.append(way)
     return np.asarray((ways[0] + ways[1]) / 2, np.float32)
 
 
-def _row(path: _Path, n: int, track: int, smooth: Float, raw: Float, shown: Float) -> Poses:
+def _row(path: _Path, n: int, smooth: Float, raw: Float, shown: Float) -> Poses:
     return Poses(
-        smooth[None], path.scores[[n]], path.bboxes[[n]], np.array([track]), path.bbox_scores[[n]],
+        smooth[None], path.scores[[n]], path.bboxes[[n]], path.track_id, path.bbox_scores[[n]],
         display_scores=shown[None], raw_keypoints=raw[None],
     )  # fmt: skip
 

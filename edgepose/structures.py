@@ -78,5 +78,8 @@ class Poses:
         elif not isinstance(index, slice):
             index = np.asarray(index)
             index = index if index.dtype == bool else index.astype(np.int64)  # an empty list is float64
-        columns: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Poses(**{name: None if column is None else column[index] for name, column in columns.items()})
+        columns: dict[str, Any] = {}
+        for field in fields(self):
+            column = getattr(self, field.name)
+            columns[field.name] = None if column is None else column[index]
+        return Poses(**columns)

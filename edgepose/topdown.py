@@ -177,7 +177,7 @@ class TopdownEstimator:
         if not len(rows):
             return poses
         boxes = np.tile(poses.bboxes[rows], (len(TURNS), 1))
-        looks = self._estimate(image, boxes, None, rotations=np.repeat(np.float32(TURNS), len(rows)))
+        looks = self._estimate(image, boxes, None, rotations=np.repeat(np.asarray(TURNS, np.float32), len(rows)))
         means = looks.scores.mean(axis=1).reshape(len(TURNS), -1)
         best = means.argmax(axis=0)
         better = means.max(axis=0) > poses.scores[rows].mean(axis=1) + TURN_MARGIN

@@ -182,9 +182,8 @@ def clip(image: np.ndarray, frames: int, seed: int) -> Iterator[np.ndarray]:  # 
     rng, shift = np.random.default_rng(seed), np.zeros(2)
     for _ in range(frames):
         shift = 0.9 * shift + rng.normal(0, 1, 2)
-        moved = cv2.warpAffine(
-            image, np.float32([[1, 0, shift[0]], [0, 1, shift[1]]]), image.shape[1::-1], borderMode=cv2.BORDER_REPLICATE
-        )
+        motion = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32)
+        moved = cv2.warpAffine(image, motion, (image.shape[1], image.shape[0]), borderMode=cv2.BORDER_REPLICATE)
         noise = rng.normal(0, 4, image.shape)
         yield np.clip(moved + noise, 0, 255).astype(np.uint8)
 
