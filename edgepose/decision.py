@@ -25,13 +25,13 @@ class PersonRule:
     """
 
     lowest_detection: float = 0.2  # score from which the pose net is asked: lower costs crops and finds nobody new
-    bias: float = -2.29
-    detection: float = 2.34  # × logit of the detector's score
-    pose: float = 9.34  # × mean score of all points, calibrated: the share of them that is right
-    points: float = 0.56  # × share of the points that reach their thresholds inside the frame
-    height: float = -2.42  # × height of the box / height of the frame
-    overlap: float = 2.68  # × IoU of the box and the extent of all points: a pose that is none gathers in a corner
-    sure: float = 0.88  # probability from which one look is enough: no empty scene of the fit reached it
+    bias: float = -2.74
+    detection: float = 2.55  # × logit of the detector's score
+    pose: float = 7.84  # × mean score of all points, calibrated: the share of them that is right
+    points: float = 1.83  # × share of the points that reach their thresholds inside the frame
+    height: float = -3.12  # × height of the box / height of the frame
+    overlap: float = 3.34  # × IoU of the box and the extent of all points: a pose that is none gathers in a corner
+    sure: float = 0.8  # probability from which one look is enough: no empty scene of the fit reached it
 
     def probability(self, features: Float) -> Float:  # [N, 5] -> [N]
         """How likely each is a person, from `person_features`."""
