@@ -11,6 +11,7 @@ from edgepose.following import Following, moved
 from edgepose.posemodel import PoseModel
 from edgepose.runtime import Session
 from edgepose.torso import HOLD, UPRIGHT, Torso, turned_boxes
+from edgepose.tracking import Tracker
 
 SIZE = (640, 480)
 SKELETON = Skeleton.load("coco17")
@@ -167,3 +168,38 @@ def test_a_turned_crop_shows_the_person_upright(dot_net, draw_figures, quarter: 
     ):
         x, y = np.rint(point).astype(int)
         assert np.abs(turned[y, x].astype(int) - color).max() < 60
+
+
+def test_the_next_crop_of_a_lying_person_is_turned() -> None:
+    tracker = Tracker(SKELETON)
+    points = standing(90)[None] + 200
+    points[0, :5] = points[0, 5]  # the head
+    poses = Poses(points, np.full((1, 17), 0.9), [[150, 150, 250, 250]], [-1], [1.0])
+    tracker.update(poses, SIZE)
+    np.testing.assert_allclose(tracker.rotations, [90], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("upright", "turned", "chosen"),
+    [(0.1, {90: 0.4, -90: 0.2, 180: 0.1}, 90), (0.1, {90: 0.1, -90: 0.1, 180: 0.5}, 180), (0.3, {90: 0.35}, 0)],
+)
+def test_a_newcomer_without_a_clear_pose_is_looked_at_from_all_sides(
+    dot_net, monkeypatch: pytest.MonkeyPatch, upright: float, turned: dict[int, float], chosen: int
+) -> None:
+    """The best look counts, if it is clearly better than the upright one; its points say which one it was."""
+    estimator = TopdownEstimator(dot_net, "cpu", detector="none")
+    estimator._upright = Torso(SKELETON)
+
+    def estimate(image, bboxes, owners, padding=None, rotations=None) -> Poses:  # noqa: ARG001
+        scores = np.repeat([[turned.get(int(r), 0.0)] for r in rotations], 5, axis=1)
+        return Poses(
+            np.tile(rotations[:, None, None], (1, 5, 2)), scores, bboxes, [-1] * len(bboxes), np.ones(len(bboxes))
+        )
+
+    monkeypatch.setattr(estimator, "_estimate", estimate)
+    boxes = np.float32([[0, 0, 9, 9], [5, 5, 9, 9], [1, 1, 9, 9]])
+    scores = np.repeat([[upright], [0.9], [upright]], 5, axis=1)  # a newcomer, a clear one, a known person
+    before = Poses(np.zeros((3, 5, 2)), scores, boxes, [-1, -1, 4], np.ones(3))
+    after = estimator._turned(np.zeros((20, 20, 3), np.uint8), before)
+    np.testing.assert_array_equal(after.keypoints[:, 0, 0], [chosen, 0, 0])
+    assert after.scores[0, 0] == pytest.approx(max(upright, turned[chosen]) if chosen else upright)
