@@ -10,16 +10,17 @@ from edgepose import EdgeposeError
 
 from .choice import source_options
 from .context import AppContext
+from .opening import open_patiently
 from .options import AppOptions
 from .overwriting import identity
-from .sources import Pictures, Source, Spec, files_of, open_source
+from .sources import Pictures, Source, Spec, files_of
 from .sources.folder import Folder
 from .sources.names import exists
 
 INTERRUPTED = 130  # exit status, after Ctrl-C
 
 
-def run_all(context: AppContext, run: Callable[[AppContext], int], tell: Callable[[EdgeposeError], None]) -> int:
+def run_all(context: AppContext, run: Callable[[AppContext], int], tell: Callable[[object], None]) -> int:
     """`run` each source with outputs of its own; one that fails is told and does not stop the rest. The exit status."""
     specs = [context.spec, *context.rest]
     places = Places(context.options, specs)
@@ -27,7 +28,7 @@ def run_all(context: AppContext, run: Callable[[AppContext], int], tell: Callabl
     source: Source | None = context.source
     for spec in specs:
         try:
-            source = source or open_source(spec, options=source_options(context.options))
+            source = source or open_patiently(spec, source_options(context.options), tell)
             if run(replace(context, options=places.of(spec, source), spec=spec, source=source)) == INTERRUPTED:
                 return INTERRUPTED
         except EdgeposeError as error:

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from edgepose import TopdownConfig
 
     from .context import AppContext
+    from .offline import Passes
     from .outputs import Output, RunInfo
     from .sources import Source
 
 log = logging.getLogger(__name__)
 
 DEMO_SECONDS = 10.0  # of a demo without window and limits
+PATIENCE = 0.3  # s that a camera or an address has before the window is shown without it
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,9 +81,11 @@ def _run(options: AppOptions) -> int:
     if options.benchmark is not None:
         return _benchmark(options, options.benchmark)
     headless = options.headless or _no_window()
+    if options.smooth == "offline" and not headless:
+        raise EdgeposeError("--smooth offline looks at a file twice, which no window shows: add --headless")
     if headless and options.screenshot:
         raise EdgeposeError("--screenshot shows the window: it needs a display, or QT_QPA_PLATFORM=offscreen")
-    context = make_context(options)
+    context = make_context(options, None if headless else PATIENCE)
     if headless:
         from .batch import run_all
 
@@ -122,42 +126,38 @@ def _no_window() -> bool:
     return False
 
 
-def make_context(options: AppOptions) -> AppContext:
+def make_context(options: AppOptions, patience: float | None = None) -> AppContext:
+    """Open everything. A source that takes longer than `patience` s (None: for ever) comes as `Pending`."""
     _need_runtime()
     from edgepose import TopdownEstimator
 
     from .choice import choose, source_options
     from .context import AppContext
+    from .opening import open_patiently
     from .overlay import SkeletonStyle
-    from .sources import open_source
 
     specs = choose(options, _tell)
+    estimator = TopdownEstimator(
+        options.model,
+        device=options.device,
+        detector=options.detector,
+        max_people=options.max_people,
+        threads=usable_threads(options.threads),
+        flip_test=options.flip_test,
+        smooth=options.smoothing > 0 and options.smooth == "live",  # of sequences; the engine says which source is one
+        config=topdown_config(options),
+    )
+    style = SkeletonStyle.of(estimator.card, estimator.skeleton)
     failed = 0
     while True:
         try:
-            source = open_source(specs[failed], options=source_options(options))
-            break
+            source = open_patiently(specs[failed], source_options(options), _tell, patience)
+            return AppContext(options, specs[failed], source, estimator, style, tuple(specs[failed + 1 :]), failed)
         except EdgeposeError as error:
             failed += 1
             if failed == len(specs):
                 raise
             _tell(error)  # the next one may open
-    try:
-        estimator = TopdownEstimator(
-            options.model,
-            device=options.device,
-            detector=options.detector,
-            max_people=options.max_people,
-            threads=usable_threads(options.threads),
-            flip_test=options.flip_test,
-            smooth=options.smoothing > 0,  # of sequences only; the engine says which source is one
-            config=topdown_config(options),
-        )
-    except BaseException:
-        source.close()
-        raise
-    style = SkeletonStyle.of(estimator.card, estimator.skeleton)
-    return AppContext(options, specs[failed], source, estimator, style, tuple(specs[failed + 1 :]), failed)
 
 
 def usable_threads(wanted: int | None) -> int | None:
@@ -173,7 +173,12 @@ def topdown_config(options: AppOptions) -> TopdownConfig:
     """The estimator's settings that have a flag."""
     from edgepose import TopdownConfig
 
-    config = TopdownConfig(detect_every_ms=options.detect_every, person_threshold=options.person_threshold)
+    config = TopdownConfig(
+        detect_every_ms=options.detect_every,
+        person_threshold=options.person_threshold,
+        follow=options.follow,
+        roi=options.roi,
+    )
     return replace(config, smoothing=config.smoothing.scaled(options.smoothing)) if options.smoothing else config
 
 
@@ -181,7 +186,7 @@ def _headless(context: AppContext) -> int:
     from . import headless
     from .jitter import Jitter
     from .media_saver import OUTPUT_FOLDER
-    from .outputs import open_save
+    from .outputs import close_all, open_save
     from .overlay import OverlayOptions
     from .sources.demo import Demo
 
@@ -193,15 +198,20 @@ def _headless(context: AppContext) -> int:
         outputs.append(open_save(str(OUTPUT_FOLDER / "demo.mp4"), _run_info(context, live=False)))
     human = sys.stderr if options.json == "-" else sys.stdout
     _say(f"{source.description} → {_model_line(context)}", human)
+    try:
+        passes = _passes(context, limit)
+    except BaseException:
+        close_all(outputs)
+        raise
     report = headless.run(
-        source,
-        context.estimator,
+        passes.source,
+        passes.estimator,
         outputs,
         jitter=Jitter(context.style.skeleton, context.style.limits(OverlayOptions(options.threshold)))
         if demo
         else None,
         duration=limit,
-        max_frames=options.frames,
+        max_frames=passes.frames,
         progress=lambda text: _say(text, sys.stderr),
     )
     written = report.written
@@ -213,7 +223,17 @@ def _headless(context: AppContext) -> int:
     _say("\n".join([report.text(), *(f"wrote {said}" for said in written)]), human)
     for complaint in report.complaints:
         _tell(complaint)
-    return 130 if report.interrupted else 0
+    return 130 if report.interrupted or passes.interrupted else 0
+
+
+def _passes(context: AppContext, duration: float | None) -> Passes:
+    from .offline import Passes, two_passes
+
+    options = context.options
+    if options.smooth != "offline":
+        return Passes(context.source, context.estimator, options.frames)
+    smoothing = topdown_config(options).smoothing
+    return two_passes(context, smoothing, duration=duration, progress=lambda text: _say(text, sys.stderr))
 
 
 def _open_outputs(context: AppContext, save: Sequence[str], *, live: bool) -> list[Output]:

@@ -36,6 +36,9 @@ class AppOptions:
     detect_every: float | None = None  # ms between two searches while everybody is in sight; None: every tenth frame
     person_threshold: float | None = None  # lowest score of a detection; None: the detector's own
     smoothing: float = 1.0  # 0: none, 2: twice as calm
+    smooth: str = "live"  # "live": frame by frame; "offline": a file as a whole, in two passes
+    follow: str | int = "all"  # "all", "largest", "center" or a person's id
+    roi: tuple[int, int, int, int] | None = None  # x, y, w, h in px: nothing outside is looked at
     threads: int | None = None  # CPU threads of the network; None: onnxruntime's choice
     # Output
     save: tuple[str, ...] = ()  # paths of videos, images, folders, tables, …
@@ -115,6 +118,15 @@ def parser() -> argparse.ArgumentParser:
         metavar="FACTOR",
         help="of points over time: 0 none, 1 as tuned, 2 twice as calm",
     )
+    model.add_argument(
+        "--smooth",
+        choices=("live", "offline"),
+        help="offline: a video as a whole, in two passes, without lag; gaps and swapped limbs are mended",
+    )
+    model.add_argument(
+        "--follow", type=_whom, metavar="WHOM", help="whom to report: all, largest, center, or a person's id"
+    )
+    model.add_argument("--roi", type=_region, metavar="X,Y,W,H", help="look at this part of the image only, in pixels")
     model.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of the network")
     out = p.add_argument_group("output")
     out.add_argument(
@@ -251,6 +263,22 @@ def _strength(text: str) -> float:
     if not 0 <= value <= 100:
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 100, got {text!r}")
     return value
+
+
+def _whom(text: str) -> str | int:
+    if text in ("all", "largest", "center"):
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected all, largest, center or an id from 1, got {text!r}")
+    return int(text)
+
+
+def _region(text: str) -> tuple[int, int, int, int]:
+    words = text.split(",")
+    if len(words) != 4 or not all(word.strip().isdecimal() for word in words) or 0 in map(int, words[2:]):
+        raise argparse.ArgumentTypeError(f"expected X,Y,W,H in whole pixels, W and H from 1, got {text!r}")
+    x, y, w, h = map(int, words)
+    return x, y, w, h
 
 
 def _share(text: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from math import isnan
 from typing import Any
 
@@ -40,19 +41,22 @@ def frame_record(
 ) -> dict[str, Any]:
     """One line of JSONL: everything that is known about a frame, as plain numbers and lists.
 
-    Pixels have two decimals, scores four; coordinates are finite.
+    Pixels have two decimals, scores four; coordinates are finite. Of people who were smoothed over a whole file,
+    "keypoints" are the net's own points and "smoothed" the others.
     """
     record: dict[str, Any] = {"frame": int(frame), "time": round(float(time), 6)}
     if file is not None:
         record["file"] = file
     record["size"] = [int(side) for side in size]
+    raw = poses if poses.raw_keypoints is None else replace(poses, keypoints=poses.raw_keypoints)
     record["people"] = [
         {
             "id": int(poses.track_ids[n]),
             "bbox": _rounded(poses.bboxes[n], 2),
             "score": round(float(poses.bbox_scores[n]), 4),
-            "keypoints": _triples(poses, n),
+            "keypoints": _triples(raw, n),
         }
+        | ({} if raw is poses else {"smoothed": [_rounded(point, 2) for point in poses.keypoints[n]]})
         for n in range(len(poses))
     ]
     record["timings_ms"] = {stage: round(float(ms), 3) for stage, ms in (timings_ms or {}).items()}

@@ -15,6 +15,7 @@ from ..choice import source_options
 from ..context import AppContext
 from ..engine import Engine, EngineState
 from ..media_saver import MediaSaver
+from ..opening import Pending
 from ..outputs import Output, Recorder
 from ..overlay import OverlayOptions
 from ..sources import Source, Spec, expand, name_of, open_source
@@ -129,9 +130,12 @@ class Window(QWidget):
 
     def _open(self, spec: Spec, source: Source | None = None) -> None:
         """Switch to a source; `source` where it is open already."""
+        if spec != self._spec:
+            self.view.show_result(None)  # nothing of the old source stays, whatever becomes of the new one
         self._spec = spec
         options = source_options(self.context.options)
-        self.engine.open(lambda: source if source else open_source(spec, options=options))
+        opening = source.opening if isinstance(source, Pending) else None
+        self.engine.open(opening or (lambda: source or open_source(spec, options=options)), name_of(spec))
         self._last_result = time.perf_counter()
         self.controls.set_source(spec, name_of(spec))
         self.controls.pause_button.setChecked(False)
@@ -178,6 +182,8 @@ class Window(QWidget):
             over = options.duration is not None and result.frame.time >= options.duration
             if over or self._shown + 1 == options.frames:
                 self.close()
+        if self.engine.state is EngineState.FAILED and self.engine.error is None:
+            self.view.show_result(None)  # the source is gone, and nothing of it stays
         if self.engine.state is not EngineState.RUNNING:
             self._refresh()  # at once: the timer would say so a quarter of a second later
 
@@ -202,7 +208,7 @@ class Window(QWidget):
         self.facts.setText(
             facts(
                 fps=self._shown_rate.per_second(),
-                age_ms=self.view.age_ms,
+                age_ms=self.view.age_ms(),
                 people=len(result.poses) if result else None,
                 model=estimator.card.name,
                 device=estimator.device,

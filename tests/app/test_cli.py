@@ -429,3 +429,24 @@ def test_an_output_that_cannot_be_opened_closes_the_others(constant_model: Path,
         cli._open_outputs(context, ["seen.mp4"], live=False)
     context.source.close()
     assert opened.closed
+
+
+def test_a_file_smoothed_as_a_whole(tmp_path: Path, constant_model: Path):
+    video = write_video(tmp_path / "numbers.avi", 12)
+    model = ["--model", constant_model, "--detector", "none", "--headless"]
+    run = app("--source", video, *model, "--smooth", "offline", "--json", "out.jsonl", "--save", "o.mp4", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    records = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [record["frame"] for record in records] == list(range(12))
+    for person in (person for record in records for person in record["people"]):
+        assert np.shape(person["keypoints"]) == (NUM_KEYPOINTS, 3)
+        assert np.shape(person["smoothed"]) == (NUM_KEYPOINTS, 2)
+    assert sum(len(record["people"]) for record in records) >= 10
+    assert (tmp_path / "o.mp4").stat().st_size > 0
+
+
+def test_what_has_no_course_is_not_smoothed_as_a_whole(tmp_path: Path, constant_model: Path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((90, 90, 3), np.uint8))
+    run = app("--source", "a.png", "--model", constant_model, "--headless", "--smooth", "offline", cwd=tmp_path)
+    assert run.returncode == 2
+    assert "--smooth offline is for videos and --sequence folders" in run.stderr

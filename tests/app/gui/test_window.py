@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from doubles import FakeEstimator, decode_number, write_video
+from doubles import FakeEstimator, Stream, decode_number, write_video
 
 from edgepose_app import display
 from edgepose_app.context import AppContext
@@ -91,7 +92,7 @@ def test_images_come_on_screen_with_facts(qapp: Any, open_window: Callable[..., 
     assert "ms old" in facts
     assert "1 person" in facts
     assert "fake on cpu" in facts
-    assert 0 < window.view.age_ms < 5000
+    assert 0 < window.view.age_ms() < 5000
     assert "numbers.avi" in window.status.text()
 
 
@@ -204,7 +205,49 @@ def test_a_saved_image_is_not_mirrored(
 def test_the_age_of_the_shown_frame_is_in_milliseconds(qapp: Any, open_window: Callable[..., Any]):
     window = open_window(estimator=FakeEstimator(delay=0.05))
     spin(qapp, lambda: window._shown > 2)
-    assert 50 <= window.view.age_ms < 5000
+    assert 50 <= window.view.age_ms() < 5000
+
+
+@pytest.mark.parametrize("stop", ["pause", "end", "stream"])
+def test_an_image_that_stands_still_grows_old(
+    qapp: Any, open_window: Callable[..., Any], tmp_path: Path, stream: Stream, stop: str
+):
+    spec = {"end": str(write_video(tmp_path / "short.avi", 5)), "stream": stream.url}.get(stop)
+    window = open_window(spec=spec) if spec else open_window()
+    spin(qapp, lambda: window._shown > 3)
+    if stop == "pause":
+        window.controls.pause_button.click()
+    stream.dead = True
+    spin(qapp, lambda: window.view.age_ms() > 1500)
+    spin(qapp, lambda: " s old" in window.facts.text())
+    captured = window.view.result.frame.captured
+    assert window.view.age_ms(now=captured + 60.0) == pytest.approx(60_000)
+
+
+def test_nothing_of_the_old_source_stays_on_screen(qapp: Any, open_window: Callable[..., Any], tmp_path: Path):
+    window = open_window()
+    spin(qapp, lambda: window._shown > 0)
+    window._open(str(tmp_path / "nowhere.mp4"))
+    spin(qapp, lambda: "no such file" in window._message())
+    window._refresh()
+    assert window.view.result is None
+    strip = pixels(window.view)[210 * window.view.height() // 600 :][:20]  # of the old image, above the message
+    assert strip.std(axis=(0, 1)).max() < 1
+    assert window.status.text() == ""
+    assert "old" not in window.facts.text()
+
+
+def test_a_window_is_there_while_its_address_hangs(qapp: Any, constant_model: Path):
+    from edgepose_app.cli import make_context
+    from edgepose_app.gui.window import Window
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/hang"
+        context = make_context(AppOptions.parse(["--source", url, "--model", str(constant_model)]), patience=0.1)
+        window = Window(context, [])
+        window.show()
+        spin(qapp, lambda: window._message().startswith(f"Opening {url}… "))
+        window.close()
 
 
 def offscreen(*args: object, cwd: Path) -> subprocess.Popen[str]:
