@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from edgepose import EdgeposeError
 from edgepose.terminal import discard, safe_output
 
+from .interrupts import Interrupts
 from .options import AppOptions
+from .redaction import SafeFormatter, without_secrets
 
 if TYPE_CHECKING:
     from edgepose import TopdownConfig
 
     from .context import AppContext
-    from .outputs import Output
+    from .offline import Passes
+    from .outputs import Output, RunInfo
+    from .sources import Source
 
 log = logging.getLogger(__name__)
 
 DEMO_SECONDS = 10.0  # of a demo without window and limits
+PATIENCE = 0.3  # s that a camera or an address has before the window is shown without it
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,11 +42,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"edgepose {edgepose.__version__}")
         return 0
+    if options.list_cameras:
+        from .choice import cameras_text
+
+        print(cameras_text())
+        return 0
     level = logging.DEBUG if options.verbose else logging.WARNING
-    logging.basicConfig(level=level, format="edgepose-app: %(message)s")
-    _quiet_opencv(options.verbose)
+    said = logging.StreamHandler()
+    said.setFormatter(SafeFormatter("edgepose-app: %(message)s"))
+    logging.basicConfig(level=level, handlers=[said])
+    named = [options.source or "", *options.sources]
+    # FFmpeg would say the addresses as they were given.
+    _quiet_opencv(options.verbose and named == [without_secrets(name) for name in named])
     try:
-        return _run(options)
+        with Interrupts():
+            return _run(options)
     except EdgeposeError as error:
         _tell(error)
         return 2
@@ -51,24 +67,51 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except Exception as error:
         if options.verbose:
-            raise
+            _tell(traceback.format_exc())
+            return 1
         _tell(f"internal error: {type(error).__name__}: {error} (--verbose shows where)")
         return 1
 
 
 def _run(options: AppOptions) -> int:
+    if options.doctor:
+        from . import doctor
+
+        return doctor.report(print)
+    if options.benchmark is not None:
+        return _benchmark(options, options.benchmark)
     headless = options.headless or _no_window()
+    if options.smooth == "offline" and not headless:
+        raise EdgeposeError("--smooth offline looks at a file twice, which no window shows: add --headless")
     if headless and options.screenshot:
         raise EdgeposeError("--screenshot shows the window: it needs a display, or QT_QPA_PLATFORM=offscreen")
-    context = make_context(options)
+    context = make_context(options, None if headless else PATIENCE)
     if headless:
-        return _headless(context)
+        from .batch import run_all
+
+        return run_all(context, _headless, _tell) if context.rest or context.failed else _headless(context)
     from .display import clear_opencv_qt
 
     clear_opencv_qt()  # again: importing OpenCV has set it
     from .gui.launch import show
 
-    return show(context, _open_outputs(context, options.save))
+    return show(context, _open_outputs(context, options.save, live=True))  # files play in their own time there
+
+
+def _benchmark(options: AppOptions, seconds: float) -> int:
+    if options.save or options.save_raw or options.json or options.send:
+        raise EdgeposeError("--benchmark keeps and sends nothing: leave out --save, --save-raw, --json and --send")
+    if options.camera is None and options.source is None and not options.sources:
+        options = replace(options, source="demo")
+    context = make_context(options)
+    if context.rest:
+        context.source.close()
+        raise EdgeposeError(f"--benchmark measures one source, and there are {1 + len(context.rest)}; name one of them")
+    from .benchmark import measure
+
+    measured = measure(context, seconds)
+    print(json.dumps(measured, indent=2, allow_nan=False, ensure_ascii=False))
+    return 130 if measured["interrupted"] else 0
 
 
 def _no_window() -> bool:
@@ -83,135 +126,158 @@ def _no_window() -> bool:
     return False
 
 
-def make_context(options: AppOptions) -> AppContext:
+def make_context(options: AppOptions, patience: float | None = None) -> AppContext:
+    """Open everything. A source that takes longer than `patience` s (None: for ever) comes as `Pending`."""
     _need_runtime()
     from edgepose import TopdownEstimator
 
+    from .choice import choose, source_options
     from .context import AppContext
+    from .opening import open_patiently
     from .overlay import SkeletonStyle
-    from .sources import open_source
 
-    spec = _choose(options)
-    source = open_source(spec, sequence=options.sequence)
-    try:
-        estimator = TopdownEstimator(
-            options.model,
-            device=options.device,
-            detector=options.detector,
-            max_people=options.max_people,
-            threads=options.threads,
-            flip_test=options.flip_test,
-            smooth=options.smoothing > 0,  # of sequences only; the engine says which source is one
-            config=topdown_config(options),
-        )
-    except BaseException:
-        source.close()
-        raise
-    return AppContext(options, spec, source, estimator, SkeletonStyle.of(estimator.card, estimator.skeleton))
+    specs = choose(options, _tell)
+    estimator = TopdownEstimator(
+        options.model,
+        device=options.device,
+        detector=options.detector,
+        max_people=options.max_people,
+        threads=usable_threads(options.threads),
+        flip_test=options.flip_test,
+        smooth=options.smoothing > 0 and options.smooth == "live",  # of sequences; the engine says which source is one
+        config=topdown_config(options),
+    )
+    style = SkeletonStyle.of(estimator.card, estimator.skeleton)
+    failed = 0
+    while True:
+        try:
+            source = open_patiently(specs[failed], source_options(options), _tell, patience)
+            return AppContext(options, specs[failed], source, estimator, style, tuple(specs[failed + 1 :]), failed)
+        except EdgeposeError as error:
+            failed += 1
+            if failed == len(specs):
+                raise
+            _tell(error)  # the next one may open
+
+
+def usable_threads(wanted: int | None) -> int | None:
+    """At most as many as there are cores: more only wait for each other."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if wanted is None or wanted <= cores:
+        return wanted
+    _tell(f"--threads {wanted}: there {'is one core' if cores == 1 else f'are {cores} cores'} here, so using {cores}")
+    return cores
 
 
 def topdown_config(options: AppOptions) -> TopdownConfig:
     """The estimator's settings that have a flag."""
     from edgepose import TopdownConfig
 
-    config = TopdownConfig(detect_every_ms=options.detect_every, person_threshold=options.person_threshold)
+    config = TopdownConfig(
+        detect_every_ms=options.detect_every,
+        person_threshold=options.person_threshold,
+        follow=options.follow,
+        roi=options.roi,
+    )
     return replace(config, smoothing=config.smoothing.scaled(options.smoothing)) if options.smoothing else config
-
-
-def _choose(options: AppOptions) -> int | str:
-    """What to open when the user did not say: the first camera, else the demo."""
-    if options.camera is not None:
-        return int(options.camera)
-    if options.source is not None:
-        return str(options.source)
-    from .sources.camera import list_cameras
-
-    cameras = list_cameras()
-    if cameras or sys.platform != "linux":
-        return next(iter(cameras), 0)
-    _tell("no camera found, so showing the demo (--camera N or --source chooses)")
-    return "demo"
 
 
 def _headless(context: AppContext) -> int:
     from . import headless
     from .jitter import Jitter
     from .media_saver import OUTPUT_FOLDER
-    from .outputs import close_all
+    from .outputs import close_all, open_save
     from .overlay import OverlayOptions
     from .sources.demo import Demo
 
     options, source = context.options, context.source
     demo = isinstance(source, Demo)
     limit = DEMO_SECONDS if demo and options.duration is None and options.frames is None else options.duration
-    outputs = _open_outputs(context, str(OUTPUT_FOLDER / "demo.mp4") if demo and not options.save else options.save)
+    outputs = _open_outputs(context, options.save, live=source.live)
+    if demo and not options.save:  # in a place of its own, whose file is of no value to anybody
+        outputs.append(open_save(str(OUTPUT_FOLDER / "demo.mp4"), _run_info(context, live=False)))
     human = sys.stderr if options.json == "-" else sys.stdout
-    # A service manager's way of saying Ctrl-C: a video that is not finished cannot be played.
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _say(f"{source.description} → {_model_line(context)}", human)
     try:
-        try:
-            print(f"{source.description} → {_model_line(context)}", file=human, flush=True)
-        except BrokenPipeError:  # nobody reads this; the files are wanted all the same
-            discard(human)
-        report = headless.run(
-            source,
-            context.estimator,
-            outputs,
-            jitter=Jitter(context.style.skeleton, context.style.limits(OverlayOptions(options.threshold)))
-            if demo
-            else None,
-            duration=limit,
-            max_frames=options.frames,
-            progress=lambda text: print(text, file=sys.stderr, flush=True),
-        )
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        written = close_all(outputs)
+        passes = _passes(context, limit)
+    except BaseException:
+        close_all(outputs)
+        raise
+    report = headless.run(
+        passes.source,
+        passes.estimator,
+        outputs,
+        jitter=Jitter(context.style.skeleton, context.style.limits(OverlayOptions(options.threshold)))
+        if demo
+        else None,
+        duration=limit,
+        max_frames=passes.frames,
+        progress=lambda text: _say(text, sys.stderr),
+    )
+    written = report.written
     if demo:  # written before it is printed: a closed pipe must not cost the file
         table = OUTPUT_FOLDER / "demo_timings.txt"
         table.parent.mkdir(exist_ok=True)
         table.write_text(f"{source.description} → {_model_line(context)}\n{report.text()}\n", encoding="utf-8")
         written.append(f"{table}: this table")
-    print(report.text(), file=human)
-    for said in written:
-        print(f"wrote {said}", file=human)
-    return 130 if report.interrupted else 0
+    _say("\n".join([report.text(), *(f"wrote {said}" for said in written)]), human)
+    for complaint in report.complaints:
+        _tell(complaint)
+    return 130 if report.interrupted or passes.interrupted else 0
 
 
-def _open_outputs(context: AppContext, save: str | None) -> list[Output]:
-    from .outputs import JsonlOutput, close_all, open_output
-    from .overlay import OverlayOptions
+def _passes(context: AppContext, duration: float | None) -> Passes:
+    from .offline import Passes, two_passes
 
-    _refuse_overwriting(context, save)
+    options = context.options
+    if options.smooth != "offline":
+        return Passes(context.source, context.estimator, options.frames)
+    smoothing = topdown_config(options).smoothing
+    return two_passes(context, smoothing, duration=duration, progress=lambda text: _say(text, sys.stderr))
+
+
+def _open_outputs(context: AppContext, save: Sequence[str], *, live: bool) -> list[Output]:
+    from .outputs import close_all, open_jsonl, open_output, open_save, open_send
+    from .overlay import GROUPS, OverlayOptions
+    from .overwriting import refuse_overwriting
+    from .sources import files_of
+
+    options, source = context.options, context.source
+    pictures = [("--save", name) for name in save] + ([("--save-raw", options.save_raw)] if options.save_raw else [])
+    files = pictures + ([("--json", options.json)] if options.json else [])
+    refuse_overwriting(files_of(context.spec), files, overwrite=options.overwrite)
+    for option, name in pictures:
+        _refuse_one_image_of_many(option, name, source, options)
+    run = _run_info(context, live=live)
     outputs: list[Output] = []
-    if save:
-        overlay = OverlayOptions(threshold=context.options.threshold)
-        outputs.append(open_output(save, context.source.fps, context.style, overlay))
-    if context.options.json:
-        try:
-            outputs.append(JsonlOutput(context.options.json))
-        except EdgeposeError:
-            close_all(outputs)
-            raise
+    try:
+        outputs.extend(open_save(name, run) for name in save)
+        raw = replace(run, overlay=OverlayOptions(hidden=frozenset(GROUPS)))
+        outputs.extend(open_output(name, raw, option="--save-raw") for name in filter(None, [options.save_raw]))
+        outputs.extend(open_jsonl(name, live=live) for name in filter(None, [options.json]))
+        outputs.extend(open_send(address, run) for address in options.send)
+    except EdgeposeError:
+        close_all(outputs)
+        raise
     return outputs
 
 
-def _refuse_overwriting(context: AppContext, save: str | None) -> None:
-    """No output may replace what it was made from, nor another output."""
-    from .media import IMAGE_SUFFIXES
-    from .sources import local_path
+def _run_info(context: AppContext, *, live: bool) -> RunInfo:
+    from .outputs import RunInfo
+    from .overlay import OverlayOptions
 
-    path = local_path(context.spec)
-    taken = set() if path is None else {path.resolve()}
-    if path is not None and path.suffix.lower() in IMAGE_SUFFIXES:
-        taken.add(path.resolve().parent)  # a folder to save in keeps the names of the images
-    for option, out in (("--save", save), ("--json", context.options.json)):
-        if out and out != "-":
-            if Path(out).resolve() in taken:
-                raise EdgeposeError(
-                    f"{option} {out}: would overwrite the source or another output; choose another place"
-                )
-            taken.add(Path(out).resolve())
+    overlay = OverlayOptions(threshold=context.options.threshold, black=context.options.black)
+    return RunInfo(context.style, overlay, context.source.fps, live, context.source.sound)
+
+
+def _refuse_one_image_of_many(option: str, name: str, source: Source, options: AppOptions) -> None:
+    from .media import IMAGE_SUFFIXES
+
+    if Path(name).suffix.lower() in IMAGE_SUFFIXES and source.count != 1 and options.frames != 1:
+        raise EdgeposeError(
+            f"{option} {name}: is one image, and {source.name} has more than one; name a folder or a video "
+            "(.mp4), or add --frames 1"
+        )
 
 
 def _model_line(context: AppContext) -> str:
@@ -219,7 +285,15 @@ def _model_line(context: AppContext) -> str:
 
 
 def _tell(sentence: object) -> None:
-    print(f"edgepose-app: {sentence}", file=sys.stderr, flush=True)
+    print(f"edgepose-app: {without_secrets(str(sentence))}", file=sys.stderr, flush=True)
+
+
+def _say(text: str, where: TextIO) -> None:
+    """Print for people, who may have gone: a closed terminal, or no reader. The files are wanted all the same."""
+    try:
+        print(text, file=where, flush=True)
+    except OSError:
+        discard(where)
 
 
 def _need_runtime() -> None:

@@ -8,7 +8,7 @@ from edgepose import TopdownEstimator
 
 from .options import AppOptions
 from .overlay import SkeletonStyle
-from .sources.base import Source
+from .sources import Source, Spec
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,9 @@ class AppContext:
     """Everything that was opened for one run."""
 
     options: AppOptions
-    spec: int | str  # what `source` was opened from
+    spec: Spec  # what `source` was opened from
     source: Source
     estimator: TopdownEstimator
     style: SkeletonStyle
+    rest: tuple[Spec, ...] = ()  # sources that follow
+    failed: int = 0  # sources before it that could not be opened

@@ -17,10 +17,14 @@ from numpy.typing import NDArray
 from edgepose import EdgeposeError, Poses
 
 from .mailbox import Mailbox
+from .opening import Opening
 from .sources.base import Frame, Source
 from .timing import Rate
 
 log = logging.getLogger(__name__)
+
+RELEASE_WITHIN = 0.5  # s that the old source has to let go of its device; one that hangs is not waited for
+POLL = 0.05  # s between two looks whether a source that is being opened is still wanted
 
 
 class EngineState(Enum):
@@ -85,17 +89,21 @@ class Engine:
         # empties hands out frames that are seconds old. Daemons: a device that blocks must not hold the process.
         self._pose = threading.Thread(target=self._pose_loop, name="edgepose-pose", daemon=True)
 
-    def open(self, opener: Callable[[], Source]) -> None:
-        """Switch to the source that `opener` makes, in the capture thread, as that may take long."""
+    def open(self, opener: Callable[[], Source] | Opening, name: str = "") -> None:
+        """Switch to the source that `opener` makes, in a thread, as that may take long; `name`: for people, until then.
+
+        What was opened or is being opened before is given up at once, even where it hangs.
+        """
         if self.error is not None:
             return  # nobody is left to look at its frames; the message of the failure stays
         if self._pose.ident is None:
             self._pose.start()  # first: a source that fails at once must find somebody to hear of it
-        if self.source is not None:
-            self.source.stop()
         with self._lock:
             self._stream += 1
-            self._state, self.message = EngineState.OPENING, "opening…"
+            self._state, self.message = EngineState.OPENING, f"opening {name}…" if name else "opening…"
+            old, self.source = self.source, None  # what is said of a source from now on is not about the old one
+        if old is not None:
+            old.stop()
         self._running.set()
         before = self._capture
         job = partial(self._capture_loop, opener, self._stream, before)
@@ -103,8 +111,9 @@ class Engine:
         self._capture.start()
 
     def take(self, timeout: float | None = 0.0) -> Result | None:
-        """The newest result that nobody has taken, or None."""
-        return self._results.get(timeout)
+        """The newest result of the present source that nobody has taken, or None."""
+        result = self._results.get(timeout)
+        return result if result is not None and result.frame.stream == self._stream else None
 
     def results(self, poll: float = 0.2) -> Iterator[Result | None]:
         """Results until the source ends, None every `poll` seconds without. Raises what a thread died of."""
@@ -131,7 +140,7 @@ class Engine:
             self._running.set()
 
     def stop(self, timeout: float = 3.0) -> None:
-        """End both threads; a device that blocks is left to its daemon thread after `timeout` seconds."""
+        """End both threads: the net has `timeout` s to finish its frame; a device that hangs is left to its thread."""
         with self._lock:
             self._stream += 1  # whatever a thread still says is out of date
             self._state = EngineState.STOPPED
@@ -140,31 +149,40 @@ class Engine:
         self._running.set()
         self._frames.close()
         self._results.close()
-        for thread in (self._capture, self._pose):
+        for thread, patience in ((self._capture, min(RELEASE_WITHIN, timeout)), (self._pose, timeout)):
             if thread is not None and thread.is_alive():
-                thread.join(timeout)
+                thread.join(patience)
 
     # The capture thread -----------------------------------------------------------------------------------
 
-    def _capture_loop(self, opener: Callable[[], Source], stream: int, before: threading.Thread | None) -> None:
+    def _capture_loop(
+        self, opener: Callable[[], Source] | Opening, stream: int, before: threading.Thread | None
+    ) -> None:
         if before is not None:
-            before.join()  # a camera must be released before it is opened again
-        if stream != self._stream:
-            return
+            before.join(RELEASE_WITHIN)  # a camera must be released before it is opened again
         try:
-            source = opener()
+            source = self._opened(opener, stream)
         except Exception as error:  # whatever the opening of a device throws belongs on screen
             self._fail(error, stream)
             return
+        if source is None:
+            return
         try:
-            if stream == self._stream:
-                self.source = source
-                self._enter(EngineState.RUNNING, stream)
+            if self._enter(EngineState.RUNNING, stream, source=source):
                 self._pump(source, stream)
         except Exception as error:  # as above, for reading
             self._fail(error, stream)
         finally:
             source.close()
+
+    def _opened(self, opener: Callable[[], Source] | Opening, stream: int) -> Source | None:
+        """What `opener` makes, or None as soon as another source is wanted."""
+        opening = opener if isinstance(opener, Opening) else Opening(opener)
+        while stream == self._stream:
+            if opening.wait(POLL):
+                return opening.take()
+        opening.abandon()
+        return None
 
     def _pump(self, source: Source, stream: int) -> None:
         # A live source has its own pace; a file gets the clock's where people watch. Unrelated images are all looked
@@ -200,12 +218,13 @@ class Engine:
             self._frames.close()
         self._on_result()
 
-    def _enter(self, state: EngineState, stream: int, message: str = "") -> bool:
-        """Change the state, unless another source has been opened meanwhile."""
+    def _enter(self, state: EngineState, stream: int, message: str = "", source: Source | None = None) -> bool:
+        """Change the state, and the source at the start, unless another source has been opened meanwhile."""
         with self._lock:
             if stream != self._stream:
                 return False
             self._state, self.message = state, message
+            self.source = source or self.source
             return True
 
     # The pose thread --------------------------------------------------------------------------------------

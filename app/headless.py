@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from .engine import Engine, Estimator, Result
 from .jitter import Jitter, JitterReport
-from .outputs import Output
+from .outputs import Output, Recorder
 from .sources import Source
 from .status import count_of
 from .timing import TimingTable
@@ -28,6 +28,8 @@ class Report:
     interrupted: bool = False
     timings: TimingTable = field(default_factory=lambda: TimingTable(WARMUP))
     jitter: JitterReport | None = None
+    written: list[str] = field(default_factory=list)  # by the outputs, one sentence each
+    complaints: list[str] = field(default_factory=list)  # about what an output left out
 
     def text(self) -> str:
         """For people, several lines."""
@@ -54,15 +56,19 @@ def run(
     *,
     jitter: Jitter | None = None,
     duration: float | None = None,
+    clock: float | None = None,
     max_frames: int | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Every frame of a file, the newest frames of a live source, until the end or the limits.
 
     `duration` counts seconds of the source, of live ones also those of the clock, lest a dead camera never
-    ends. `jitter` collects the points of the demo. Ctrl-C ends the run in order. Raises what a thread died of.
+    ends; `clock` counts those of the clock alone. `jitter` collects the points of the demo. Ctrl-C ends the run in
+    order. The outputs are finished in any case; one that cannot keep up slows a file's run and misses frames of a
+    live source. Raises what a thread died of.
     """
     engine = Engine(estimator, realtime=False)
+    recorder = Recorder(outputs, lossless=not source.live)
     report = Report()
     start = said = time.perf_counter()
     engine.open(lambda: source)
@@ -74,31 +80,43 @@ def run(
                 progress(source.message or _status(report, engine, result))
             if duration is not None and source.live and now - start > duration:
                 break
+            if clock is not None and now - start > clock:
+                break
             if result is None:
                 continue
             if duration is not None and result.frame.time >= duration:
                 break
-            _consume(result, outputs, report, jitter)
-            if report.frames == max_frames:
+            _consume(result, recorder, report, jitter)
+            if report.frames == max_frames or recorder.error is not None:
                 break
     except KeyboardInterrupt:
         report.interrupted = True
     finally:
         engine.stop()
+        _finish(recorder, report, hurry=source.live or report.interrupted)
+    if recorder.error is not None and not report.interrupted:
+        raise recorder.error
     report.seconds = time.perf_counter() - start
     report.skipped = tuple(source.skipped)
     report.jitter = jitter.report() if jitter else None
     return report
 
 
-def _consume(result: Result, outputs: Sequence[Output], report: Report, jitter: Jitter | None) -> None:
-    write_start = time.perf_counter()
-    for output in outputs:
-        output.write(result)
-    written = {"write": 1000 * (time.perf_counter() - write_start)} if outputs else {}
+def _finish(recorder: Recorder, report: Report, *, hurry: bool) -> None:
+    """A reader who stopped may be waited for at the end of a file, until Ctrl-C."""
+    try:
+        report.written = recorder.close(hurry=hurry)
+    except KeyboardInterrupt:
+        report.interrupted = True
+        report.written = recorder.close(hurry=True)
+    report.complaints = recorder.complaints()
+
+
+def _consume(result: Result, recorder: Recorder, report: Report, jitter: Jitter | None) -> None:
+    recorder(result)
     report.frames += 1
     report.people += len(result.poses)
-    report.timings.add({**result.timings_ms, **written})
+    report.timings.add(result.timings_ms)
     if jitter is not None and result.frame.motion is not None:
         height, width = result.frame.image.shape[:2]
         jitter.add(result.frame.motion, result.poses, (width, height))

@@ -15,6 +15,15 @@ from .overlay import OverlayOptions, SkeletonStyle
 OUTPUT_FOLDER = Path("output")
 
 
+def unused(path: Path) -> Path:
+    """The path, or the next one with `-2`, `-3`, …: five images of one second have five names."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_stem(f"{path.stem}-{number}")
+    return free
+
+
 class MediaSaver:
     """Saves as shown, but never mirrored: a file shows the world as it is. Answers with a sentence."""
 
@@ -33,7 +42,7 @@ class MediaSaver:
 
     def save_image(self, result: Result, overlay: OverlayOptions) -> str:
         """The image of `result` in its own size, with the poses."""
-        path = OUTPUT_FOLDER / time.strftime("pose-%Y%m%d-%H%M%S.png")
+        path = unused(OUTPUT_FOLDER / time.strftime("pose-%Y%m%d-%H%M%S.png"))
         try:
             ImagesOutput(str(path), self._style, replace(overlay, mirror=False)).write(result)
         except EdgeposeError as error:
@@ -42,7 +51,7 @@ class MediaSaver:
 
     def start(self, overlay: OverlayOptions) -> None:
         """Record from now on, in the look of now."""
-        path = OUTPUT_FOLDER / time.strftime("recording-%Y%m%d-%H%M%S.mp4")
+        path = unused(OUTPUT_FOLDER / time.strftime("recording-%Y%m%d-%H%M%S.mp4"))
         fps = self._engine.source.fps if self._engine.source else 30.0
         self._recorder = Recorder([VideoOutput(str(path), fps, self._style, replace(overlay, mirror=False))])
         self._engine.listeners.append(self._recorder)
@@ -53,4 +62,4 @@ class MediaSaver:
         if recorder is None:
             return ""
         self._engine.listeners.remove(recorder)
-        return "; ".join(recorder.close())
+        return "; ".join([*recorder.close(), *recorder.complaints()])

@@ -25,6 +25,7 @@ class OverlayOptions:
     mirror: bool = False
     hidden: frozenset[str] = frozenset()  # of GROUPS
     bboxes: bool = False  # with ids
+    black: bool = False  # on black instead of the image
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +65,8 @@ def compose(
     if size != (width, height):
         filter_ = cv2.INTER_AREA if size[0] < width else cv2.INTER_LINEAR
         image = np.asarray(cv2.resize(image, size, interpolation=filter_), np.uint8)
+    if overlay.black:
+        image = np.zeros_like(image)
     shown = _scaled(poses, size[0] / width, size[1] / height)
     if overlay.mirror:
         image, shown = np.asarray(cv2.flip(image, 1), np.uint8), _mirrored(shown, size[0])

@@ -11,8 +11,15 @@ def facts(*, fps: float, age_ms: float, people: int | None, model: str, device: 
     """The right half of the status line; `people` is None while there is nothing to count."""
     words = []
     if people is not None:
-        words += [f"{fps:.1f} fps", f"{age_ms:.0f} ms old", count_of(people, "person", "people")]
+        words += [f"{fps:.1f} fps", age_of(age_ms), count_of(people, "person", "people")]
     return "     ".join([*words, f"{model} on {device}"])
+
+
+def age_of(ms: float) -> str:
+    """`25 ms old`, `3.1 s old`, `2 min old`."""
+    if ms < 999.5:
+        return f"{ms:.0f} ms old"
+    return f"{ms / 1000:.1f} s old" if ms < 59_950 else f"{ms / 60_000:.0f} min old"
 
 
 def trouble(engine: Engine, silent: float) -> str:
@@ -26,6 +33,9 @@ def trouble(engine: Engine, silent: float) -> str:
     if engine.state is EngineState.ENDED:
         unrelated = source is not None and not source.is_sequence
         return "" if unrelated else "The end. Space plays it again."
+    if engine.state is EngineState.OPENING:
+        waited = f" {silent:.0f} s" if silent >= 1 else ""
+        return engine.message[:1].upper() + engine.message[1:] + waited
     if engine.message or (source is not None and source.message):
         said = engine.message or (source.message if source else "")
         return said[:1].upper() + said[1:]

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from .skeletons import Skeleton
     from .smoothing import OneEuro
     from .structures import Poses
-    from .topdown import TopdownConfig, TopdownEstimator
+    from .topdown import TopdownEstimator
+    from .topdown_config import TopdownConfig
 
 _HOME = {
     "Detector": "detectors",
@@ -33,7 +34,7 @@ _HOME = {
     "Poses": "structures",
     "SimCC": "codecs",
     "Skeleton": "skeletons",
-    "TopdownConfig": "topdown",
+    "TopdownConfig": "topdown_config",
     "TopdownEstimator": "topdown",
     "draw_poses": "draw",
 }

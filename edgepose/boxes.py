@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .skeletons import Skeleton
 
@@ -16,6 +16,7 @@ Float = NDArray[np.float32]
 _MARGINS = np.array([0.10, 0.10, 0.10, 0.05], np.float32)
 # Forehead and hair above the head's points, as a share of their extent: no data set has a point up there.
 _CROWN = 0.6
+_FAR = 1e6  # px: a given box beyond it is a mistake, and float32 could not tell its pixels apart
 # Windows along a frame, less one: enough for neighbors to overlap by half up to a panorama of 7 : 1.
 _MOST_STEPS = 16
 # From the extent of the head's points to head and shoulders, when nothing else is seen.
@@ -38,8 +39,7 @@ def containment_matrix(a: Float, b: Float) -> Float:  # [N, 4], [M, 4] xyxy -> [
 
 def _overlap(a: Float, b: Float) -> tuple[Float, Float, Float]:
     corner = np.minimum(a[:, None, 2:], b[None, :, 2:]) - np.maximum(a[:, None, :2], b[None, :, :2])
-    areas = [np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1) for boxes in (a, b)]
-    return np.prod(np.maximum(corner, 0), axis=2), areas[0], areas[1]
+    return np.prod(np.maximum(corner, 0), axis=2), areas(a), areas(b)
 
 
 def nms(bboxes: Float, scores: Float, threshold: float) -> NDArray[np.int64]:  # [N, 4], [N] -> [M]
@@ -51,6 +51,22 @@ def nms(bboxes: Float, scores: Float, threshold: float) -> NDArray[np.int64]:  #
         if alive[n]:
             alive[n + 1 :] &= ~rivals[n, n + 1 :]
     return order[alive]
+
+
+def areas(boxes: Float) -> Float:  # [N, 4] xyxy -> [N]
+    return _float(np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1))
+
+
+def given_boxes(what: str, bboxes: ArrayLike) -> Float:  # -> [N, 4]
+    """A caller's boxes, checked. Raises ValueError that begins with ``what``."""
+    boxes = np.asarray(bboxes, np.float32)
+    boxes = boxes.reshape(0, 4) if boxes.size == 0 else boxes
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(f"{what}: bboxes expected [N, 4] xyxy, got {list(boxes.shape)}")
+    if not (np.abs(boxes) <= _FAR).all():  # NaN fails too
+        worst = boxes.flat[int(np.argmax(np.where(np.isnan(boxes), np.inf, np.abs(boxes))))]
+        raise ValueError(f"{what}: bboxes expected within ±{_FAR:g} px, got {worst:g}")
+    return boxes
 
 
 def clip_boxes(boxes: Float, size: tuple[int, int]) -> Float:  # [N, 4] xyxy; size (W, H)

@@ -63,14 +63,18 @@ def visible_points(
     size: tuple[int, int],  # (W, H) of the image
     threshold: float | Mapping[str, float] = _THRESHOLD,
 ) -> NDArray[np.bool_]:  # [N, K]
-    """Which points are to be shown: sure enough (never at score 0), and inside the image."""
+    """Which points are to be shown: sure enough (never at score 0), and inside the image.
+
+    By ``display_scores`` where there are some.
+    """
     limits: float | NDArray[np.float32]
     if isinstance(threshold, Mapping):
         limits = np.array([threshold.get(part, _THRESHOLD) for part in skeleton.part_of], np.float32)
     else:
         limits = threshold
     inside = ((poses.keypoints >= 0) & (poses.keypoints <= np.array(size) - 1)).all(axis=2)
-    return inside & (poses.scores >= limits) & (poses.scores > 0)
+    scores = poses.scores if poses.display_scores is None else poses.display_scores
+    return inside & (scores >= limits) & (poses.scores > 0)  # at 0 the place means nothing
 
 
 def _draw_person(

@@ -15,6 +15,7 @@ from .codecs import Heatmap, SimCC
 from .errors import EdgeposeError
 from .modelcard import CODECS, REFINES, RELATIVE, ModelCard, heatmap_output, simcc_outputs
 from .skeletons import Skeleton
+from .torso import turned_boxes
 from .transforms import bbox_to_center_scale, crop_affine, invert_affine
 
 Float = NDArray[np.float32]
@@ -95,11 +96,14 @@ class PoseModel:
         image: NDArray[np.uint8],  # [H, W, 3] BGR
         bboxes: Float,  # [N, 4] xyxy
         padding: float | None = None,
+        rotations: Float | None = None,  # [N] degrees clockwise by which the people are turned; None: upright
     ) -> tuple[Float, Float]:  # [N, 3, h, w], [N, 2, 3] crop → frame
         card = self.card
         padding = card.padding if padding is None else padding
-        center, scale = bbox_to_center_scale(bboxes, aspect=self.aspect, padding=padding)
-        affine = crop_affine(center, scale, card.input_size)
+        rotations = np.zeros(len(bboxes), np.float32) if rotations is None else rotations
+        boxes = turned_boxes(bboxes, rotations) if rotations.any() else bboxes
+        center, scale = bbox_to_center_scale(boxes, aspect=self.aspect, padding=padding)
+        affine = crop_affine(center, scale, card.input_size, rotation_deg=rotations)
         crops = ops.crop_normalize(
             image,
             affine,

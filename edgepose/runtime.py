@@ -3,48 +3,56 @@
 from __future__ import annotations
 
 import ctypes
+import io
 import logging
 import platform
+import re
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _C, models
+from . import _C, models, providers
 from .errors import EdgeposeError
 from .modelcard import METADATA_KEY, ModelCard
 
 _log = logging.getLogger(__name__)
-_DEVICES = ("auto", "cpu", "cuda")
 _DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
+_NVIDIA = ("cuda", "tensorrt")
+_MOST_THREADS = 1024  # onnxruntime starts them all at once, and 100,000 hang the machine
 _QUIET = 4  # onnxruntime logs to the C++ stderr; what matters reaches the user as a sentence
-# cuDNN picks its algorithms per input shape: a GPU sees these batch sizes only, nothing is picked twice.
+# cuDNN picks its algorithms per input shape, others compile: they see these batch sizes only, nothing is picked twice.
 _BUCKETS = (1, 2, 4, 8, 16, 32)
 
 
 class Session:
     """One ONNX file, ready to run.
 
-    ``model`` is a path or a shipped model's name. ``device`` is ``"auto"`` (the GPU where onnxruntime can use
-    it, else the CPU), ``"cpu"`` or ``"cuda"``; the attribute tells where it really runs. ``threads`` is the
-    number of CPU threads (None: onnxruntime's choice). Raises EdgeposeError with one sentence for everything
+    ``model`` is a path or a shipped model's name. ``device`` is ``"auto"`` (an NVIDIA GPU where onnxruntime can use
+    it, else the CPU, with a warning if there is one that it cannot use) or the name of a provider that the installed
+    onnxruntime lists: ``"cpu"``, ``"cuda"``, ``"openvino"``, …; the attribute tells where it really runs. ``threads``
+    is the number of CPU threads (None: onnxruntime's choice). Raises EdgeposeError with one sentence for everything
     that a user can get wrong.
     """
 
     def __init__(self, model: str | Path, device: str = "auto", threads: int | None = None) -> None:
-        if device not in _DEVICES:
-            raise EdgeposeError(f"The device {device!r} is unknown: use one of {', '.join(_DEVICES)}.")
+        if threads is not None and not 1 <= threads <= _MOST_THREADS:
+            raise EdgeposeError(f"threads is {threads}: give a whole number from 1 to {_MOST_THREADS}, or None.")
         self.path = models.resolve(model)
-        self._session = _open(self.path, device, threads)
+        wanted = _wanted(_onnxruntime(), device)
+        self._session, reason = _open(self.path, wanted, threads)
         # onnxruntime falls back to the CPU with no more than a warning: what it took counts, not what was asked for.
-        self.device = "cuda" if self._session.get_providers()[0] == "CUDAExecutionProvider" else "cpu"
-        if device == "cuda" and self.device != "cuda":
-            raise EdgeposeError(
-                "CUDA was asked for, but onnxruntime could not start it (no usable GPU, or its CUDA and "
-                "cuDNN libraries are missing): install `edgepose[cuda]`, or use the CPU."
-            )
+        self.device = providers.device_of(self._session.get_providers()[0])
+        if self.device != wanted:
+            missing = f"onnxruntime could not start it ({reason}): install `{providers.package_of(wanted)}`"
+            if device != "auto":
+                raise EdgeposeError(f"{wanted.upper()} was asked for, but {missing}, or use the CPU.")
+            _log.warning("%s runs on the CPU: there is %s, but %s", self.path.name, wanted.upper(), missing)
+        elif self.device not in providers.TRIED:
+            _log.warning("%s runs on %s, where nobody has compared its results yet", self.path.name, self.device)
         first = self._session.get_inputs()[0]
         self._input_name: str = first.name
         self._dtype = _DTYPES.get(first.type, np.float32)
@@ -62,7 +70,7 @@ class Session:
         """Outputs by name, with N rows each: one network call unless the file fixes a smaller batch."""
         # A file's fixed batch must be met; a GPU gets a bucket; on a CPU every row costs, so there are none too many.
         fixed = self.input_shape[0]
-        size = fixed if isinstance(fixed, int) else _bucket(len(batch)) if self.device == "cuda" else len(batch)
+        size = fixed if isinstance(fixed, int) else _bucket(len(batch)) if self.device != "cpu" else len(batch)
         chunks = [self._call(batch[start : start + size], size) for start in range(0, len(batch), size)]
         if len(chunks) == 1:
             return chunks[0]
@@ -99,11 +107,27 @@ class Session:
             raise EdgeposeError(f"The card inside {self.path.name} is not usable: {error}.") from error
 
 
+def listed_devices() -> list[str]:
+    """The devices that the installed onnxruntime lists, the best one first; that it can start on them is not said."""
+    return [providers.device_of(provider) for provider in _onnxruntime().get_available_providers()]
+
+
+def built_for_cuda() -> str | None:
+    """For which CUDA the installed onnxruntime was built, as ``"13.0"``; None where for none."""
+    _onnxruntime()
+    try:
+        from onnxruntime.capi import build_and_package_info
+    except ImportError:
+        return None
+    return str(getattr(build_and_package_info, "cuda_version", "")) or None
+
+
 def _bucket(count: int) -> int:
     return next((size for size in _BUCKETS if size >= count), _BUCKETS[-1])
 
 
-def _open(path: Path, device: str, threads: int | None) -> Any:
+def _open(path: Path, device: str, threads: int | None) -> tuple[Any, str]:
+    """A session, and why it does not run on the device, where it does not."""
     ort = _onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = _QUIET
@@ -114,15 +138,45 @@ def _open(path: Path, device: str, threads: int | None) -> Any:
         options.add_session_config_entry("session.x64quantprecision", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
-    # The CPU stays in the list: operators without a CUDA kernel run there.
-    providers: list[Any] = ["CPUExecutionProvider"]
-    if _use_cuda(ort, device):
-        providers.insert(0, ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"}))
+    reason = _preload(ort) if device in _NVIDIA else ""
+    reason = reason or "it gives no reason"
+    if device != "cpu":
+        try:
+            session = ort.InferenceSession(str(path), options, providers=_chain(ort, device), enable_fallback=0)
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            reason = _short(error)
+        else:
+            if providers.device_of(session.get_providers()[0]) == device:
+                return session, ""
     try:
-        return ort.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # onnxruntime's exceptions share no base class
-        reason = str(error).partition("\n")[0].rpartition("failed:")[2].strip(" .")[:200] or type(error).__name__
-        raise EdgeposeError(f"{path} is not an ONNX model that onnxruntime can load ({reason}).") from error
+        return ort.InferenceSession(str(path), options, providers=[providers.CPU]), reason
+    except Exception as error:  # as above
+        raise EdgeposeError(f"{path} is not an ONNX model that onnxruntime can load ({_short(error)}).") from error
+
+
+def _chain(ort: Any, device: str) -> list[Any]:
+    """The device first. The CPU stays in the list: operators without a kernel there run on it."""
+    listed = ort.get_available_providers()
+    cuda = ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"})
+    first: list[Any] = [cuda if device == "cuda" else providers.provider_of(device, listed)]
+    if device == "tensorrt":  # which leaves to CUDA what it does not know
+        first.append(cuda)
+    return [*first, providers.CPU]
+
+
+def _short(error: Exception) -> str:
+    said = " ".join(str(error).split())
+    said = re.sub(r"^/\S+:\d+ .*?\) ", "", said)  # where in its sources
+    return (said.rpartition("failed:")[2] or said).strip(" .")[:200] or type(error).__name__
+
+
+def _preload(ort: Any) -> str:
+    """Find the CUDA and cuDNN wheels, without which a bare install binds to the CPU; which libraries are missing."""
+    said = io.StringIO()
+    with redirect_stdout(said):  # where it prints; that may be a stream of results
+        getattr(ort, "preload_dlls", lambda: None)()
+    lacking = re.findall(r"Failed to load (\S+?):", said.getvalue())
+    return f"{', '.join(dict.fromkeys(lacking))} cannot be loaded" if lacking else ""
 
 
 def _onnxruntime() -> Any:
@@ -134,22 +188,24 @@ def _onnxruntime() -> Any:
     return ort
 
 
-def _use_cuda(ort: Any, device: str) -> bool:
-    if device == "cpu":
-        return False
-    built_in = "CUDAExecutionProvider" in ort.get_available_providers()
-    if device == "cuda" and not (built_in and _has_driver()):
-        missing = (
-            "finds no NVIDIA driver: install it"
-            if built_in
-            else "is a build for the CPU only: install `edgepose[cuda]`"
-        )
-        raise EdgeposeError(f"CUDA was asked for, but this onnxruntime {missing}, or use the CPU.")
-    if not (built_in and _has_driver()):
-        return False
-    if hasattr(ort, "preload_dlls"):
-        ort.preload_dlls()  # finds the CUDA and cuDNN wheels; without it a bare install binds to the CPU
-    return True
+def _wanted(ort: Any, device: str) -> str:
+    """The device to try; EdgeposeError where it cannot be one here."""
+    listed = ort.get_available_providers()
+    if device not in (known := providers.known_devices(listed)):
+        raise EdgeposeError(f"The device {device!r} is unknown: use one of {', '.join(known)}.")
+    wanted = "cuda" if device == "auto" else device
+    here = providers.provider_of(wanted, listed) is not None
+    missing = ""
+    if not here:
+        has = ", ".join(map(providers.device_of, listed))
+        missing = f"is a build for {has}: install `{providers.package_of(wanted)}` instead of it"
+    elif wanted in _NVIDIA and not _has_driver():
+        missing = "finds no NVIDIA driver: install it"
+    if missing and device == "auto":
+        return "cpu"
+    if missing:
+        raise EdgeposeError(f"{wanted.upper()} was asked for, but this onnxruntime {missing}, or use the CPU.")
+    return wanted
 
 
 def _has_driver() -> bool:

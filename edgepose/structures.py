@@ -14,6 +14,8 @@ _DTYPES = {
     "bboxes": np.float32,
     "track_ids": np.int64,
     "bbox_scores": np.float32,
+    "display_scores": np.float32,
+    "raw_keypoints": np.float32,
 }
 
 
@@ -29,15 +31,27 @@ class Poses:
     bboxes: NDArray[np.float32]  # [N, 4] xyxy, the boxes that the people were looked for in, unpadded
     track_ids: NDArray[np.int64]  # [N] stable over a sequence, -1: untracked
     bbox_scores: NDArray[np.float32]  # [N] how sure we are that there is a person
+    display_scores: NDArray[np.float32] | None = None  # [N, K] what is drawn is decided by; None: by `scores`
+    raw_keypoints: NDArray[np.float32] | None = None  # [N, K, 2] before smoothing of a whole file; None: unknown
 
     def __post_init__(self) -> None:
         for name, dtype in _DTYPES.items():
-            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype))
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, np.asarray(getattr(self, name), dtype))
         keypoints = self.keypoints
         if keypoints.ndim != 3 or keypoints.shape[2] != 2:
             raise ValueError(f"Poses: keypoints expected [N, K, 2], got {list(keypoints.shape)}")
         n, k = keypoints.shape[:2]
-        shapes = {"scores": (n, k), "bboxes": (n, 4), "track_ids": (n,), "bbox_scores": (n,)}
+        shapes: dict[str, tuple[int, ...]] = {
+            "scores": (n, k),
+            "bboxes": (n, 4),
+            "track_ids": (n,),
+            "bbox_scores": (n,),
+        }
+        if self.display_scores is not None:
+            shapes["display_scores"] = (n, k)
+        if self.raw_keypoints is not None:
+            shapes["raw_keypoints"] = (n, k, 2)
         for name, shape in shapes.items():
             got = getattr(self, name).shape
             if got != shape:
@@ -64,4 +78,8 @@ class Poses:
         elif not isinstance(index, slice):
             index = np.asarray(index)
             index = index if index.dtype == bool else index.astype(np.int64)  # an empty list is float64
-        return Poses(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+        columns: dict[str, Any] = {}
+        for field in fields(self):
+            column = getattr(self, field.name)
+            columns[field.name] = None if column is None else column[index]
+        return Poses(**columns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -15,55 +15,31 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import models
 from .appearance import appearance
-from .boxes import containment_matrix, search_windows
+from .boxes import areas, containment_matrix, given_boxes, search_windows
+from .decision import person_features
 from .detectors import Detector
 from .errors import EdgeposeError
-from .modelcard import ModelCard
+from .following import Following, moved
+from .modelcard import RELATIVE, ModelCard
 from .posemodel import PoseModel
 from .runtime import Session
 from .skeletons import Skeleton
-from .smoothing import OneEuro, SmoothingConfig
+from .smoothing import OneEuro
 from .structures import Poses
-from .tracking import Tracker
-from .tracks import TrackerConfig
+from .topdown_config import TopdownConfig
+from .torso import Torso
+from .tracking import Tracker, Votes
 from .transforms import to_bgr8
+from .visibility import Visibility
 
 Float = NDArray[np.float32]
 
 _STAGES = ("detect", "crop", "network", "decode", "track")
 _AT_ONCE = 1_000_000  # a count of frames that is above every interval
 _CLOCK_TOLERANCE = 5e-4  # s: timestamps are rounded to milliseconds
-_FAR = 1e6  # px: a given box beyond it is a mistake, and float32 could not tell its pixels apart
+TURNS = (90.0, -90.0, 180.0)  # degrees of the looks at a newcomer whose upright pose is not clear
+TURN_MARGIN = 0.1  # mean score by which a turned look must be better
 _FRAME_TIME = 1 / 30  # s, when the caller gives no timestamps
-
-
-@dataclass(frozen=True)
-class TopdownConfig:
-    """How people are searched for, tracked and smoothed.
-
-    Raises EdgeposeError for an interval or a threshold that makes no sense.
-    """
-
-    # Known people are followed by their own points, so the whole frame is searched now and then only: to find
-    # newcomers, and at once when somebody is lost, whatever the intervals.
-    detect_every_ms: float | None = None  # ms between two searches while everybody is in sight; None: the frames below
-    detect_every: int = 10  # frames, the same, with a detector
-    detect_empty_every: int = 3  # frames while nobody is there
-    # Without a detector the pose net itself searches, at the cost of several people:
-    search_every: int = 60  # frames while everybody is in sight
-    search_empty_every: int = 5  # frames while nobody is there or somebody is missing: an idle camera costs little
-    search_threshold: float = 0.5  # share of the points' thresholds that makes a place worth a second, closer look
-    person_threshold: float | None = None  # lowest score of a detection, 0 to 1; None: the detector's own
-    tracker: TrackerConfig = field(default_factory=TrackerConfig)
-    smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
-
-    def __post_init__(self) -> None:
-        for name in ("detect_every_ms", "detect_every", "detect_empty_every", "search_every", "search_empty_every"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < inf:
-                raise EdgeposeError(f"{name} is {value}: give a number above 0.")
-        if self.person_threshold is not None and not 0 <= self.person_threshold <= 1:
-            raise EdgeposeError(f"person_threshold is {self.person_threshold}: give a number from 0 to 1.")
 
 
 class TopdownEstimator:
@@ -105,18 +81,32 @@ class TopdownEstimator:
         self._net = PoseModel(Session(model, device, threads), score, flip_test=flip_test, refine=refine)
         if detector is None:
             detector = "default" if models.has_default("detector") else "none"
+        given = isinstance(detector, Detector)
         if not isinstance(detector, Detector):
             no_detector = str(detector) == "none"
             detector = None if no_detector else Detector(detector, device, config.person_threshold, threads=threads)
         self.detector: Detector | None = detector
+        self._rule = config.person_rule if self._calibrated() else None
+        if detector and self._rule and not given and config.person_threshold is None:
+            detector.threshold = self._rule.lowest_detection
         self.max_people = max_people
         self.sequence = sequence
         self.last_timings_ms: dict[str, float] = dict.fromkeys(_STAGES, 0.0)
         self._tracker = Tracker(self.skeleton, self._net.thresholds, config.tracker)
         self._smoother = OneEuro(**asdict(config.smoothing)) if smooth else None
+        self._visibility = Visibility(self.skeleton)
+        self._upright = Torso(self.skeleton)
+        self._following = Following(config.follow)
         self._since_search = _AT_ONCE  # frames since the whole frame was last searched
         self._searched_at = 0.0  # s, when that was
-        self._clock = 0.0  # s, of the newest frame
+        self._clock = 0.0  # s, of the newest frame,
+        self._elapsed = _FRAME_TIME  # and since the one before it
+
+    def _calibrated(self) -> bool:
+        """Whether both nets' scores mean what `PersonRule` was fitted to."""
+        detector = getattr(self.detector, "card", None)  # a detector of the caller's own may have none
+        stated = detector is not None and "person" in detector.thresholds  # unlike a card made up for a foreign file
+        return stated and self._net.card.score in RELATIVE and bool(self._net.card.calibration)
 
     @property
     def card(self) -> ModelCard:
@@ -139,6 +129,8 @@ class TopdownEstimator:
     def reset(self) -> None:
         """Forget the people of the sequence so far."""
         self._tracker.reset()
+        self._visibility.reset()
+        self._following.reset()
         if self._smoother:
             self._smoother.reset()
         self._since_search = _AT_ONCE
@@ -155,36 +147,76 @@ class TopdownEstimator:
         people are tracked and searched for, and whoever scores too low to be a person is left out.
         """
         self.last_timings_ms = dict.fromkeys(_STAGES, 0.0)
-        image = to_bgr8(frame)
-        self._clock = self._clock + _FRAME_TIME if timestamp is None else timestamp
+        image, corner = self._region(to_bgr8(frame))
+        before, self._clock = self._clock, self._clock + _FRAME_TIME if timestamp is None else timestamp
+        self._elapsed = self._clock - before if self._clock > before else _FRAME_TIME
         size = image.shape[1], image.shape[0]
         if bboxes is not None:
-            poses = self._estimate(image, _checked_boxes(bboxes), None)
+            boxes = given_boxes("TopdownEstimator", bboxes) - np.tile(corner, 2)
+            poses = self._turned(image, self._estimate(image, boxes, None))
             scores = self._tracker.person_scores(poses, self._tracker.confident(poses, size))
-            return replace(poses, bbox_scores=scores)
+            return moved(replace(poses, bbox_scores=scores), corner)
         if not self.sequence:
             self.reset()
-        boxes, owners = self._boxes(image, size)
-        poses = self._estimate(image, boxes, owners)
+        boxes, owners, detections = self._boxes(image, size)
+        poses = self._estimate(image, boxes, owners, rotations=self._rotations(len(boxes)))
+        poses = self._turned(image, poses)
         with self._timed("track"):
-            return self._follow(poses, image)
+            people = self._follow(poses, detections, image)
+            return self._visibility(self._following(moved(people, corner), (frame.shape[1], frame.shape[0])))
 
-    def _boxes(self, image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[Float, NDArray[np.int64]]:
-        """Boxes to look into, and whose they are (−1: nobody's yet)."""
-        new = self._new_boxes(image, size)  # first: a search may mend a track's box
+    def _rotations(self, count: int) -> Float:  # -> [N]
+        """By how much each crop is turned: known people as they lie, newcomers not at all."""
+        known = self._tracker.rotations[:count] * self.config.turn_crops
+        return np.concatenate([known, np.zeros(count - len(known), np.float32)])
+
+    def _turned(self, image: NDArray[np.uint8], poses: Poses) -> Poses:
+        """Newcomers without a clear pose are looked at on their sides and upside down too; the best look counts."""
+        if not self.config.turn_crops or not self._upright.known:
+            return poses
+        clear = self._tracker.confident(poses, image.shape[1::-1]).mean(axis=1) >= self._tracker.config.clear
+        rows = np.flatnonzero((poses.track_ids < 0) & ~clear)
+        if not len(rows):
+            return poses
+        boxes = np.tile(poses.bboxes[rows], (len(TURNS), 1))
+        looks = self._estimate(image, boxes, None, rotations=np.repeat(np.asarray(TURNS, np.float32), len(rows)))
+        means = looks.scores.mean(axis=1).reshape(len(TURNS), -1)
+        best = means.argmax(axis=0)
+        better = means.max(axis=0) > poses.scores[rows].mean(axis=1) + TURN_MARGIN
+        chosen, rows = (best * len(rows) + np.arange(len(rows)))[better], rows[better]
+        keypoints, scores = poses.keypoints.copy(), poses.scores.copy()
+        keypoints[rows], scores[rows] = looks.keypoints[chosen], looks.scores[chosen]
+        return replace(poses, keypoints=keypoints, scores=scores)
+
+    def _region(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Float]:  # [H, W, 3] -> [h, w, 3], [2]
+        """The part of the frame that is looked at, and its left upper corner."""
+        if self.config.roi is None:
+            return image, np.zeros(2, np.float32)
+        x, y, w, h = self.config.roi
+        part = image[y : y + h, x : x + w]
+        if not part.size:
+            size = f"{image.shape[1]} × {image.shape[0]}"
+            raise EdgeposeError(f"roi {x},{y},{w},{h} lies outside the image of {size} pixels.")
+        return np.ascontiguousarray(part), np.array([x, y], np.float32)
+
+    def _boxes(self, image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[Float, NDArray[np.int64], Float]:
+        """Boxes to look into, whose they are (−1: nobody's yet), and what the detector says about who is in doubt."""
+        new, scores = self._new_boxes(image, size)  # first: a search may mend a track's box
         # Known people come first, so that `max_people` never trades one of them for a newcomer.
-        boxes, owners = self._tracker.bboxes, self._tracker.ids
-        boxes = np.concatenate([boxes, new])[: self.max_people]
-        return boxes, np.concatenate([owners, np.full(len(new), -1)])[: self.max_people]
+        tracker, most = self._tracker, self.max_people
+        boxes = np.concatenate([tracker.bboxes, new])[:most]
+        owners = np.concatenate([tracker.ids, np.full(len(new), -1)])[:most]
+        return boxes, owners, np.concatenate([tracker.doubtful, scores])[:most]
 
-    def _new_boxes(self, image: NDArray[np.uint8], size: tuple[int, int]) -> Float:  # [D, 4], best first
-        """Boxes of people who are not tracked yet, on the frames on which it is time to look."""
+    def _new_boxes(self, image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[Float, Float]:  # [D, 4], [D]
+        """Boxes of people who are not tracked yet, best first, on the frames on which it is time to look."""
         self._since_search += 1
         if not self._search_is_due():
-            return np.zeros((0, 4), np.float32)
+            return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
         self._since_search, self._searched_at = 0, self._clock
-        found = self._search(image, size) if self.detector is None else self._detect(image)
-        return found[self._tracker.unmatched(found)]
+        boxes, scores = self._search(image, size) if self.detector is None else self._detect(image)
+        new = self._tracker.unmatched(boxes, scores)
+        return boxes[new], scores[new]
 
     def _search_is_due(self) -> bool:
         """Whether it is time to search the whole frame."""
@@ -199,23 +231,36 @@ class TopdownEstimator:
             return elapsed < 0 or elapsed >= config.detect_every_ms / 1000 - _CLOCK_TOLERANCE
         return count >= (config.search_every if self.detector is None else config.detect_every)
 
-    def _follow(self, poses: Poses, image: NDArray[np.uint8]) -> Poses:
+    def _follow(self, poses: Poses, detections: Float, image: NDArray[np.uint8]) -> Poses:
         before, size = self._tracker.complete, (image.shape[1], image.shape[0])
-        people = self._tracker.update(poses, size, appearance(image, poses.bboxes) if self.sequence else None)
+        colors = appearance(image, poses.bboxes) if self.sequence else None
+        votes = self._votes(poses, detections, size)
+        people = self._tracker.update(poses, size, colors, votes, self._elapsed if self.sequence else inf)
         if before and not self._tracker.complete:
             self._since_search = _AT_ONCE  # just lost: on the next frame, while they are still near
         if not self.sequence:
             return replace(people, track_ids=np.full(len(people), -1))
         return self._smoother(people, self._clock) if self._smoother else people
 
-    def _detect(self, image: NDArray[np.uint8]) -> Float:  # [D, 4], best first
+    def _votes(self, poses: Poses, detections: Float, size: tuple[int, int]) -> Votes | None:
+        """Who is a person by both nets; None where no rule is known for them."""
+        rule = self._rule
+        if rule is None:
+            return None
+        judged = ~np.isnan(detections)
+        features = person_features(detections, poses, self._tracker.confident(poses, size), size[1])
+        likely = np.where(judged, rule.probability(np.nan_to_num(features)), 1)
+        return Votes(likely >= 0.5, likely >= rule.sure)
+
+    def _detect(self, image: NDArray[np.uint8]) -> tuple[Float, Float]:  # [D, 4], [D], best first
         assert self.detector is not None
         with self._timed("detect"):
             boxes, scores = self.detector(image)
         # Score × side: `max_people` is to keep the people in front, not a sharp figure far away.
-        return boxes[np.argsort(-scores * np.sqrt(_areas(boxes)), kind="stable")]
+        order = np.argsort(-scores * np.sqrt(areas(boxes)), kind="stable")
+        return boxes[order], scores[order]
 
-    def _search(self, image: NDArray[np.uint8], size: tuple[int, int]) -> Float:  # [D, 4], best first
+    def _search(self, image: NDArray[np.uint8], size: tuple[int, int]) -> tuple[Float, Float]:  # [D, 4], [D]
         """People by the pose net itself: a first look at the frame and at windows of it, in one call."""
         # Windows are crops already: padding would make the people in them smaller.
         poses = self._estimate(image, search_windows(size, self._net.aspect), None, padding=1.0)
@@ -223,13 +268,13 @@ class TopdownEstimator:
             confident = self._tracker.confident(poses, size, self.config.search_threshold)
             scores = self._tracker.person_scores(poses, confident)
             boxes = self._tracker.pose_boxes(poses, confident, size)
-            weight = scores * np.sqrt(_areas(boxes))
+            weight = scores * np.sqrt(areas(boxes))
             order = [n for n in np.argsort(-weight, kind="stable") if weight[n] > 0]
             kept: list[int] = []
             for n in order:  # windows cut people: what lies inside a person already found is that person
                 if (containment_matrix(boxes[[n]], boxes[kept]) < 0.5).all():
                     kept.append(int(n))
-        return boxes[kept]
+        return boxes[kept], scores[kept]
 
     def _estimate(
         self,
@@ -237,13 +282,14 @@ class TopdownEstimator:
         bboxes: Float,  # [N, 4]
         owners: NDArray[np.int64] | None,  # [N]
         padding: float | None = None,
+        rotations: Float | None = None,  # [N] degrees
     ) -> Poses:
         """Crop, network, decode: one call for everybody."""
         count = len(bboxes)
         if not count:
             return Poses.empty(self.skeleton.num_keypoints)
         with self._timed("crop"):
-            crops, affine = self._net.crop(image, bboxes, padding)
+            crops, affine = self._net.crop(image, bboxes, padding, rotations)
         with self._timed("network"):
             logits = self._net.run(crops)
         with self._timed("decode"):
@@ -256,19 +302,3 @@ class TopdownEstimator:
         start = time.perf_counter()
         yield
         self.last_timings_ms[stage] += (time.perf_counter() - start) * 1e3
-
-
-def _areas(boxes: Float) -> Float:  # [N, 4] -> [N]
-    area: Float = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
-    return area
-
-
-def _checked_boxes(bboxes: ArrayLike) -> Float:  # -> [N, 4]
-    boxes = np.asarray(bboxes, np.float32)
-    boxes = boxes.reshape(0, 4) if boxes.size == 0 else boxes
-    if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise ValueError(f"TopdownEstimator: bboxes expected [N, 4] xyxy, got {list(boxes.shape)}")
-    if not (np.abs(boxes) <= _FAR).all():  # NaN fails too
-        worst = boxes.flat[int(np.argmax(np.where(np.isnan(boxes), np.inf, np.abs(boxes))))]
-        raise ValueError(f"TopdownEstimator: bboxes expected within ±{_FAR:g} px, got {worst:g}")
-    return boxes

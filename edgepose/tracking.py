@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,18 @@ from numpy.typing import NDArray
 from .boxes import boxes_from_keypoints, containment_matrix, extent, head_mask, iou_matrix
 from .skeletons import Skeleton
 from .structures import Poses
+from .torso import Torso
 from .tracks import MIN_SHARED, Track, TrackerConfig
 
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+
+
+class Votes(NamedTuple):
+    """What one look says about each pose."""
+
+    agree: Mask  # [N] it is a person's
+    sure: Mask  # [N] so clearly that no other look is needed
 
 
 class Tracker:
@@ -35,7 +44,7 @@ class Tracker:
         config: TrackerConfig | None = None,
     ) -> None:
         self.config = config or TrackerConfig()
-        self._head = head_mask(skeleton)
+        self._head, self._torso = head_mask(skeleton), Torso(skeleton)
         self._thresholds = np.broadcast_to(np.asarray(thresholds, np.float32), (skeleton.num_keypoints,))
         self._min_points = max(self.config.min_points, round(self.config.min_share * skeleton.num_keypoints))
         self._tracks: list[Track] = []
@@ -56,14 +65,24 @@ class Tracker:
         return np.array([track.id for track in self._tracks], np.int64)
 
     @property
+    def rotations(self) -> Float:  # [M] degrees by which each person is turned
+        return np.array([track.rotation for track in self._tracks], np.float32)
+
+    @property
     def complete(self) -> bool:
-        """Whether there is somebody and nobody is missing or was missed by a search: no reason to search."""
-        return bool(self._tracks) and all(track.missing == 0 and track.missed_detections == 0 for track in self._tracks)
+        """Whether there is somebody and nobody is missing, in doubt or was missed by a search: no reason to search."""
+        return bool(self._tracks) and all(
+            track.confirmed and track.missing == 0 and track.missed_detections == 0 for track in self._tracks
+        )
 
     @property
     def clear(self) -> bool:
         """Whether everybody's last pose speaks for itself: no reason to ask a detector."""
         return all(track.clear for track in self._tracks)
+
+    @property
+    def doubtful(self) -> Float:  # [M] score of the last search's detection of who is not shown yet; NaN: shown
+        return np.array([np.nan if track.confirmed else track.detection for track in self._tracks], np.float32)
 
     def confident(self, poses: Poses, size: tuple[int, int], share: Float | float = 1.0) -> Mask:
         """Points [N, K] that are to be believed: inside the frame of ``size`` (W, H), and sure enough.
@@ -83,13 +102,15 @@ class Tracker:
         """The box around every person's confident points [N, K], inside the frame."""
         return boxes_from_keypoints(poses.keypoints, confident, self._head, size)
 
-    def unmatched(self, bboxes: Float) -> NDArray[np.int64]:  # [D, 4], best first -> [F] indices
-        """Of what a search of the whole frame found, the people who are not tracked.
+    def unmatched(self, bboxes: Float, scores: Float | None = None) -> NDArray[np.int64]:  # [D, 4], [D] -> [F] indices
+        """Of what a search of the whole frame found, best first, the people who are not tracked.
 
         A track that has lost its shape gets the box of its detection; one without a detection has missed one.
         """
+        scores = np.ones(len(bboxes), np.float32) if scores is None else scores
         for known in self._tracks:
             known.missed_detections += 1
+            known.detection = 0.0
         free = np.ones(len(bboxes), bool)
         overlaps = iou_matrix(self.bboxes, bboxes)  # [M, D]
         present = np.array([track.missing == 0 for track in self._tracks], bool)
@@ -100,7 +121,7 @@ class Tracker:
                 best = float(left[track, box])
                 if best < self.config.match_iou:
                     break
-                self._tracks[track].missed_detections = 0
+                self._tracks[track].missed_detections, self._tracks[track].detection = 0, float(scores[box])
                 if best < self.config.reshape_iou or self._tracks[track].missing:
                     self._tracks[track].bbox = bboxes[box].astype(np.float32)
                 free[box] = False
@@ -108,15 +129,22 @@ class Tracker:
         # What lies inside a track's box is a part of that person, or hidden behind: no second track for it.
         return np.flatnonzero(free & (containment_matrix(self.bboxes, bboxes) < self.config.inside).all(axis=0))
 
-    def update(self, poses: Poses, size: tuple[int, int], appearance: Float | None = None) -> Poses:
+    def update(
+        self,
+        poses: Poses,
+        size: tuple[int, int],  # (W, H) px
+        appearance: Float | None = None,  # [N, BINS] people's colors, by which they are known when they return
+        votes: Votes | None = None,
+        elapsed: float = 1 / 30,  # s since the frame before; inf: there is none
+    ) -> Poses:
         """The poses that are people, with ids, each person once. ``poses.track_ids``: whose box, or −1.
 
-        ``appearance`` [N, BINS] are the people's colors (``appearance``), by which they are known when they return.
+        ``votes`` say who is a person, of newcomers and of who is not shown yet; None: the poses alone decide.
         """
         config = self.config
         appearance = np.zeros((len(poses), 1), np.float32) if appearance is None else appearance
         known = poses.track_ids >= 0
-        share = np.where(known, config.keep, config.start)[:, None]
+        share = np.where(known if votes is None else known | votes.agree, config.keep, config.start)[:, None]
         confident = self.confident(poses, size, share)
         clear = self.confident(poses, size).mean(axis=1) >= config.clear
         scores = self.person_scores(poses, confident)
@@ -128,6 +156,8 @@ class Tracker:
         rejected = (scores == 0) | (costs > np.array([self._gate(int(owner), crowd) for owner in poses.track_ids]))
         occluded = self._maybe_occluded(near, poses.track_ids[clear])
         rejected |= ~clear & np.isin(poses.track_ids, self.ids[self._needs_clear_pose(occluded)])
+        votes = Votes(scores > 0, clear) if votes is None else votes
+        rejected |= ~known & ~votes.agree
         for n in np.flatnonzero(occluded):  # reason to search again on the next frame
             self._tracks[n].missed_detections = max(self._tracks[n].missed_detections, 1)
         # Who was in sight has the first right to a pose; those who were missing come next, newcomers last.
@@ -139,13 +169,20 @@ class Tracker:
         rows = zip(people.track_ids, boxes, people.keypoints, confident[kept], appearance[kept], strict=True)
         taken = set(people.track_ids.tolist())
         ids: list[int] = []
-        for row, sure in zip(rows, clear[kept], strict=True):
+        for n, row in zip(kept, rows, strict=True):
             track = self._assign([t for t in self._tracks if t.id not in taken], crowd, *row)
-            track.clear, track.missed_detections = bool(sure), 0 if sure else track.missed_detections
+            track.clear, track.missed_detections = bool(clear[n]), 0 if clear[n] else track.missed_detections
+            track.rotation = self._torso.rotation(row[2], row[3], track.rotation)
+            track.look(bool(votes.agree[n]), bool(votes.sure[n]), self._looks_needed(elapsed))
             taken.add(track.id)
             ids.append(track.id)
+        shown = np.isin(ids, [known.id for known in self._tracks if known.confirmed])
         self._age(set(ids), size)
-        return replace(people, track_ids=np.array(ids, np.int64), bbox_scores=scores[kept])
+        return replace(people, track_ids=np.array(ids, np.int64), bbox_scores=scores[kept])[shown]
+
+    def _looks_needed(self, elapsed: float) -> int:
+        """How many looks must agree on a newcomer, who is to be shown in time at any frame rate."""
+        return min(self.config.confirm, 1 + int(self.config.confirm_within / max(elapsed, 1e-3)))
 
     def _gate(self, owner: int, crowd: set[int]) -> float:
         """The largest motion cost of a pose that is believed to be the track's."""
@@ -229,7 +266,7 @@ class Tracker:
         if owner in crowd:
             track.update_in_crowd(points, seen, self.config.motion_gate)
         else:
-            track.bbox = bbox if track.missing else self._smooth_box(track.bbox, bbox)
+            track.bbox = bbox if track.missing else track.held_box(bbox, self.config)
             track.update(points, seen, appearance, self.config)
         return track
 
@@ -256,28 +293,18 @@ class Tracker:
         track.reactivate()
         return track
 
-    def _smooth_box(self, old: Float, new: Float) -> Float:  # [4], [4] -> [4]
-        """Stand still as long as the old box will do; else outwards at once and inwards slowly.
-
-        The padding of the crop forgives a box that is a little off, but a crop that trembles makes every point
-        in it tremble. A limb that comes into sight is not cut off, one that is missed for a frame does not make
-        the box collapse. Nothing accumulates: each frame is compared with its own keypoints.
-        """
-        config, (width, height) = self.config, np.maximum(old[2:] - old[:2], 1)
-        outwards = (new - old) * np.array([-1, -1, 1, 1]) / np.array([width, height, width, height])
-        if (outwards <= config.hold_out).all() and (outwards >= -config.hold_in).all():
-            return old
-        return np.where(outwards > 0, new, old + config.shrink * (new - old)).astype(np.float32)
-
     def _age(self, seen: set[int], size: tuple[int, int]) -> None:
         """Unseen tracks move on, until they have left the frame or have been missing for too long."""
         for track in self._tracks:
             if track.id not in seen:
                 track.predict(self.config.predict_inertia)
+                track.looks += 1
+        doubted = [t for t in self._tracks if not t.confirmed and t.looks >= self.config.confirm_of]
+        self._tracks = [t for t in self._tracks if all(t is not other for other in doubted)]
         for track in self._lost:
             track.missing += 1
         old = {t.id for t in self._tracks if t.missing > self.config.max_age}
         gone = old | {t.id for t in self._tracks if t.missing and t.outside(size, self.config.visible)}
-        self._lost += [track for track in self._tracks if track.id in gone]
+        self._lost += [track for track in self._tracks if track.id in gone and track.confirmed]
         self._lost = [track for track in self._lost if track.missing <= self.config.reid_max_age]
         self._tracks = [track for track in self._tracks if track.id not in gone]

@@ -28,6 +28,11 @@ class TrackerConfig:
     clear: float = 0.5  # share of all points from which a pose speaks for itself: a weaker one may be a mix, or a coat
     duplicate_distance: float = 0.12  # two poses this near are one person: mean distance / size of the smaller
 
+    # A newcomer is shown once enough looks agree that there is a person, at once if one look is sure.
+    confirm: int = 3  # looks that must agree,
+    confirm_of: int = 5  # of so many; then the place is given up
+    confirm_within: float = 0.2  # s in which the agreeing looks must fit: fewer are asked for at low frame rates
+
     # Detections and tracks.
     match_iou: float = 0.3  # a detection and a track are the same person
     reshape_iou: float = 0.6  # below it the track has lost its shape: it gets the box of its detection
@@ -67,6 +72,11 @@ class Track:
     missing: int = 0  # frames since the person was last seen
     missed_detections: int = 0  # searches of the whole frame in a row that did not find the person
     clear: bool = True  # whether the last pose spoke for itself
+    detection: float = 0.0  # score of the last search's detection of the person, 0: it found none
+    confirmed: bool = False  # whether the person is shown
+    looks: int = 0  # before that: at this place,
+    agreed: int = 0  # and how many of them saw a person
+    rotation: float = 0.0  # degrees by which the person, and the next crop, is turned
     own_bbox: Float = field(init=False)  # [4] the own box: a detection's may be tried in its place
 
     def __post_init__(self) -> None:
@@ -119,6 +129,26 @@ class Track:
         self.points = np.where(fits[:, None], points, self.points + step).astype(np.float32)
         self.own_bbox = self.bbox = np.asarray(self.bbox + np.tile(step, 2), np.float32)
         self.missing = 0
+
+    def look(self, agrees: bool, sure: bool, needed: int) -> None:
+        """Count a look at somebody who is not shown yet; shown from ``needed`` that agree, or one that is sure."""
+        self.looks += 1
+        self.agreed += agrees
+        self.confirmed |= agrees and (sure or self.agreed >= needed)
+
+    def held_box(self, new: Float, config: TrackerConfig) -> Float:  # [4] -> [4]
+        """Stand still as long as the old box will do; else outwards at once and inwards slowly.
+
+        The padding of the crop forgives a box that is a little off, but a crop that trembles makes every point
+        in it tremble. A limb that comes into sight is not cut off, one that is missed for a frame does not make
+        the box collapse. Nothing accumulates: each frame is compared with its own keypoints.
+        """
+        old = self.bbox
+        width, height = np.maximum(old[2:] - old[:2], 1)
+        outwards = (new - old) * np.array([-1, -1, 1, 1]) / np.array([width, height, width, height])
+        if (outwards <= config.hold_out).all() and (outwards >= -config.hold_in).all():
+            return old
+        return np.where(outwards > 0, new, old + config.shrink * (new - old)).astype(np.float32)
 
     def predict(self, damping: float) -> None:
         """Move on unseen."""

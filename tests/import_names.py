@@ -11,7 +11,11 @@ import edgepose
 ROOT = Path(__file__).parents[1]
 # Modules loaded by a name that no syntax tree shows; to look for one, or for a version, loads nothing.
 BY_NAME = "importlib."
-NOT_LOADED = {"importlib.util.find_spec", "importlib.metadata.version"}
+NOT_LOADED = {
+    "importlib.util.find_spec",
+    "importlib.metadata.version",
+    "importlib.metadata.PackageNotFoundError",
+}
 
 
 def imports(tree: ast.AST, package: str) -> set[str]:

@@ -16,21 +16,38 @@ import edgepose
 BASE: set[str] = {"errors"}
 DATA = BASE | {"structures", "skeletons", "modelcard"}
 OPS = DATA | {"ops"}
-VALUES = OPS | {"appearance", "boxes", "codecs", "smoothing", "tracking", "tracks", "formats"}
-IMAGES = VALUES | {"transforms", "draw"}
-NETS = IMAGES | {"terminal", "models", "runtime", "posemodel", "detectors", "topdown"}
+VALUES = OPS | {
+    "angles",
+    "appearance",
+    "boxes",
+    "codecs",
+    "decision",
+    "following",
+    "offline",
+    "smoothing",
+    "torso",
+    "tracking",
+    "tracks",
+    "visibility",
+    "formats",
+}
+IMAGES = VALUES | {"transforms", "draw", "images"}
+NETS = IMAGES | {"terminal", "models", "runtime", "posemodel", "detectors", "topdown", "topdown_config", "providers"}
 TABLE: dict[str, tuple[set[str], set[str]]] = {
     "__init__": (NETS, set()),  # lazily: only names for type checkers
     **dict.fromkeys(("errors", "structures", "skeletons", "modelcard"), (DATA, {"numpy"})),
     "models": (BASE, set()),
+    "providers": (set(), set()),
     "terminal": (set(), set()),
     "ops": ({"_C", "ops"}, {"numpy"}),
     **dict.fromkeys(
-        ("appearance", "boxes", "codecs", "smoothing", "tracking", "tracks", "formats"), (VALUES, {"numpy"})
+        sorted(VALUES - OPS),
+        (VALUES, {"numpy"}),
     ),
     **dict.fromkeys(("transforms", "draw"), (IMAGES, {"numpy", "cv2"})),
+    "images": (IMAGES, {"numpy", "cv2", "PIL", "pillow_heif"}),
     "runtime": (NETS | {"_C"}, {"numpy", "onnxruntime"}),
-    **dict.fromkeys(("posemodel", "topdown"), (NETS, {"numpy"})),
+    **dict.fromkeys(("posemodel", "topdown", "topdown_config"), (NETS, {"numpy"})),
     "detectors": (NETS, {"numpy", "cv2"}),
     "torch": ({"_C", "ops", "torch"}, {"numpy", "torch"}),
 }

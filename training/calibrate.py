@@ -12,13 +12,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-import cv2
+import numpy as np
 
 from edgepose import EdgeposeError
+from edgepose.images import read_image
 from edgepose.runtime import Session
 from edgepose_training.command import command, output_file
 from edgepose_training.data.coco import read_coco_wholebody
@@ -40,8 +43,13 @@ def _observed(args: argparse.Namespace, split: str, predictor: CropPredictor) ->
     """A sample of a split's people, and an eighth as many of its images without people."""
     people = read_coco_wholebody(*find_files(args.data, split), predictor.skeleton)
     empty = islice(empty_images(args.data, split), max(args.people // 8, 1))
-    frames = (frame for path in empty if (frame := cv2.imread(str(path), cv2.IMREAD_COLOR)) is not None)
-    return observe(predictor, sample_people(people, None, args.people), frames, args.right)
+    return observe(predictor, sample_people(people, None, args.people), _readable(empty), args.right)
+
+
+def _readable(paths: Iterable[Path]) -> Iterator[np.ndarray]:
+    for path in paths:
+        with suppress(EdgeposeError):
+            yield read_image(path)
 
 
 def run(args: argparse.Namespace) -> tuple[Calibration, dict[str, Rows]]:

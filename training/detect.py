@@ -14,10 +14,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
-from edgepose import Detector, EdgeposeError
+from edgepose import Detector
+from edgepose.images import read_image
 from edgepose_training.command import command, output_file
 from edgepose_training.data.annotations import load_document
 from edgepose_training.data.registry import find_files
@@ -32,9 +30,7 @@ LOWEST = 0.1  # a curve of precision over recall needs the unsure boxes too
 def detections(detector: Detector, images: Iterable[dict[str, Any]], folder: Path) -> Iterator[dict[str, Any]]:
     """COCO detections of images (`id`, `file_name`), best first in each. Raises EdgeposeError without an image."""
     for image in images:
-        frame: np.ndarray | None = cv2.imread(str(folder / image["file_name"]))
-        if frame is None:
-            raise EdgeposeError(f"{folder / image['file_name']}: cannot read the image")
+        frame = read_image(folder / image["file_name"])
         for (left, top, right, bottom), score in zip(*(a.tolist() for a in detector(frame)), strict=True):
             box = [round(v, 1) for v in (left, top, right - left, bottom - top)]
             yield {

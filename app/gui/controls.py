@@ -20,6 +20,7 @@ from PyQt6.QtWidgets import (
 )
 
 from ..overlay import GROUPS, OverlayOptions
+from ..sources import Pictures, Spec
 from ..sources.camera import list_cameras
 from .style import RED, TEXT, icon
 
@@ -88,7 +89,7 @@ class Controls(QWidget):
         self.fullscreen_button.clicked.connect(self.fullscreen)
         self._lay_out()
 
-    def set_source(self, spec: int | str, name: str) -> None:
+    def set_source(self, spec: Spec, name: str) -> None:
         """Fill the box anew, with the present source selected."""
         entries: list[tuple[str, object]] = [("Demo", "demo")]
         entries += [(f"Camera {n} · {label}", n) for n, label in list_cameras().items()]
@@ -206,7 +207,7 @@ class Controls(QWidget):
         self._show_threshold()
 
 
-def ask(parent: QWidget, choice: object) -> int | str | None:
+def ask(parent: QWidget, choice: object) -> Spec | None:
     """What to open for an entry of the source box, after a dialog where it needs one; None: nothing."""
     said: object = choice
     if choice == ASK_FILE:
@@ -215,4 +216,4 @@ def ask(parent: QWidget, choice: object) -> int | str | None:
         said = QFileDialog.getExistingDirectory(parent, "Open a folder of images")
     elif choice == ASK_URL:
         said = QInputDialog.getText(parent, "Open a stream", "Address (http://, rtsp://, …)")[0].strip()
-    return said if isinstance(said, int | str) and said != "" else None
+    return said if isinstance(said, int | str | Pictures) and said != "" else None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 from types import TracebackType
 
 from PyQt6.QtWidgets import QApplication
 
 from ..context import AppContext
+from ..interrupts import Interrupts
 from ..outputs import Output
 from .window import Window
 
@@ -32,15 +32,14 @@ def show(context: AppContext, outputs: list[Output]) -> int:
         window.fail(error)
 
     before, sys.excepthook = sys.excepthook, on_exception
-    for number in (signal.SIGINT, signal.SIGTERM):  # heard at the next tick of the window's timer
-        signal.signal(number, lambda *_: window.close())
     try:
-        if context.options.fullscreen:
-            window.toggle_fullscreen()
-        else:
-            window.resize(window.first_size())
-            window.show()
-        app.exec()
+        with Interrupts(window.close):  # heard at the next tick of the window's timer
+            if context.options.fullscreen:
+                window.toggle_fullscreen()
+            else:
+                window.resize(window.first_size())
+                window.show()
+            app.exec()
     finally:
         sys.excepthook = before
     if window.pipe_closed:

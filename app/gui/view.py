@@ -16,6 +16,7 @@ from ..engine import Result
 from ..overlay import OverlayOptions, SkeletonStyle, compose, fit
 
 BACKGROUND = QColor("#0d0f12")
+STILL_AFTER = 0.5  # s without a new image from which its age grows before the eyes
 
 
 class VideoView(QWidget):
@@ -26,7 +27,8 @@ class VideoView(QWidget):
 
     def __init__(self, style: SkeletonStyle, overlay: OverlayOptions, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.age_ms = 0.0  # from capture to paint, of the result shown last
+        self._age_at_paint = 0.0  # ms from capture to paint, of the result shown last,
+        self._painted_at = 0.0  # s, perf_counter, when that was
         self.result: Result | None = None
         self._style = style
         self._overlay = overlay
@@ -50,6 +52,14 @@ class VideoView(QWidget):
     def overlay(self, overlay: OverlayOptions) -> None:
         self._overlay = overlay
         self._recompose()
+
+    def age_ms(self, now: float | None = None) -> float:
+        """How old the image on screen is: while images follow each other, when painted; standing still, now."""
+        now = time.perf_counter() if now is None else now
+        standing = now - self._painted_at > STILL_AFTER
+        if self.result is None or not standing:
+            return self._age_at_paint
+        return 1000 * (now - self.result.frame.captured)
 
     def show_result(self, result: Result | None) -> None:
         """Show this result next; None: an empty view."""
@@ -85,7 +95,8 @@ class VideoView(QWidget):
         painter.end()
         if self._fresh and self.result is not None:
             self._fresh = False
-            self.age_ms = 1000 * (time.perf_counter() - self.result.frame.captured)
+            self._painted_at = time.perf_counter()
+            self._age_at_paint = 1000 * (self._painted_at - self.result.frame.captured)
             self.painted.emit()
 
     def _recompose(self) -> None:

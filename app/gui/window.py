@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from pathlib import Path
 
-from PyQt6.QtCore import QSize, Qt, QTimer
+from PyQt6.QtCore import QEvent, QSize, Qt, QTimer
 from PyQt6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent, QKeySequence, QShortcut
 from PyQt6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
+from edgepose import EdgeposeError
+
+from ..choice import source_options
 from ..context import AppContext
 from ..engine import Engine, EngineState
 from ..media_saver import MediaSaver
+from ..opening import Pending
 from ..outputs import Output, Recorder
 from ..overlay import OverlayOptions
-from ..sources import Source, open_source
+from ..sources import Source, Spec, expand, name_of, open_source
 from ..status import facts, trouble
 from ..timing import Rate
 from .bridge import Bridge
@@ -47,7 +50,9 @@ class Window(QWidget):
         self._first_shown: float | None = None
         self._last_result = time.perf_counter()
         self._toast, self._toast_until = "", 0.0
-        self._spec: int | str = context.spec
+        self._paused = False  # by the user
+        self._spec: Spec = context.spec
+        self._queue = list(context.rest)  # sources that follow
         self._screenshot = Screenshot(options.screenshot) if options.screenshot else None  # until it is taken
         self._recorder = Recorder(outputs) if outputs else None  # --save and --json
         self._recorder_failed = False
@@ -123,13 +128,18 @@ class Window(QWidget):
 
     # The source -------------------------------------------------------------------------------------------
 
-    def _open(self, spec: int | str, source: Source | None = None) -> None:
+    def _open(self, spec: Spec, source: Source | None = None) -> None:
         """Switch to a source; `source` where it is open already."""
+        if spec != self._spec:
+            self.view.show_result(None)  # nothing of the old source stays, whatever becomes of the new one
         self._spec = spec
-        self.engine.open(lambda: source if source else open_source(spec, sequence=self.context.options.sequence))
+        options = source_options(self.context.options)
+        opening = source.opening if isinstance(source, Pending) else None
+        self.engine.open(opening or (lambda: source or open_source(spec, options=options)), name_of(spec))
         self._last_result = time.perf_counter()
-        self.controls.set_source(spec, f"Camera {spec}" if isinstance(spec, int) else Path(spec).name or spec)
+        self.controls.set_source(spec, name_of(spec))
         self.controls.pause_button.setChecked(False)
+        self._rest()
         if not self._mirror_is_chosen:
             self.controls.set_mirror(isinstance(spec, int))  # a person in front of a camera expects a mirror
         self._refresh()
@@ -137,9 +147,18 @@ class Window(QWidget):
     def _on_source_chosen(self, choice: object) -> None:
         spec = ask(self, choice)
         if spec is None:
-            self.controls.set_source(self._spec, Path(str(self._spec)).name)
+            self.controls.set_source(self._spec, name_of(self._spec))
         else:
-            self._open(spec)
+            self._open_all([spec])
+
+    def _open_all(self, typed: list[Spec]) -> None:
+        """Switch to what was dropped or chosen: files, folders, patterns, a camera; one after the other."""
+        try:
+            first, *self._queue = expand(typed)
+        except EdgeposeError as error:
+            self._say(str(error))
+        else:
+            self._open(first)
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
         data = event.mimeData() if event else None
@@ -149,7 +168,7 @@ class Window(QWidget):
     def dropEvent(self, event: QDropEvent | None) -> None:
         data = event.mimeData() if event else None
         if data and data.urls():
-            self._open(data.urls()[0].toLocalFile() or data.urls()[0].toString())
+            self._open_all([url.toLocalFile() or url.toString() for url in data.urls()])
 
     # Results ----------------------------------------------------------------------------------------------
 
@@ -163,6 +182,8 @@ class Window(QWidget):
             over = options.duration is not None and result.frame.time >= options.duration
             if over or self._shown + 1 == options.frames:
                 self.close()
+        if self.engine.state is EngineState.FAILED and self.engine.error is None:
+            self.view.show_result(None)  # the source is gone, and nothing of it stays
         if self.engine.state is not EngineState.RUNNING:
             self._refresh()  # at once: the timer would say so a quarter of a second later
 
@@ -174,7 +195,9 @@ class Window(QWidget):
         self.view.show_message(self._message())
 
     def _refresh(self) -> None:
-        """The status line and the message, four times a second."""
+        """The status line and the message, four times a second; the next source after the end of one."""
+        if self._queue and self.engine.state in (EngineState.ENDED, EngineState.FAILED) and self.engine.error is None:
+            self._open(self._queue.pop(0))
         self.view.show_message(self._message())
         source = self.engine.source
         if self.media_saver.failed:
@@ -185,7 +208,7 @@ class Window(QWidget):
         self.facts.setText(
             facts(
                 fps=self._shown_rate.per_second(),
-                age_ms=self.view.age_ms,
+                age_ms=self.view.age_ms(),
                 people=len(result.poses) if result else None,
                 model=estimator.card.name,
                 device=estimator.device,
@@ -218,8 +241,22 @@ class Window(QWidget):
             self.controls.pause_button.toggle()
 
     def _on_pause(self, paused: bool) -> None:
-        self.engine.paused = paused
+        self._paused = paused
+        self._rest()
         self._last_result = time.perf_counter()
+
+    def _rest(self) -> None:
+        """Compute nothing while nobody can see it, unless it is recorded or sent."""
+        used = self._recorder is not None or self.media_saver.recording or self._screenshot is not None
+        resting = self._paused or (self.isMinimized() and not used)
+        if self.engine.paused and not resting:
+            self._last_result = time.perf_counter()  # that there was none meanwhile is no trouble
+        self.engine.paused = resting
+
+    def changeEvent(self, event: QEvent | None) -> None:
+        super().changeEvent(event)
+        if event and event.type() == QEvent.Type.WindowStateChange:
+            self._rest()
 
     def _on_overlay(self, overlay: OverlayOptions) -> None:
         self.view.overlay = overlay
@@ -232,6 +269,7 @@ class Window(QWidget):
             self.media_saver.start(self.view.overlay)
         elif self.media_saver.recording:
             self._say(self.media_saver.stop())
+        self._rest()
         self._refresh()
 
     def _save_image(self) -> None:
@@ -281,7 +319,7 @@ class Window(QWidget):
         self.pipe_closed = isinstance(recorder.error, BrokenPipeError)
         if self.pipe_closed:
             return
-        for sentence in said:
+        for sentence in [*said, *recorder.complaints()]:
             log.warning("%s", sentence)
         if recorder.error is not None:
             self.exit_code = 2

@@ -12,7 +12,7 @@ from ..engine import Result
 from ..media import IMAGE_SUFFIXES
 from ..overlay import OverlayOptions, SkeletonStyle, compose
 from ..status import count_of
-from .base import with_parent
+from .base import fresh
 
 _COLORED = frozenset([".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"])
 # Of each format its own; OpenCV's default for WebP is lossless and takes a quarter of a second an image.
@@ -28,13 +28,15 @@ class ImagesOutput:
         self._count = 0
 
     def write(self, result: Result) -> None:
-        path = with_parent(self._path if self._single else self._path / self._name(result))
+        if self._single and self._count:
+            return  # the window has gone on to another source: the image that was asked for is there
+        path = self._path if self._single else self._path / self._name(result)
         image = compose(result.frame.image, result.poses, self._style, self._overlay)
         reason = "this format cannot hold it"
         try:  # encoded in memory, because cv2.imwrite cannot open every path on Windows
             done, data = cv2.imencode(path.suffix, image, _QUALITY)
             if done:
-                data.tofile(path)
+                data.tofile(fresh(path))
         except cv2.error:
             done = False
         except OSError as error:

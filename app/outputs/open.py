@@ -8,20 +8,19 @@ from pathlib import Path
 from edgepose import EdgeposeError
 
 from ..media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
-from ..overlay import OverlayOptions, SkeletonStyle
-from .base import Output
+from .base import Output, RunInfo
 from .images import ImagesOutput
 from .video import VideoOutput
 
 
-def open_output(path: str, fps: float, style: SkeletonStyle, overlay: OverlayOptions) -> Output:
+def open_output(path: str, run: RunInfo, *, option: str = "--save") -> Output:
     """A video, an image or a folder of images, by the ending of `path`."""
     suffix = Path(path).suffix.lower()
     if suffix in VIDEO_SUFFIXES:
-        return VideoOutput(path, fps, style, overlay)
+        return VideoOutput(path, run.fps, run.style, run.overlay, sound=run.sound)
     if suffix in IMAGE_SUFFIXES or not suffix:
-        return ImagesOutput(path, style, overlay)
-    raise EdgeposeError(f"--save {path}: unknown ending {suffix}; use .mp4, .png, or a folder without ending")
+        return ImagesOutput(path, run.style, run.overlay)
+    raise EdgeposeError(f"{option} {path}: unknown ending {suffix}; use .mp4, .png, or a folder without ending")
 
 
 def close_all(outputs: Sequence[Output]) -> list[str]:

@@ -1,56 +1,49 @@
-"""Outputs fed from a thread of their own."""
+"""All outputs of a run."""
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Sequence
 
-from edgepose import EdgeposeError
-
 from ..engine import Result
-from ..status import count_of
 from .base import Output
-from .open import close_all
+from .feed import Feed
 
 
 class Recorder:
-    """Feeds outputs from a thread of its own, so that the encoder never delays the next pose.
+    """Feeds outputs, each from a thread of its own: none delays the next pose, another output or the end.
 
-    A short queue: when the disk cannot keep up, frames are left out of the recording and counted.
+    `lossless`: an output that cannot keep up slows the run. Otherwise its oldest results are left out and counted.
     """
 
-    def __init__(self, outputs: Sequence[Output]) -> None:
-        self.dropped = 0
-        self.error: Exception | None = None
-        self._outputs = outputs
-        self._queue: queue.Queue[Result | None] = queue.Queue(maxsize=16)
-        self._thread = threading.Thread(target=self._run, name="edgepose-record", daemon=True)
-        self._thread.start()
+    def __init__(self, outputs: Sequence[Output], *, lossless: bool = False) -> None:
+        self._feeds = [Feed(output, lossless=lossless) for output in outputs]
 
     def __call__(self, result: Result) -> None:
-        """Take one result; never waits."""
-        try:
-            self._queue.put_nowait(result)
-        except queue.Full:
-            self.dropped += 1
+        """Take one result; waits only where nothing may be lost."""
+        for feed in self._feeds:
+            feed.put(result)
 
-    def close(self) -> list[str]:
-        """Finish the files; what was written, what was not, one sentence each."""
-        self._queue.put(None)
-        self._thread.join()
-        try:
-            said = close_all(self._outputs)
-        except (EdgeposeError, OSError) as error:
-            said, self.error = [], self.error or error
-        if self.dropped:
-            said.append(f"{count_of(self.dropped, 'frame was', 'frames were')} left out: the disk is too slow")
-        return [*said, *([f"recording: {self.error}"] if self.error else [])]
+    @property
+    def dropped(self) -> int:
+        """Results left out, by all outputs together."""
+        return sum(feed.dropped for feed in self._feeds)
 
-    def _run(self) -> None:
-        while (result := self._queue.get()) is not None:
-            try:
-                for output in self._outputs if self.error is None else ():
-                    output.write(result)
-            except Exception as error:  # a full disk must not end the show; the window tells it
-                self.error = error
+    @property
+    def error(self) -> Exception | None:
+        """Why an output cannot go on."""
+        return next((feed.error for feed in self._feeds if feed.error is not None), None)
+
+    def close(self, *, hurry: bool = True) -> list[str]:
+        """Finish the files; what was written, one sentence each.
+
+        A hurried end leaves an output behind that makes no progress; otherwise it is waited for.
+        """
+        for feed in self._feeds:  # all at once: their patience is not to add up
+            feed.end()
+        for feed in self._feeds:
+            feed.finish(hurry=hurry)
+        return [feed.said for feed in self._feeds if feed.said]
+
+    def complaints(self) -> list[str]:
+        """What is missing from the files and why, one sentence each."""
+        return [sentence for feed in self._feeds for sentence in feed.complaints()]

@@ -1,77 +1,122 @@
-"""An annotated video."""
+"""A video of the results: annotated, or as the source gave the images."""
 
 from __future__ import annotations
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from edgepose import EdgeposeError
 
 from ..engine import Result
 from ..overlay import OverlayOptions, SkeletonStyle, compose, fitted
-from .base import with_parent
+from ..pyav import need_av
+from ..status import count_of
+from .encoder import Encoder, format_of, seconds_in
+from .sound import Sound
 
 
 class VideoOutput:
-    """An annotated video at a constant rate; frames are repeated where needed to keep the time of capture."""
+    """A video whose frames carry the time of capture: it lasts as long as its source, pauses and gaps included.
 
-    def __init__(self, path: str, fps: float, style: SkeletonStyle, overlay: OverlayOptions) -> None:
+    `fps` is for formats that know constant rates only, and for the end of the last frame. `sound`: the file that the
+    frames come from, whose sound is copied until another source begins.
+    """
+
+    def __init__(
+        self, path: str, fps: float, style: SkeletonStyle, overlay: OverlayOptions, *, sound: str | None = None
+    ) -> None:
+        format_of(path)
+        self._av = need_av()
         self._path, self._fps, self._style, self._overlay = path, fps, style, overlay
-        self._writer: cv2.VideoWriter | None = None
-        self._size = (0, 0)
-        self._last: NDArray[np.uint8] = np.zeros((0, 0, 3), np.uint8)
-        self._start = 0.0
-        self._written = 0
+        self._sound_path = sound
+        self._sound: Sound | None = None
+        self._encoder: Encoder | None = None
+        self._timeline = Timeline(1 / fps)
+        self._failure: OSError | None = None
+        self._finished = False
 
     def write(self, result: Result) -> None:
         image = compose(result.frame.image, result.poses, self._style, self._overlay)
-        height, width = (max(2, side // 2 * 2) for side in image.shape[:2])  # chroma is stored at half size
-        image = fitted(image[:height, :width], (width, height))
-        if self._writer is None:
-            self._start = result.frame.time
-            self._writer = self._open(image)
-            self._last = image
-        due = round((result.frame.time - self._start) * self._fps)
-        if not -1 <= due - self._written <= 5 * self._fps:
-            # Another source has begun, or there was a pause: no reason for a still, or for a gap.
-            self._start = result.frame.time - self._written / self._fps
-            due = self._written
-        for _ in range(due - self._written):
-            self._writer.write(self._last)
-        self._last = fitted(image, self._size)
-        if due >= self._written:
-            self._writer.write(self._last)
-            self._written = due + 1
+        frame = result.frame
+        time = self._timeline.at(frame.stream, frame.time, frame.duration)
+        try:
+            encoder = self._encoder or self._open(result, image.shape[1::-1])
+            encoder.write(_even(image, encoder.size), time, self._timeline.step)
+            if self._sound is not None and self._timeline.streams == 1:
+                self._sound.copy_until(encoder.end)
+        except OSError as error:
+            self._finish()
+            self._failure = error
+            raise self._cut_short(error) from error
 
     def close(self) -> str:
-        if self._writer is None:
+        if self._encoder is None:
             return f"{self._path}: not written, there were no frames"
-        self._writer.release()
-        if not _plays(self._path):  # the writer itself never says that the disk is full
-            raise EdgeposeError(f"{self._path}: the video could not be finished; is the disk full?")
-        return f"{self._path}: {self._written / self._fps:.1f} s of annotated video"
+        self._finish()
+        if self._failure is not None:
+            raise self._cut_short(self._failure) from self._failure
+        return f"{self._path}: {self._encoder.end:.1f} s of video{self._remarks()}"
 
-    def _open(self, image: NDArray[np.uint8]) -> cv2.VideoWriter:
-        codec = cv2.VideoWriter.fourcc(*("MJPG" if self._path.lower().endswith(".avi") else "mp4v"))
-        self._size = (image.shape[1], image.shape[0])
-        path = with_parent(self._path)
-        try:  # OpenCV does not say why it cannot
-            path.open("wb").close()
+    def _finish(self) -> None:
+        if self._sound is not None:
+            self._sound.close()
+        try:
+            if self._encoder is not None and not self._finished:
+                self._finished = True
+                self._encoder.close()
+        except OSError as error:
+            self._failure = error
+
+    def _cut_short(self, error: OSError) -> EdgeposeError:
+        """What was kept, read back from the file."""
+        end = self._encoder.end if self._encoder else 0.0
+        kept = f"{seconds_in(self._av, self._path):.1f} s of {end:.1f} s are in the file"
+        return EdgeposeError(f"{self._path}: cut short, {kept} ({error.strerror or error}); choose another place")
+
+    def _remarks(self) -> str:
+        encoder, said = self._encoder, []
+        if encoder is not None and encoder.left_out:
+            frames = count_of(encoder.left_out, "frame", "frames")
+            said.append(f"{frames} left out: this format has a constant rate, .mp4 has not")
+        if self._sound is not None and self._sound.missing:
+            said.append(self._sound.missing)
+        return "".join(f"; {remark}" for remark in said)
+
+    def _open(self, result: Result, size: tuple[int, int]) -> Encoder:
+        width, height = (max(2, side // 2 * 2) for side in size)  # chroma is stored at half size
+        try:
+            encoder = self._encoder = Encoder(self._av, self._path, (width, height), self._fps)
         except OSError as error:
             reason = f"{self._path}: cannot be written ({error.strerror}); choose another place for --save"
             raise EdgeposeError(reason) from error
-        writer = cv2.VideoWriter(str(path), codec, self._fps, self._size)
-        if not writer.isOpened():
-            path.unlink(missing_ok=True)
-            raise EdgeposeError(f"{self._path}: OpenCV cannot write such a video here; choose a name that ends in .mp4")
-        return writer
+        if self._sound_path is not None and result.frame.sound_at is not None:
+            self._sound = Sound(self._av, self._sound_path, result.frame.sound_at, encoder)
+        return encoder
 
 
-def _plays(path: str) -> bool:
-    """Whether a video has its index and a first frame."""
-    capture = cv2.VideoCapture(path)
-    try:
-        return bool(capture.read()[0])
-    finally:
-        capture.release()
+class Timeline:
+    """Where frames are in a recording: as far apart as they were in their source; sources follow each other."""
+
+    def __init__(self, step: float) -> None:
+        self.step = step  # s, for which the last frame is shown where none follows
+        self.streams = 0  # that were seen
+        self._nominal = step
+        self._stream = -1
+        self._offset = 0.0
+        self._source_time = 0.0
+        self._time = 0.0
+
+    def at(self, stream: int, time: float, duration: float | None) -> float:
+        """s since the start of the recording."""
+        if stream != self._stream or time < self._source_time:  # another source, or the same from its start
+            self._offset = (self._time + self.step if self.streams else 0.0) - time
+            self.streams += 1
+        self._stream, self._source_time = stream, time
+        self._time = time + self._offset
+        self.step = duration or self._nominal
+        return self._time
+
+
+def _even(image: Any, size: tuple[int, int]) -> Any:  # [H, W, 3]
+    """The image in the size of the video: without its odd last row and column, else fitted into it."""
+    height, width = (max(2, side // 2 * 2) for side in image.shape[:2])
+    return fitted(image[:height, :width], size)

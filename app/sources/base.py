@@ -21,6 +21,8 @@ class Frame:
     motion: NDArray[np.float64] | None = None  # [2, 3] photograph → frame; the demo alone knows it
     captured: float = 0.0  # s, perf_counter when the image was there; the age on screen counts from here
     stream: int = 0  # which of the sources opened since the start it belongs to
+    duration: float | None = None  # s, for which it is to be shown, where the file says so
+    sound_at: float | None = None  # s, its time in the clock of `Source.sound`
 
 
 class Source(ABC):
@@ -31,6 +33,8 @@ class Source(ABC):
     is_sequence: bool = True  # neighboring images show the same scene: track and smooth
     fps: float = 30.0  # nominal rate; recordings and the pace of playback use it
     count: int | None = None  # images, where known
+    sound: str | None = None  # path or address of the file whose sound belongs to the images
+    rotation: int = 0  # degrees clockwise by which images are turned: 0, 90, 180 or 270
     message: str = ""  # what is wrong right now, for people; empty when all is well
 
     def __init__(self) -> None:
@@ -41,6 +45,10 @@ class Source(ABC):
     def description(self) -> str:
         """The name, with what was negotiated with the device where there is one."""
         return self.name
+
+    def upright(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:  # [H, W, 3]
+        """The image after `rotation`."""
+        return np.ascontiguousarray(np.rot90(image, -self.rotation // 90)) if self.rotation else image
 
     @abstractmethod
     def read(self) -> Frame | None:

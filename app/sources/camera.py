@@ -7,6 +7,7 @@ import os
 import sys
 import time
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from edgepose import EdgeposeError
 
 from .base import Frame, Source
+from .names import name_of
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +25,39 @@ FROZEN_AFTER = 5.0  # s without a single changed pixel; a real sensor always has
 RETRY_DELAYS = (0.5, 1.0, 2.0, 4.0)  # s between attempts to open again; the last one repeats
 # A stream is only useful when it is recent: no buffering, and no five seconds of probing at the start.
 STREAM_OPTIONS = "fflags;nobuffer|flags;low_delay|analyzeduration;1000000|rtsp_transport;tcp"
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """What to ask a camera for; it answers with what it can do."""
+
+    size: tuple[int, int] | None = None  # (width, height) px; None: 1280 × 720
+    fps: float | None = None  # None: 30
+    format: str | None = None  # four letters; None: MJPG
+
+    def missed(self, width: int, height: int, fps: float, format: str) -> list[str]:
+        """What was asked for and is not what came."""
+        missed = []
+        if self.size and self.size != (width, height):
+            missed.append(f"{self.size[0]}×{self.size[1]}")
+        if self.format and self.format != format:
+            missed.append(self.format)
+        if self.fps and abs(self.fps - fps) > 0.5:
+            missed.append(f"{self.fps:.3g} fps")
+        return missed
+
+
+def find_camera(name: str) -> int:
+    """The number of the camera whose name is `name` or holds it, in any case. EdgeposeError for none or many."""
+    cameras = list_cameras()
+    wanted = name.casefold()
+    same = [number for number, label in cameras.items() if label.casefold() == wanted]
+    found = same or [number for number, label in cameras.items() if wanted in label.casefold()]
+    if len(found) == 1 or (found and same):
+        return found[0]
+    here = ", ".join(f"{number} ({label})" for number, label in cameras.items()) or "none that the system names"
+    what = "several cameras have" if found else "no camera has"
+    raise EdgeposeError(f"--camera {name}: {what} such a name; cameras here: {here}")
 
 
 def list_cameras() -> dict[int, str]:
@@ -46,11 +81,11 @@ class LiveCapture(Source):
 
     live = True
 
-    def __init__(self, target: int | str, *, size: tuple[int, int] = (1280, 720)) -> None:
+    def __init__(self, target: int | str, settings: CameraSettings | None = None) -> None:
         super().__init__()
         self.target = target
-        self.name = f"camera {target}" if isinstance(target, int) else target
-        self._wanted_size = size
+        self.name = name_of(target)
+        self._settings = settings or CameraSettings()
         self._index = 0
         self._start: float | None = None
         self._freeze = FreezeWatch(FROZEN_AFTER)
@@ -84,7 +119,7 @@ class LiveCapture(Source):
     def _frame(self, image: NDArray[np.uint8], now: float) -> Frame:
         if self._start is None:
             self._start = now
-        frame = Frame(image, self._index, now - self._start)
+        frame = Frame(self.upright(image), self._index, now - self._start)
         self._index += 1
         return frame
 
@@ -105,20 +140,33 @@ class LiveCapture(Source):
         if isinstance(self.target, int):
             backend = cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY
             self._capture = cv2.VideoCapture(self.target, backend)
-            # MJPG first: uncompressed formats leave USB 2 no bandwidth for 30 fps at 720p.
-            self._capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
-            self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, self._wanted_size[0])
-            self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, self._wanted_size[1])
-            self._capture.set(cv2.CAP_PROP_FPS, 30)
-            self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+            self._ask(self._capture)
         else:
             self._capture = _open_stream(self.target)
         image = self._grab() if self._capture.isOpened() else None
         if image is not None:
-            self._negotiated = f"{self.name} · {_format(self._capture, image)}"
+            self._negotiated = self._say_negotiated(image)
             rate = self._capture.get(cv2.CAP_PROP_FPS)
             self.fps = rate if 1 <= rate <= 240 else 30.0
         return self._capture, image
+
+    def _ask(self, capture: cv2.VideoCapture) -> None:
+        settings = self._settings
+        width, height = settings.size or (1280, 720)
+        # MJPG first: uncompressed formats leave USB 2 no bandwidth for 30 fps at 720p.
+        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*(settings.format or "MJPG")))
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
+        capture.set(cv2.CAP_PROP_FPS, settings.fps or 30)
+        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+
+    def _say_negotiated(self, image: NDArray[np.uint8]) -> str:
+        """What the device agreed to, and what it did not."""
+        height, width = image.shape[:2]
+        rate, format = self._capture.get(cv2.CAP_PROP_FPS), _fourcc(self._capture)
+        missed = self._settings.missed(width, height, rate, format)
+        asked = f" (asked for {' · '.join(missed)})" if missed else ""
+        return f"{self.name} · {_format(width, height, rate, format)}{asked}"
 
     def _reopen(self, problem: str) -> None:
         """Close and open until an image comes or `stop`."""
@@ -139,7 +187,7 @@ class LiveCapture(Source):
     def _why_not(self) -> str:
         self._capture.release()
         if not isinstance(self.target, int):
-            return f"{self.target}: no video stream there; check the address and that its server is running"
+            return f"{self.name}: no video stream there; check the address and that its server is running"
         cameras = list_cameras()
         node = Path(f"/dev/video{self.target}")
         if node.exists() and not os.access(node, os.R_OK | os.W_OK):
@@ -184,12 +232,14 @@ def _open_stream(url: str) -> cv2.VideoCapture:
             os.environ.pop(key, None)
 
 
-def _format(capture: cv2.VideoCapture, image: NDArray[np.uint8]) -> str:
-    """What the device agreed to, e.g. `1280×720 · MJPG · 30 fps`."""
+def _fourcc(capture: cv2.VideoCapture) -> str:
+    """Four letters, or nothing where the device does not say."""
     code = int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
-    fourcc = "".join(chr(code >> 8 * i & 255) for i in range(4)).strip()
-    rate = capture.get(cv2.CAP_PROP_FPS)
-    words = [f"{image.shape[1]}×{image.shape[0]}"]
-    words += [fourcc] if fourcc.isalnum() else []
-    words += [f"{rate:.3g} fps"] if rate > 0 else []
-    return " · ".join(words)
+    letters = "".join(chr(code >> 8 * i & 255) for i in range(4)).strip()
+    return letters if letters.isalnum() else ""
+
+
+def _format(width: int, height: int, rate: float, format: str) -> str:
+    """What the device agreed to, e.g. `1280×720 · MJPG · 30 fps`."""
+    words = [f"{width}×{height}", format, f"{rate:.3g} fps" if rate > 0 else ""]
+    return " · ".join(word for word in words if word)

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose import EdgeposeError
+from edgepose.images import read_image
 
 from .base import Frame, Source
-from .folder import read_image
 
 SIZE = (960, 720)  # px, of a frame
 PERSON_BOX = (26.0, 22.0, 512.0, 600.0)  # xyxy px, the person in the photograph

@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from edgepose import EdgeposeError
-from edgepose.transforms import to_bgr8
+from edgepose.images import decode_image
 
 from ..media import IMAGE_SUFFIXES
 from .base import Frame, Source
 
 log = logging.getLogger(__name__)
-
-
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """An image file as [H, W, 3] BGR uint8, upright; ValueError or OSError in one sentence.
-
-    Read by numpy and decoded from memory, because cv2.imread cannot open every path on Windows.
-    """
-    data = np.fromfile(path, np.uint8)
-    if not data.size:
-        raise ValueError("the file is empty")
-    # JPEG: only the color reader obeys the camera's orientation tag. The others: depth and alpha as stored.
-    is_jpeg = data[:2].tobytes() == b"\xff\xd8"
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR if is_jpeg else cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise ValueError("no image that OpenCV can read, or damaged")
-    return to_bgr8(image)
 
 
 def natural_key(path: Path) -> list[tuple[bool, int, str]]:
@@ -42,22 +26,24 @@ def natural_key(path: Path) -> list[tuple[bool, int, str]]:
 
 
 class Folder(Source):
-    """Images in natural order, with sub-folders. What cannot be read is named, skipped, counted."""
+    """Images in natural order, with sub-folders; or the `files` given. What cannot be read is named, skipped, counted.
 
-    def __init__(self, path: Path, *, sequence: bool = False) -> None:
+    It keeps its place: the images after it have the index and the time that they would have beside it.
+    """
+
+    def __init__(
+        self, path: Path, *, sequence: bool = False, fps: float | None = None, files: Sequence[Path] | None = None
+    ) -> None:
         super().__init__()
         self.name = path.name or str(path)
         self.is_sequence = sequence
-        self.fps = 30.0 if sequence else 1.0  # unrelated images: a slide show
+        self.fps = fps or (30.0 if sequence else 1.0)  # unrelated images: a slide show
         self._path = path
-        self._root = path if path.is_dir() else path.parent
-        files = path.rglob("*") if path.is_dir() else [path]
-        self._files = sorted((f for f in files if f.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
-        if not self._files:
-            raise EdgeposeError(f"{path}: no images in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        self._files = images_in(path) if files is None else list(files)
+        self._root = Path(os.path.commonpath([path if path.is_dir() else file.parent for file in self._files]))
         self.count = len(self._files)
         self._position = 0
-        self._index = 0
+        self._read_any = False
 
     @property
     def description(self) -> str:
@@ -65,18 +51,49 @@ class Folder(Source):
 
     def read(self) -> Frame | None:
         while self._position < len(self._files) and not self.stopped.is_set():
-            path = self._files[self._position]
-            self._position += 1
-            name = path.relative_to(self._root).as_posix()
+            index, self._position = self._position, self._position + 1
+            name = self._files[index].relative_to(self._root).as_posix()
             try:
-                image = read_image(path)
-            except (ValueError, OSError, cv2.error) as error:
-                self.skipped.append(name)
-                log.warning("%s: skipped: %s", name, error)
+                image = decode_image(np.fromfile(self._files[index], np.uint8))
+            except (ValueError, OSError) as error:
+                self._skip(name, error)
                 continue
-            frame = Frame(image, self._index, self._index / self.fps, file=name)
-            self._index += 1
-            return frame
-        if not self._index and not self.stopped.is_set():
+            self._read_any = True
+            time, duration = index / self.fps, 1 / self.fps
+            return Frame(self.upright(image), index, time, file=name, duration=duration)
+        if not self._read_any and not self.stopped.is_set():
             raise EdgeposeError(f"{self._path}: no image that can be read ({len(self.skipped)} tried)")
         return None
+
+    def _skip(self, name: str, error: Exception) -> None:
+        if len(self._files) == 1:
+            raise EdgeposeError(f"{self._path}: {getattr(error, 'strerror', None) or error}") from error
+        self.skipped.append(name)
+        log.warning("%s: skipped: %s", name, error)
+
+
+# How the content of images begins, in part after four bytes of length; and that of videos that may be called like one.
+_IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"II*\0", b"MM\0*", b"ftypavif", b"ftyphei", b"ftypmif1", b"ftypmsf1")
+_VIDEOS = (b"ftyp", b"\x1aE\xdf\xa3", b"RIFF")
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is an image: by its content where that says so, else by its ending."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(16) if path.is_file() else b""
+    except OSError:
+        head = b""
+    if head.startswith(_IMAGES) or head[4:].startswith(_IMAGES) or head[8:12] == b"WEBP":
+        return True
+    return path.suffix.lower() in IMAGE_SUFFIXES and not (head.startswith(_VIDEOS) or head[4:].startswith(_VIDEOS))
+
+
+def images_in(path: Path) -> list[Path]:
+    """The images of a folder and its sub-folders in natural order, or the one that `path` is."""
+    if not path.is_dir():
+        return [path]
+    found = sorted((file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
+    if not found:
+        raise EdgeposeError(f"{path}: no images in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    return found

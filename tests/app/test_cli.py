@@ -14,10 +14,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from doubles import NUM_KEYPOINTS, write_video
+from doubles import NUM_KEYPOINTS, read_clip, write_clip, write_video
 
 from edgepose import EdgeposeError
 from edgepose_app import cli
+from edgepose_app.interrupts import ENDINGS
 from edgepose_app.options import AppOptions
 
 
@@ -109,6 +110,109 @@ def test_the_pixels_of_the_decoder_arrive_in_the_file(tmp_path: Path, constant_m
     np.testing.assert_allclose(score, 0.9, atol=1e-4)
 
 
+def test_several_sources_each_with_its_outputs(tmp_path: Path, constant_model: Path):
+    """One that fails is named, and the rest is done."""
+    for place, frames in (("a.mp4", 3), ("deep/a.mp4", 4), ("deep/b.mkv", 5)):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        write_clip(tmp_path / place, [number / 10 for number in range(frames)], sound=0.3)
+    (tmp_path / "bad.mp4").write_text("no video")
+    (tmp_path / "worse.mp4").touch()
+    cv2.imwrite(str(tmp_path / "p1.png"), np.zeros((60, 90, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / "p2.png"), np.zeros((60, 90, 3), np.uint8))
+    outputs = ["--save", "seen", "--save", "pose_json", "--save-raw", "raw", "--json", "points"]
+    outputs += ["--headless", "--model", constant_model]
+    run = app("bad.mp4", "a.mp4", "worse.mp4", "deep", "p*.png", *outputs, "--detector", "none", cwd=tmp_path)
+    assert run.returncode == 2
+    assert "bad.mp4: no video that can be read" in run.stderr
+    assert "worse.mp4: the file is empty" in run.stderr
+    assert "2 of 6 sources failed; the others are done" in run.stderr
+    for name, frames in (("a", 3), ("a-2", 4), ("b", 5)):
+        records = (tmp_path / "points" / f"{name}.jsonl").read_text().splitlines()
+        times = [json.loads(record)["time"] for record in records]
+        assert len(times) == frames
+        for folder in ("seen", "raw"):
+            np.testing.assert_allclose(read_clip(tmp_path / folder / f"{name}.mp4")[1], times, atol=0.001)
+        numbers, _ = read_clip(tmp_path / "raw" / f"{name}.mp4")
+        assert numbers == list(range(frames))  # line n is frame n
+        assert len(list((tmp_path / "pose_json" / f"{name}_json").glob("*_keypoints.json"))) == frames
+    assert len((tmp_path / "points" / "images.jsonl").read_text().splitlines()) == 2
+    assert sorted(path.name for path in (tmp_path / "seen" / "images").iterdir()) == ["p1.png", "p2.png"]
+
+
+@pytest.mark.parametrize(("flag", "place"), [("--save", "seen.mp4"), ("--save-raw", "raw.mp4"), ("--json", "-")])
+def test_several_sources_in_one_output_are_refused(tmp_path: Path, constant_model: Path, flag: str, place: str):
+    for name in ("a.mp4", "b.mp4"):
+        write_clip(tmp_path / name, [0.0])
+    run = app("a.mp4", "b.mp4", "--headless", "--model", constant_model, flag, place, cwd=tmp_path)
+    assert run.returncode == 2
+    assert f"{flag} {place}: there are several sources; name a folder" in run.stderr
+
+
+def test_no_source_is_overwritten_by_another_ones_output(tmp_path: Path, constant_model: Path):
+    (tmp_path / "deep").mkdir()
+    clips = [write_clip(tmp_path / name, [0.0]) for name in ("a.mp4", "deep/a.mp4", "deep/b.mp4")]
+    before = [clip.read_bytes() for clip in clips]
+    other = tmp_path / "other" / "a.mp4"  # another name of the second one, for the first one's output
+    other.parent.mkdir()
+    os.link(clips[1], other)
+    for folder in ("deep", "other"):
+        save = ["--save", folder, "--overwrite"]
+        run = app(*clips, "--headless", "--model", constant_model, "--detector", "none", *save, cwd=tmp_path)
+        assert run.returncode == 2
+        assert "would overwrite a source" in run.stderr
+        assert [clip.read_bytes() for clip in clips] == before
+        assert (tmp_path / folder / "a-2.mp4").exists()
+
+
+def test_images_are_not_saved_over_themselves(tmp_path: Path, constant_model: Path):
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / name), np.full((60, 90, 3), 77, np.uint8))
+    for flag in ("--save", "--save-raw"):
+        run = app("a.png", "b.png", "--headless", "--model", constant_model, flag, ".", cwd=tmp_path)
+        assert run.returncode == 2
+        assert "would overwrite the source" in run.stderr
+    assert (cv2.imread(str(tmp_path / "b.png")) == 77).all()
+
+
+def test_black_and_raw(tmp_path: Path, constant_model: Path):
+    """The skeleton on nothing but black; the images as they came."""
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((256, 192, 3), (10, 90, 200), np.uint8))
+    outputs = ["--save", "seen.png", "--save-raw", "raw.png", "--black", "--headless", "--model", constant_model]
+    run = app("a.png", *outputs, "--detector", "none", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert (cv2.imread(str(tmp_path / "raw.png")) == (10, 90, 200)).all()
+    seen = cv2.imread(str(tmp_path / "seen.png"))
+    assert (seen == 0).all(axis=2).mean() > 0.5
+    assert seen.any()
+
+
+def test_images_need_no_pyav(tmp_path: Path, constant_model: Path):
+    """The runtime extra has none: an image is looked at, and a video is one sentence, read or written."""
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((60, 90, 3), np.uint8))
+    (tmp_path / "a.mp4").touch()
+    code = "import sys; sys.modules['av'] = None; from edgepose_app.cli import main; sys.exit(main(sys.argv[1:]))"
+
+    def run(*args: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", code, *args, "--headless", "--detector", "none", "--model", constant_model]
+        env = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.run(list(map(str, command)), cwd=tmp_path, env=env, capture_output=True, text=True)
+
+    image = run("a.png", "--json", "-")
+    assert image.returncode == 0, image.stderr
+    checked_record(image.stdout, (90, 60))
+    for args in (["a.mp4"], ["a.png", "--save", "b.mp4"]):
+        video = run(*args)
+        assert video.returncode == 2
+        assert "pip install 'edgepose[app]'" in video.stderr
+        assert "Traceback" not in video.stderr
+
+
+def test_list_cameras(tmp_path: Path):
+    run = app("--list-cameras", cwd=tmp_path)
+    assert run.returncode == 0
+    assert run.stdout.strip()
+
+
 def test_the_demo_headless(tmp_path: Path, constant_model: Path):
     pytest.importorskip("matplotlib", reason="the demo's photograph comes with matplotlib")
     run = app("--source", "demo", "--model", constant_model, "--detector", "none", "--duration", "2", cwd=tmp_path)
@@ -143,6 +247,8 @@ def mistakes(tmp_path: Path, constant_model: Path) -> dict[str, tuple[list[objec
     (tmp_path / "text.mp4").write_text("I am no video")
     (tmp_path / "text.png").write_text("I am no image")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "pictures").mkdir()
+    cv2.imwrite(str(tmp_path / "pictures" / "small.png"), np.zeros((8, 8, 3), np.uint8))
     cv2.imwrite(str(tmp_path / "small.png"), np.zeros((8, 8, 3), np.uint8))
     value = helper.make_tensor_value_info
     graph = helper.make_graph(
@@ -159,7 +265,7 @@ def mistakes(tmp_path: Path, constant_model: Path) -> dict[str, tuple[list[objec
         "number as source": (["--source", "0", *good], "did you mean --camera 0?"),
         "camera": (["--camera", "77", *good], "camera 77: there is no such camera"),
         "stream": (["--source", "http://127.0.0.1:9/x", *good], "no video stream there"),
-        "no video": (["--source", "text.mp4", *good], "no video that OpenCV can read"),
+        "no video": (["--source", "text.mp4", *good], "no video that can be read"),
         "no images": (["--source", "empty", *good], "no images in this folder"),
         "no image": (["--source", "text.png", *good], "text.png: no image that can be read"),
         "no such model": (["--source", "demo", "--model", "nowhere.onnx"], "nowhere.onnx"),
@@ -169,10 +275,13 @@ def mistakes(tmp_path: Path, constant_model: Path) -> dict[str, tuple[list[objec
         "screenshot": (["--source", "demo", *good, "--screenshot", "a.png"], "--screenshot shows the window"),
         "ending": (["--source", "demo", *good, "--save", "a.xyz"], "unknown ending .xyz"),
         "source over itself": (["--source", "small.png", *good, "--save", "small.png"], "overwrite the source"),
-        "images over themselves": (["--source", ".", *good, "--save", "."], "overwrite the source"),
+        "images over themselves": (["pictures", *good, "--save", "pictures"], "overwrite the source"),
         "image into its folder": (["--source", "small.png", *good, "--save", "./"], "overwrite the source"),
-        "one file for two": (["--source", "demo", *good, "--save", "a.png", "--json", "a.png"], "another output"),
+        "one file for two": (["--source", "demo", *good, "--save", "a.mp4", "--json", "a.mp4"], "another output"),
         "nothing": (["--source", "", *good], "the source is empty"),
+        "one image of many": (["--source", "demo", *good, "--save", "b.png"], "is one image, and demo has more"),
+        "there already": (["--source", "demo", *good, "--json", "text.png"], "is there already; choose another name"),
+        "folder in use": (["--source", "demo", *good, "--save", "."], "this folder has files in it"),
         "place": (["--source", "demo", *good, "--json", "text.png/a.jsonl"], "text.png"),
     }
 
@@ -211,7 +320,7 @@ def test_the_flip_test_reaches_the_net(constant_model: Path, options: list[str])
     assert context.estimator._net.flip_test == bool(options)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", ENDINGS)
 def test_ctrl_c_and_a_polite_kill_finish_the_files(tmp_path: Path, constant_model: Path, number: signal.Signals):
     pytest.importorskip("matplotlib", reason="the demo's photograph comes with matplotlib")
     args = ["--source", "demo", "--model", constant_model, "--headless", "--duration", "3600", "--json", "out.jsonl"]
@@ -237,6 +346,31 @@ def test_ctrl_c_and_a_polite_kill_finish_the_files(tmp_path: Path, constant_mode
     video.release()
     for line in out.read_text().splitlines():
         checked_record(line, (960, 720))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no terminals that hang up here")
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_closed_terminal_ends_a_run_but_not_under_nohup(tmp_path: Path, constant_model: Path, ignored: bool):
+    """The terminal goes first, then comes SIGHUP: whatever is printed fails, the files are finished all the same."""
+    pytest.importorskip("matplotlib", reason="the demo's photograph comes with matplotlib")
+    ours, theirs = os.openpty()
+    args = ["--source", "demo", "--model", constant_model, "--headless", "--save", "seen.mp4", "--json", "out.jsonl"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edgepose_app", *map(str, args), "--frames", "150" if ignored else "1000000"],
+        cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=theirs, stderr=theirs, stdin=theirs,
+        preexec_fn=(lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)) if ignored else None,
+    )  # fmt: skip
+    os.close(theirs)
+    out = tmp_path / "out.jsonl"
+    deadline = time.monotonic() + 60
+    while (not out.exists() or out.stat().st_size == 0) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.close(ours)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(120) == (0 if ignored else 130)
+    lines = out.read_text().splitlines()
+    assert len(lines) == 150 if ignored else lines
+    assert len(read_clip(tmp_path / "seen.mp4", decode=False)[1]) == len(lines)
 
 
 def test_a_failing_decoder_fails_the_app(
@@ -288,10 +422,31 @@ def test_an_output_that_cannot_be_opened_closes_the_others(constant_model: Path,
             return ""
 
     opened = Opened()
-    monkeypatch.setattr(outputs, "open_output", lambda *_: opened)
+    monkeypatch.setattr(outputs, "open_save", lambda *_: opened)
     args = ["--source", "demo", "--model", str(constant_model), "--detector", "none", "--json", "/dev/null/a.jsonl"]
     context = cli.make_context(AppOptions.parse(args))
     with pytest.raises(EdgeposeError, match="choose another place"):
-        cli._open_outputs(context, "seen.mp4")
+        cli._open_outputs(context, ["seen.mp4"], live=False)
     context.source.close()
     assert opened.closed
+
+
+def test_a_file_smoothed_as_a_whole(tmp_path: Path, constant_model: Path):
+    video = write_video(tmp_path / "numbers.avi", 12)
+    model = ["--model", constant_model, "--detector", "none", "--headless"]
+    run = app("--source", video, *model, "--smooth", "offline", "--json", "out.jsonl", "--save", "o.mp4", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    records = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [record["frame"] for record in records] == list(range(12))
+    for person in (person for record in records for person in record["people"]):
+        assert np.shape(person["keypoints"]) == (NUM_KEYPOINTS, 3)
+        assert np.shape(person["smoothed"]) == (NUM_KEYPOINTS, 2)
+    assert sum(len(record["people"]) for record in records) >= 10
+    assert (tmp_path / "o.mp4").stat().st_size > 0
+
+
+def test_what_has_no_course_is_not_smoothed_as_a_whole(tmp_path: Path, constant_model: Path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((90, 90, 3), np.uint8))
+    run = app("--source", "a.png", "--model", constant_model, "--headless", "--smooth", "offline", cwd=tmp_path)
+    assert run.returncode == 2
+    assert "--smooth offline is for videos and --sequence folders" in run.stderr

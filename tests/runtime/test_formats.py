@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from edgepose import Poses, Skeleton
-from edgepose.formats import CSV_HEADER, coco_wholebody_results, csv_rows, frame_record, openpose_json
+from edgepose.formats import (
+    CSV_HEADER,
+    coco_wholebody_results,
+    csv_rows,
+    frame_record,
+    openpose_json,
+    wide_csv_header,
+    wide_csv_rows,
+)
 
 WHOLE = Skeleton.load("coco_wholebody")
 
@@ -73,5 +81,24 @@ def test_csv() -> None:
     rows = list(csv_rows(4, poses(), WHOLE, time=0.5))
     assert len(rows) == 2 * 133
     assert dict(zip(CSV_HEADER, rows[133], strict=True)) == {
-        "frame": 4, "time": 0.5, "id": 8, "person_score": 0.5, "keypoint": "nose", "x": 0.13, "y": 1000, "score": 0
+        "frame": 4, "time": 0.5, "file": "", "id": 8, "person_score": 0.5,
+        "keypoint": "nose", "x": 0.13, "y": 1000, "score": 0, "angle": "",
     }  # fmt: skip
+
+
+def test_wide_csv() -> None:
+    header, rows = wide_csv_header(WHOLE), list(wide_csv_rows(4, poses(), WHOLE, time=0.5, file="a.png"))
+    row = dict(zip(header, rows[1], strict=True))
+    assert len(header) == 5 + 4 + 3 * 133 + 12
+    assert (row["frame"], row["file"], row["id"], row["x2"]) == (4, "a.png", 8, 3)
+    assert (row["left_shoulder_x"], row["left_shoulder_y"], row["left_shoulder_score"]) == (5.13, 1005, 0.005)
+    assert row["right_elbow_angle"] == 180  # the points lie on a line
+
+
+def test_points_below_the_threshold_are_not_found() -> None:
+    body = openpose_json(poses(), WHOLE, {"body": 0.006, "foot": 0.0})["people"][0]["pose_keypoints_2d"]
+    found = np.array(body).reshape(25, 3)
+    assert found[1].tolist() == [0, 0, 0]  # the neck: the left shoulder has .005
+    assert found[5].tolist() == [0, 0, 0]
+    assert found[2, 2] == pytest.approx(0.006)  # the right one reaches it
+    assert found[19, 1] == 17

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -150,9 +151,94 @@ def test_cuda_without_a_gpu(body_net: Path, monkeypatch) -> None:
     assert Session(body_net, "auto").device == "cpu"
 
 
+@pytest.mark.parametrize("threads", [0, -1, 1025, 100_000])
+def test_absurd_numbers_of_threads(body_net: Path, threads: int) -> None:
+    with pytest.raises(EdgeposeError) as error:
+        Session(body_net, "cpu", threads)
+    assert f"threads is {threads}: give a whole number from 1 to 1024" in _sentence(error)
+
+
 def test_an_unknown_device(body_net: Path) -> None:
-    with pytest.raises(EdgeposeError, match="'tpu' is unknown: use one of auto, cpu, cuda"):
+    with pytest.raises(EdgeposeError, match=r"'tpu' is unknown: use one of auto, cpu, cuda, .*openvino"):
         Session(body_net, "tpu")
+
+
+class OtherOrt:
+    """onnxruntime as it would be with another provider, which starts, refuses, or is left out without a word."""
+
+    def __init__(self, provider: str, behavior: str) -> None:
+        import onnxruntime
+
+        self._real, self._provider, self._behavior = onnxruntime, provider, behavior
+        self.SessionOptions = onnxruntime.SessionOptions
+
+    def get_available_providers(self) -> list[str]:
+        return [self._provider, "CPUExecutionProvider"]
+
+    def preload_dlls(self) -> None:
+        sys.stdout.write("Failed to load libcudnn.so.9: libcudnn.so.9: cannot open shared object file\n")
+
+    def InferenceSession(self, path: str, options, providers: list, enable_fallback: int = 1):
+        first = providers[0][0] if isinstance(providers[0], tuple) else providers[0]
+        session = self._real.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        if first == self._provider:
+            assert enable_fallback == 0  # which prints on standard output
+            if self._behavior == "refuses":
+                raise RuntimeError("/src/a.cc:7 void f(int) Please install\n the driver.")
+            if self._behavior == "starts":
+                session.get_providers = lambda: [first, "CPUExecutionProvider"]
+        return session
+
+
+@pytest.fixture
+def other_ort(monkeypatch):
+    def put(provider: str, behavior: str) -> None:
+        ort = OtherOrt(provider, behavior)
+        monkeypatch.setattr("edgepose.runtime._onnxruntime", lambda: ort)
+        monkeypatch.setattr("edgepose.runtime._has_driver", lambda: True)
+
+    return put
+
+
+@pytest.mark.parametrize(
+    "provider", ["OpenVINOExecutionProvider", "CUDAExecutionProvider", "NeverHeardOfExecutionProvider"]
+)
+def test_any_listed_provider_can_be_named(body_net: Path, other_ort, provider: str, caplog) -> None:
+    other_ort(provider, "starts")
+    device = provider.removesuffix("ExecutionProvider").lower()
+    assert Session(body_net, device).device == device
+    assert f"runs on {device}, where nobody has compared its results yet" in caplog.text
+
+
+def test_one_that_refuses_says_why_and_what_to_install(body_net: Path, other_ort) -> None:
+    other_ort("OpenVINOExecutionProvider", "refuses")
+    with pytest.raises(EdgeposeError) as error:
+        Session(body_net, "openvino")
+    assert _sentence(error) == (
+        "OPENVINO was asked for, but onnxruntime could not start it (Please install the driver): "
+        "install `onnxruntime-openvino`, or use the CPU."
+    )
+
+
+def test_missing_libraries_are_named_and_not_printed(body_net: Path, other_ort, capsys) -> None:
+    other_ort("CUDAExecutionProvider", "left out")
+    with pytest.raises(EdgeposeError, match=r"\(libcudnn.so.9 cannot be loaded\): install `edgepose\[cuda\]`"):
+        Session(body_net, "cuda")
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("behavior", ["left out", "refuses"])
+def test_auto_falls_back_visibly(body_net: Path, other_ort, behavior: str, caplog) -> None:
+    other_ort("CUDAExecutionProvider", behavior)
+    assert Session(body_net, "auto").device == "cpu"
+    assert "runs on the CPU: there is CUDA, but onnxruntime could not start it" in caplog.text
+
+
+def test_a_device_of_another_package(body_net: Path, other_ort) -> None:
+    other_ort("OpenVINOExecutionProvider", "starts")
+    with pytest.raises(EdgeposeError) as error:
+        Session(body_net, "dml")
+    assert "is a build for openvino, cpu: install `onnxruntime-directml` instead of it" in _sentence(error)
 
 
 def test_without_a_shipped_model(tmp_path: Path, monkeypatch) -> None:

@@ -215,7 +215,7 @@ def test_settings_that_make_no_sense(wrong: dict[str, float]) -> None:
 def test_a_full_house_is_looked_at_only_while_somebody_is_in_doubt(dot_net, draw_figures, clear, looks) -> None:
     box = (30.0, 40, 120, 180)
     detector = Counting(box)
-    config = TopdownConfig(tracker=TrackerConfig(clear=clear))
+    config = TopdownConfig(tracker=TrackerConfig(clear=clear, confirm=1))
     estimator = TopdownEstimator(dot_net, "cpu", detector=detector, max_people=1, config=config)
     frame, _ = draw_figures((320, 240), [box])
     assert [estimator(frame).track_ids.tolist() for _ in range(31)] == [[1]] * 31

@@ -14,7 +14,8 @@ from edgepose.boxes import (
     nms,
     search_windows,
 )
-from edgepose.tracking import Tracker
+from edgepose.tracking import Tracker, Votes
+from edgepose.tracks import TrackerConfig
 
 SIZE = (640, 480)
 SKELETON = Skeleton.load("coco17")
@@ -295,3 +296,73 @@ def test_a_clear_pose_needs_no_detection_and_a_weak_one_only_now_and_then() -> N
         tracker.unmatched(nothing if look % 3 else np.float32([box]))
         assert tracker.update(people([box], [1], score=WEAK), SIZE).track_ids.tolist() == [1]
     assert not tracker.clear
+
+
+def vote(agree: bool, sure: bool = False) -> Votes:
+    return Votes(np.array([agree]), np.array([sure]))
+
+
+PLACE = (50.0, 100, 150, 300)
+
+
+def looks(tracker: Tracker, votes: list[bool], elapsed: float = 1 / 30) -> list[int]:
+    """How many people are shown after each look at one place."""
+    return [
+        len(tracker.update(people([PLACE], tracker.ids.tolist() or [-1]), SIZE, None, vote(agree), elapsed))
+        for agree in votes
+    ]
+
+
+@pytest.mark.parametrize(
+    ("votes", "shown"),
+    [
+        ([True, True, True, False, False], [0, 0, 1, 1, 1]),
+        ([True, False, True, False, True], [0, 0, 0, 0, 1]),
+        ([False, False, False], [0, 0, 0]),
+    ],
+)
+def test_a_newcomer_is_shown_once_enough_looks_agree(votes: list[bool], shown: list[int]) -> None:
+    tracker = Tracker(SKELETON, config=TrackerConfig(confirm=3, confirm_of=5))
+    assert looks(tracker, votes) == shown
+
+
+def test_who_is_doubted_is_given_up_and_keeps_the_search_going() -> None:
+    tracker = Tracker(SKELETON, config=TrackerConfig(confirm=3, confirm_of=5))
+    assert looks(tracker, [True, True, False, False]) == [0] * 4
+    assert tracker.ids.tolist() == [1]
+    assert not tracker.complete
+    assert looks(tracker, [False]) == [0]
+    assert tracker.ids.tolist() == []
+    assert looks(tracker, [True, True, True]) == [0, 0, 1]  # and may be somebody after all, from the start
+
+
+def test_who_is_unseen_before_being_shown_was_nobody() -> None:
+    tracker = Tracker(SKELETON, config=TrackerConfig(confirm=3, confirm_of=5))
+    looks(tracker, [True])
+    for _ in range(4):
+        assert len(tracker.update(Poses.empty(17), SIZE)) == 0
+    assert tracker.ids.tolist() == []
+
+
+def test_one_sure_look_is_enough() -> None:
+    tracker = Tracker(SKELETON)
+    assert len(tracker.update(people([PLACE]), SIZE, None, vote(True, sure=True))) == 1
+
+
+@pytest.mark.parametrize("fps", [2, 4, 5, 8, 10, 15, 25, 30, 60, 120])
+def test_a_newcomer_is_shown_in_time_at_any_frame_rate(fps: int) -> None:
+    tracker = Tracker(SKELETON)
+    first = looks(tracker, [True] * 30, 1 / fps).index(1)
+    assert first / fps <= 0.2
+
+
+def test_who_comes_back_does_not_blink() -> None:
+    """Shown from the first look on, though that is not sure."""
+    tracker = Tracker(SKELETON)
+    assert looks(tracker, [True] * 3) == [0, 0, 1]
+    for _ in range(10):
+        tracker.update(Poses.empty(17), SIZE)
+    shown = [
+        len(tracker.update(people([(60.0, 100, 160, 300)], [n]), SIZE, None, vote(True))) for n in (-1, 1, 1, 1, 1, 1)
+    ]
+    assert shown == [1] * 6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from doubles import FakeEstimator, decode_number, write_video
+from doubles import FakeEstimator, Stream, decode_number, write_video
 
 from edgepose_app import display
 from edgepose_app.context import AppContext
@@ -91,7 +92,7 @@ def test_images_come_on_screen_with_facts(qapp: Any, open_window: Callable[..., 
     assert "ms old" in facts
     assert "1 person" in facts
     assert "fake on cpu" in facts
-    assert 0 < window.view.age_ms < 5000
+    assert 0 < window.view.age_ms() < 5000
     assert "numbers.avi" in window.status.text()
 
 
@@ -153,6 +154,22 @@ def test_the_end_and_again(qapp: Any, open_window: Callable[..., Any], tmp_path:
     spin(qapp, lambda: window._shown > shown)
 
 
+def test_several_sources_follow_each_other(qapp: Any, open_window: Callable[..., Any], tmp_path: Path):
+    """What was dropped: a folder of videos and one that is no video, which does not stop the rest."""
+    (tmp_path / "clips").mkdir()
+    clips = [write_video(tmp_path / "clips" / name, 3) for name in ("b.avi", "d.avi")]
+    (tmp_path / "clips" / "c.mp4").write_text("no video")
+    window = open_window()
+    spin(qapp, lambda: window._shown > 2)
+    window._open_all([str(tmp_path / "clips"), str(tmp_path / "numbers.avi")])
+    spin(qapp, lambda: window._spec == str(clips[1]))
+    spin(qapp, lambda: window._spec == str(tmp_path / "numbers.avi"))
+    spin(qapp, lambda: "numbers.avi" in window.status.text())
+    window._open_all([str(tmp_path / "nothing*.mp4")])
+    assert "no image and no video has such a name" in window.status.text()
+    assert window._spec == str(tmp_path / "numbers.avi")
+
+
 def test_screenshot_and_recording_buttons(
     qapp: Any, open_window: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -188,7 +205,49 @@ def test_a_saved_image_is_not_mirrored(
 def test_the_age_of_the_shown_frame_is_in_milliseconds(qapp: Any, open_window: Callable[..., Any]):
     window = open_window(estimator=FakeEstimator(delay=0.05))
     spin(qapp, lambda: window._shown > 2)
-    assert 50 <= window.view.age_ms < 5000
+    assert 50 <= window.view.age_ms() < 5000
+
+
+@pytest.mark.parametrize("stop", ["pause", "end", "stream"])
+def test_an_image_that_stands_still_grows_old(
+    qapp: Any, open_window: Callable[..., Any], tmp_path: Path, stream: Stream, stop: str
+):
+    spec = {"end": str(write_video(tmp_path / "short.avi", 5)), "stream": stream.url}.get(stop)
+    window = open_window(spec=spec) if spec else open_window()
+    spin(qapp, lambda: window._shown > 3)
+    if stop == "pause":
+        window.controls.pause_button.click()
+    stream.dead = True
+    spin(qapp, lambda: window.view.age_ms() > 1500)
+    spin(qapp, lambda: " s old" in window.facts.text())
+    captured = window.view.result.frame.captured
+    assert window.view.age_ms(now=captured + 60.0) == pytest.approx(60_000)
+
+
+def test_nothing_of_the_old_source_stays_on_screen(qapp: Any, open_window: Callable[..., Any], tmp_path: Path):
+    window = open_window()
+    spin(qapp, lambda: window._shown > 0)
+    window._open(str(tmp_path / "nowhere.mp4"))
+    spin(qapp, lambda: "no such file" in window._message())
+    window._refresh()
+    assert window.view.result is None
+    strip = pixels(window.view)[210 * window.view.height() // 600 :][:20]  # of the old image, above the message
+    assert strip.std(axis=(0, 1)).max() < 1
+    assert window.status.text() == ""
+    assert "old" not in window.facts.text()
+
+
+def test_a_window_is_there_while_its_address_hangs(qapp: Any, constant_model: Path):
+    from edgepose_app.cli import make_context
+    from edgepose_app.gui.window import Window
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/hang"
+        context = make_context(AppOptions.parse(["--source", url, "--model", str(constant_model)]), patience=0.1)
+        window = Window(context, [])
+        window.show()
+        spin(qapp, lambda: window._message().startswith(f"Opening {url}… "))
+        window.close()
 
 
 def offscreen(*args: object, cwd: Path) -> subprocess.Popen[str]:
@@ -268,3 +327,44 @@ sys.exit(launch.show(context_for(sys.argv[3]), []))
     )  # fmt: skip
     assert run.returncode == 1, run.stderr  # not −6
     assert "an unlucky slot" in run.stderr
+
+
+def test_a_minimized_window_computes_only_what_is_kept(
+    qapp: Any, open_window: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    estimator = FakeEstimator()
+    window = open_window(estimator=estimator)
+    spin(qapp, lambda: estimator.calls > 3)
+    window.showMinimized()
+    spin(qapp, lambda: window.engine.paused)
+    time.sleep(0.3)  # what was under way
+    calls = estimator.calls
+    wait = time.monotonic() + 1
+    spin(qapp, lambda: time.monotonic() > wait)
+    assert estimator.calls == calls
+    window.controls.record_button.click()
+    spin(qapp, lambda: estimator.calls > calls + 3)
+    window.controls.record_button.click()
+    spin(qapp, lambda: window.engine.paused)
+    window.showNormal()
+    calls = estimator.calls
+    spin(qapp, lambda: estimator.calls > calls + 3)
+    window.controls.pause_button.click()
+    window.showMinimized()
+    window.showNormal()
+    qapp.processEvents()
+    assert window.engine.paused  # by the user, so it stays
+
+
+def test_passwords_are_not_on_screen(qapp: Any, open_window: Callable[..., Any]):
+    window = open_window()
+    window._open("rtsp://admin:hunter2@127.0.0.1:9/x")
+    spin(qapp, lambda: window.engine.message not in ("", "opening…"))
+    box = window.controls.source_box
+    said = [box.itemText(n) for n in range(box.count())] + [
+        window.engine.message,
+        window.status.text(),
+        window._message(),
+    ]
+    assert "hunter2" not in " ".join(said)

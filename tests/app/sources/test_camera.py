@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import pytest
 from doubles import FakeEstimator, Stream, decode_number
@@ -14,7 +15,7 @@ from doubles import FakeEstimator, Stream, decode_number
 from edgepose import EdgeposeError
 from edgepose_app.engine import Engine
 from edgepose_app.sources import camera, open_source
-from edgepose_app.sources.camera import FreezeWatch, LiveCapture, list_cameras
+from edgepose_app.sources.camera import CameraSettings, FreezeWatch, LiveCapture, list_cameras
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
@@ -121,3 +122,71 @@ def test_no_such_camera():
     number = max(list_cameras(), default=0) + 77
     with pytest.raises(EdgeposeError, match=f"camera {number}: there is no such camera"):
         open_source(number)
+
+
+CAMERAS = {0: "Integrated Camera", 2: "HD Webcam C920", 4: "HD Webcam C920", 6: "Integrated Camera: IR"}
+
+
+@pytest.mark.parametrize(
+    ("name", "number"), [("integrated camera", 0), ("IR", 6), ("Integrated Camera: IR", 6), ("hd webcam c920", 2)]
+)
+def test_cameras_by_name(monkeypatch: pytest.MonkeyPatch, name: str, number: int):
+    monkeypatch.setattr(camera, "list_cameras", lambda: CAMERAS)
+    assert camera.find_camera(name) == number
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"), [("Logitech", "no camera has such a name"), ("Webcam", "several cameras have such a name")]
+)
+def test_a_name_that_is_no_cameras_or_several(monkeypatch: pytest.MonkeyPatch, name: str, sentence: str):
+    monkeypatch.setattr(camera, "list_cameras", lambda: CAMERAS)
+    with pytest.raises(EdgeposeError, match=rf"{sentence}; cameras here: 0 \(Integrated Camera\), 2"):
+        camera.find_camera(name)
+
+
+class Device:
+    """A camera that knows one size, format and rate."""
+
+    def __init__(self, *_args: object) -> None:
+        self.asked: dict[int, float] = {}
+
+    def isOpened(self) -> bool:
+        return True
+
+    def set(self, prop: int, value: float) -> bool:
+        self.asked[prop] = value
+        return True
+
+    def get(self, prop: int) -> float:
+        return {cv2.CAP_PROP_FPS: 30.0, cv2.CAP_PROP_FOURCC: cv2.VideoWriter.fourcc(*"YUYV")}.get(prop, 0.0)
+
+    def read(self) -> tuple[bool, np.ndarray]:
+        return True, np.zeros((480, 640, 3), np.uint8)
+
+    def release(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("settings", "description"),
+    [
+        (CameraSettings(), "camera 0 · 640×480 · YUYV · 30 fps"),
+        (CameraSettings((640, 480), 30, "YUYV"), "camera 0 · 640×480 · YUYV · 30 fps"),
+        (
+            CameraSettings((1920, 1080), 60, "MJPG"),
+            "camera 0 · 640×480 · YUYV · 30 fps (asked for 1920×1080 · MJPG · 60 fps)",
+        ),
+    ],
+)
+def test_what_a_camera_agreed_to_is_said(monkeypatch: pytest.MonkeyPatch, settings: CameraSettings, description: str):
+    monkeypatch.setattr(cv2, "VideoCapture", Device)
+    source = LiveCapture(0, settings)
+    assert source.description == description
+    asked = source._capture.asked  # type: ignore[attr-defined]
+    width, height = settings.size or (1280, 720)
+    assert (asked[cv2.CAP_PROP_FRAME_WIDTH], asked[cv2.CAP_PROP_FRAME_HEIGHT]) == (width, height)
+    assert asked[cv2.CAP_PROP_FPS] == (settings.fps or 30)
+    assert asked[cv2.CAP_PROP_FOURCC] == cv2.VideoWriter.fourcc(*(settings.format or "MJPG"))
+    source.rotation = 90
+    frame = source.read()
+    assert frame is not None
+    assert frame.image.shape == (640, 480, 3)

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from edgepose.images import read_image
 from edgepose_app.sources.demo import SIZE, Demo, find_photograph, motion_at
-from edgepose_app.sources.folder import read_image
 
 pytest.importorskip("matplotlib", reason="the demo's photograph comes with matplotlib")
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from doubles import FakeEstimator
+from doubles import FakeEstimator, read_clip, seconds_of
 
 from edgepose import EdgeposeError
+from edgepose.images import read_image
 from edgepose_app import headless
+from edgepose_app.outputs import JsonlOutput, VideoOutput
+from edgepose_app.overlay import OverlayOptions, SkeletonStyle
 from edgepose_app.sources import open_source
-from edgepose_app.sources.folder import Folder, natural_key, read_image
+from edgepose_app.sources.folder import Folder, natural_key
+
+STYLE = SkeletonStyle.of(FakeEstimator.card, FakeEstimator.skeleton)
 
 
 @pytest.fixture
@@ -50,19 +56,6 @@ def test_every_kind_of_image_is_read_alike(folder: Path):
             assert np.abs(image.astype(int) - expected[path.stem]).max() <= 1, path.name
 
 
-def test_the_orientation_tag_of_a_photograph_is_obeyed(tmp_path: Path):
-    photo = np.zeros((40, 80, 3), np.uint8)
-    photo[:, :20] = 255  # white at the left
-    data = cv2.imencode(".jpg", photo)[1].tobytes()
-    # EXIF, little-endian, one entry: orientation (0x0112) = 6, "turn me clockwise".
-    tiff = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
-    body = b"Exif\0\0" + tiff
-    (tmp_path / "phone.jpg").write_bytes(data[:2] + b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body + data[2:])
-    image = read_image(tmp_path / "phone.jpg")
-    assert image.shape[:2] == (80, 40)
-    assert image[:15].min() > 200  # white at the top
-
-
 def test_natural_order_and_damage(folder: Path, caplog: pytest.LogCaptureFixture):
     source = Folder(folder)
     frames = []
@@ -78,7 +71,7 @@ def test_natural_order_and_damage(folder: Path, caplog: pytest.LogCaptureFixture
         "p11_sixteen_color.tiff",
         "p12_alpha.png",
     ]
-    assert [frame.index for frame in frames] == list(range(6))
+    assert [frame.index for frame in frames] == [0, 1, 2, 6, 7, 8]  # what cannot be read keeps its place
     assert source.skipped == ["p3_damaged.jpg", "p4_text.png", "p5_empty.png"]
     for name in source.skipped:
         assert f"{name}: skipped" in caplog.text
@@ -113,3 +106,30 @@ def test_names_with_digits_that_are_no_numbers(tmp_path: Path):
         (tmp_path / name).touch()
     names = sorted(tmp_path.iterdir(), key=natural_key)
     assert [path.name for path in names] == ["a1²2.png", "a2.png", "a٣.png", "a10.png"]
+
+
+def test_a_broken_image_of_a_sequence_keeps_its_place_in_time(folder: Path, tmp_path: Path):
+    """In the frames, in the lines and in the video alike."""
+    source = Folder(folder, sequence=True, fps=10)
+    output = VideoOutput(str(tmp_path / "a.mp4"), source.fps, STYLE, OverlayOptions())
+    lines = JsonlOutput(str(tmp_path / "a.jsonl"))
+    headless.run(source, FakeEstimator(), [output, lines])
+    output.close()
+    lines.close()
+    records = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert [record["frame"] for record in records] == [0, 1, 2, 6, 7, 8]
+    times = [record["time"] for record in records]
+    assert times == [0.0, 0.1, 0.2, 0.6, 0.7, 0.8]
+    np.testing.assert_allclose(read_clip(tmp_path / "a.mp4", decode=False)[1], times, atol=0.001)
+    assert seconds_of(tmp_path / "a.mp4") == pytest.approx(0.9, abs=0.01)
+
+
+def test_a_single_image_that_cannot_be_read_says_why(folder: Path):
+    with pytest.raises(EdgeposeError, match=r"p5_empty\.png: the file is empty"):
+        Folder(folder / "p5_empty.png").read()
+
+
+def test_heic_is_an_image(tmp_path: Path):
+    (tmp_path / "a.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    with pytest.raises(EdgeposeError, match=r"a\.HEIC: (HEIC, which pillow-heif reads|no image)"):
+        open_source(str(tmp_path / "a.HEIC")).read()

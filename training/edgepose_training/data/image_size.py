@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from edgepose_training.data.annotations import SkipEntry
 
+IMAGE_WIDTH, IMAGE_LENGTH = 0x0100, 0x0101  # tags of TIFF
 ORIENTATION, HALF_TURNS, QUARTER_TURNS = 0x0112, (2, 3, 4), (5, 6, 7, 8)  # EXIF; mirrored or not
-TURNED_BY_OPENCV = ("JPEG", "PNG", "WEBP")  # formats whose orientation tag OpenCV obeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class ImageHeader:
     """What an image file says of itself."""
 
     stored: tuple[int, int]  # W, H of the pixels in the file
-    orientation: int  # EXIF, 1 to 8 (1: as stored), of formats whose tag is obeyed
+    orientation: int  # EXIF, 1 to 8 (1: as stored)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -34,8 +35,10 @@ def read_header(path: Path, formats: tuple[str, ...] | None = None) -> ImageHead
     """
     try:
         with Image.open(path, formats=formats) as image:
-            tags = image.info.get("exif", b"") if image.format in TURNED_BY_OPENCV else b""
-            return ImageHeader(image.size, _orientation(tags))
+            if isinstance(image, TiffImageFile):  # whose `size` some versions of Pillow have turned already
+                tags = image.tag_v2
+                return ImageHeader((tags[IMAGE_WIDTH], tags[IMAGE_LENGTH]), tags.get(ORIENTATION, 1))
+            return ImageHeader(image.size, _orientation(image))
     except UnidentifiedImageError:
         raise SkipEntry(f"image file is no {' or '.join(formats) if formats else 'readable image'}") from None
     except Image.DecompressionBombError:
@@ -49,10 +52,11 @@ def image_size(path: Path) -> tuple[int, int]:
     return read_header(path, ("JPEG", "PNG")).size
 
 
-def _orientation(tags: bytes) -> int:
-    exif = Image.Exif()
+def _orientation(image: Image.Image) -> int:
+    """The tag that `edgepose.images.read_image` obeys; 1 where there is none."""
     try:
-        exif.load(tags)  # getexif() would decode a PNG, whose tags may come last
+        exif = Image.Exif()
+        exif.load(image.info.get("exif", b""))  # getexif() would decode a PNG, whose tags may come last
         tag = exif.get(ORIENTATION)
         return tag if isinstance(tag, int) else 1
     except (SyntaxError, ValueError, LookupError, TypeError, struct.error):  # what Pillow raises for broken tags

@@ -14,6 +14,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from edgepose import EdgeposeError
+from edgepose.images import read_image
 from edgepose_training.data.coco import Person
 from edgepose_training.data.shards import Crop, ShardWriter
 from edgepose_training.progress import progress
@@ -67,9 +69,10 @@ def crop_person(
 
 def _crops_of_image(task: tuple[list[Person], dict[str, Any]]) -> list[Crop]:
     people, window = task
-    image = cv2.imread(str(people[0].image), cv2.IMREAD_COLOR)
-    if image is None:
-        log.warning("%s: not a readable image, %d people skipped", people[0].image.name, len(people))
+    try:
+        image = read_image(people[0].image)
+    except EdgeposeError as error:
+        log.warning("not a readable image, %d people skipped: %s", len(people), error)
         return []
     size = image.shape[1::-1]
     fitting = [person for person in people if person.image_size == size]

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edgepose import EdgeposeError
+from edgepose.images import read_image
 from edgepose_training.data.mapped_images import MappedImages, appending, bytes_of, offsets_of, replacing
 from edgepose_training.detector.person_lists import AnnotatedImage
 
@@ -78,9 +78,7 @@ def _read_all(names: Sequence[str], side: int) -> Iterator[np.ndarray]:
 
 
 def _read(name: str, side: int) -> np.ndarray:
-    image = cv2.imread(name)
-    if image is None:
-        raise EdgeposeError(f"{name}: cannot read the image")
+    image: np.ndarray = read_image(name)
     zoom = side / max(image.shape[:2])
     if zoom < 1:
         size = [max(round(length * zoom), 1) for length in image.shape[1::-1]]

@@ -12,8 +12,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edgepose import Detector, EdgeposeError
+from edgepose import Detector
 from edgepose.boxes import iou_matrix
+from edgepose.images import read_image
 from edgepose_training.data.annotations import load_document
 from edgepose_training.data.sources import NO_ROLES, SourceRoles
 from edgepose_training.detector.person_lists import read_negatives
@@ -52,13 +53,6 @@ class EmptyWindow:
             return image
         x, y, w, h = self.window
         return np.ascontiguousarray(image[y : y + h, x : x + w])
-
-
-def read_image(path: Path) -> np.ndarray:
-    image = cv2.imread(str(path))
-    if image is None:
-        raise EdgeposeError(f"{path}: cannot read the image")
-    return image
 
 
 def read_scenes(data: Path, split: str = "val") -> list[Scene]:

@@ -6,12 +6,12 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from edgepose.detectors import letterbox
+from edgepose.images import read_image
 from edgepose_training.data.pictures import sheet, with_boxes
 from edgepose_training.detector import validation
 from edgepose_training.detector.batches import DetectorBatch, batches, normalized
@@ -89,9 +89,7 @@ class DetectorTask:
         cells = []
         for image in self.valid[:PICTURED]:
             boxes, scores = validation.detect(self.net, image, config.input_size, self.device, amp)
-            frame: np.ndarray | None = cv2.imread(str(image.path))
-            assert frame is not None  # it was just read
-            canvas, zoom = letterbox(frame, (config.input_size, config.input_size))
+            canvas, zoom = letterbox(read_image(image.path), (config.input_size, config.input_size))
             view = with_boxes(with_boxes(canvas, zoom * image.people, GREEN), zoom * boxes[scores >= SHOWN], RED)
             cells.append((view, f"{(scores >= SHOWN).sum()} found, {len(image.people)} labeled"))
         return sheet(cells, COLUMNS)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 import torch
 from torch import nn
 
-from edgepose import EdgeposeError
 from edgepose.boxes import nms
 from edgepose.detectors import decode_cells, letterbox
+from edgepose.images import read_image
 from edgepose_training.detector.batches import normalized
 from edgepose_training.detector.person_lists import AnnotatedImage
 from edgepose_training.metrics.box_precision import BoxTruth, average_precision, match_boxes, recall
@@ -37,9 +36,7 @@ def detect(
     net: nn.Module, annotated: AnnotatedImage, side: int, device: torch.device, amp: torch.dtype | None
 ) -> Boxes:
     """The boxes of one image after non-maximum suppression."""
-    image: np.ndarray | None = cv2.imread(str(annotated.path))
-    if image is None:
-        raise EdgeposeError(f"{annotated.path}: cannot read the image")
+    image = read_image(annotated.path)
     longest = max(image.shape[:2])
     width, height = (32 * max(round(length * side / longest / 32), 1) for length in image.shape[1::-1])
     canvas, zoom = letterbox(image, (width, height))

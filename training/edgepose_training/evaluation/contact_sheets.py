@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from edgepose import Skeleton
+from edgepose.images import read_image
 from edgepose.transforms import apply_affine, bbox_to_center_scale, crop_affine
 from edgepose_training.data.coco import Person
 from edgepose_training.data.pictures import GROUND, drawn, sheet
@@ -76,10 +77,8 @@ def draw(
     cells = []
     for pick in picks:
         person = people[pick.row]
-        frame = cv2.imread(str(person.image), cv2.IMREAD_COLOR)
-        assert frame is not None  # it was read for the predictions
         image = pair(
-            frame, person, predictions.keypoints[pick.row], predictions.scores[pick.row], skeleton,
+            read_image(person.image), person, predictions.keypoints[pick.row], predictions.scores[pick.row], skeleton,
             threshold=threshold, black=black,
         )  # fmt: skip
         cells.append((image, f"{person.source} {person.annotation_id}  OKS {pick.oks:.2f}"))

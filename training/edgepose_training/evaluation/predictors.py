@@ -8,10 +8,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 
 from edgepose import EdgeposeError, TopdownEstimator
+from edgepose.images import read_image
 from edgepose.posemodel import PoseModel, PoseSession
 from edgepose.skeletons import Skeleton
 from edgepose_training.data.coco import Person
@@ -109,20 +109,20 @@ def tell_apart(predictors: Sequence[Predictor]) -> None:
 def pictures(images: Mapping[int, Path]) -> Iterator[tuple[int, np.ndarray]]:
     """Id and pixels [H, W, 3] BGR of each readable image."""
     for number, path in images.items():
-        frame = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if frame is None:
-            log.warning("%s: not a readable image, nobody is found in it", path)
-            continue
-        yield number, frame
+        try:
+            yield number, read_image(path)
+        except EdgeposeError as error:
+            log.warning("not a readable image, nobody is found in it: %s", error)
 
 
 def frames(people: Sequence[Person]) -> Iterator[tuple[np.ndarray, list[Person]]]:
     """Each readable image once, with its people."""
     ordered = sorted(people, key=lambda person: str(person.image))
     for path, group in groupby(ordered, lambda person: person.image):
-        frame = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if frame is None:
-            log.warning("%s: not a readable image, its people are left out", path)
+        try:
+            frame = read_image(path)
+        except EdgeposeError as error:
+            log.warning("not a readable image, its people are left out: %s", error)
             continue
         yield frame, list(group)
 
