@@ -20,6 +20,7 @@ from pathlib import Path
 
 from edgepose_training.bundles import chunks
 from edgepose_training.bundles.visits import (
+    check_height,
     collect,
     find_weights,
     hand_out,
@@ -55,10 +56,10 @@ def train(args: argparse.Namespace) -> None:
     valid = CropCache.open(args.work / "val") if (args.work / "val" / "index.npz").exists() else None
     teacher = needed_weights(args.teacher, args.work, "--teacher") if args.teacher else None
     init = needed_weights(args.init, args.work, "--init") if args.init else None
-    trainer = pose_trainer(
-        config, CropCache.open(args.work / "train"), valid, args.work / "runs" / args.name, pick_device(args.device),
-        teacher, init,
-    )  # fmt: skip
+    crops = CropCache.open(args.work / "train")
+    check_height(crops, config)
+    folder = args.work / "runs" / args.name
+    trainer = pose_trainer(config, crops, valid, folder, pick_device(args.device), teacher, init)
     if args.minutes:
         trainer.time_budget = TimeBudget(began + args.minutes * 60)
     if left_off is not None:

@@ -58,7 +58,16 @@ def test_elsewhere_a_line_now_and_then(monkeypatch, caplog):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(0, "0 s"), (89, "89 s"), (95, "2 min"), (3540, "59 min"), (11100, "3 h 5 min")]
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (89, "89 s"),
+        (95, "2 min"),
+        (720, "12 min"),
+        (3540, "59 min"),
+        (11100, "3 h 05 min"),
+        (90000, "25 h 00 min"),
+    ],
 )
 def test_times_in_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words

@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 log = logging.getLogger(__name__)
 log.setLevel(logging.INFO)  # heard in commands that log warnings only: who waits wants to know for what
@@ -18,15 +18,32 @@ T = TypeVar("T")
 
 def progress(items: Iterable[T], what: str, total: int, unit: str = "images") -> Iterator[T]:
     """The items; meanwhile standard error shows how many of `total` are done, and the time that the rest takes."""
-    if sys.stderr.isatty():
-        with contextlib.suppress(ImportError):
-            from tqdm import tqdm
-            from tqdm.contrib.logging import logging_redirect_tqdm
-
-            with logging_redirect_tqdm():  # lines of the log above the bar, not through it
-                yield from tqdm(items, desc=what, total=total, unit=f" {unit}", leave=False, dynamic_ncols=True)
-            return
+    if sys.stderr.isatty() and (progress_bar := bar(what, total, unit, items=items)) is not None:
+        with quiet_bar():
+            yield from progress_bar
+        return
     yield from _told(items, what, total, unit)
+
+
+def bar(what: str, total: int, unit: str, *, done: int = 0, items: Iterable[T] | None = None) -> Any:
+    """tqdm's bar around `items`, or to be updated by hand; it shows on a terminal only. None where tqdm is missing."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return None
+    return tqdm(
+        items, desc=what, total=total, initial=done, unit=f" {unit}", leave=False, disable=None, dynamic_ncols=True
+    )
+
+
+def quiet_bar() -> contextlib.AbstractContextManager[None]:
+    """Log lines above a bar, not through it."""
+    try:
+        from tqdm.contrib.logging import logging_redirect_tqdm
+    except ImportError:
+        return contextlib.nullcontext()
+    redirected: contextlib.AbstractContextManager[None] = logging_redirect_tqdm()
+    return redirected
 
 
 def _told(items: Iterable[T], what: str, total: int, unit: str) -> Iterator[T]:
@@ -41,8 +58,8 @@ def _told(items: Iterable[T], what: str, total: int, unit: str) -> Iterator[T]:
 
 
 def duration(seconds: float) -> str:
-    """Some time in words: 40 s, 12 min, 3 h 5 min."""
+    """Some time in words: 40 s, 12 min, 3 h 05 min."""
     minutes = round(seconds / 60)
     if seconds < 90:
         return f"{max(seconds, 0):.0f} s"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -137,11 +137,12 @@ def test_the_mixes_open_in_the_points_of_their_recipe(command, unpacked):
     """With the shards that the page's other commands made. Training for real is below: these recipes are large."""
     recipe, *words = shlex.split(command)[2:]
     config = Config.load(recipe)
-    data = TrainingData(placed(words[words.index("--shards") + 1 :], unpacked), config)
+    folders = words[words.index("--shards") + 1 :]
+    data = TrainingData(placed(folders, unpacked), config)
     mix = data.open("train", lambda folder: CropCache(find_shards(folder)))
     assert mix.num_keypoints == Skeleton.load(config.skeleton).num_keypoints
     assert (mix.weights > 0).any(1).all()
-    assert len(data.report) == len(words) - 1
+    assert len(data.report) == len(folders)
     assert len(mix) == sum(row["people"] for row in data.report)
 
 

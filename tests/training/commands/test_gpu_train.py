@@ -20,7 +20,9 @@ import pack  # noqa: E402
 
 from edgepose_training.bundles import chunks, visits  # noqa: E402
 from edgepose_training.config import Config  # noqa: E402
+from edgepose_training.data.coco import Person  # noqa: E402
 from edgepose_training.data.crop_cache import CropCache  # noqa: E402
+from edgepose_training.data.packing import COMPACT_SIDE, crop_person  # noqa: E402
 from edgepose_training.data.shards import ShardWriter, read_shard  # noqa: E402
 from edgepose_training.data.synthetic import synthetic_person  # noqa: E402
 from edgepose_training.engine import checkpoints  # noqa: E402
@@ -192,6 +194,23 @@ def test_time_chooses_the_epochs_and_later_pieces_keep_them(home, tmp_path):
     assert state["chosen_epochs"]
     assert visit(home, machine, out, *args) == 0
     assert checkpoints.load(machine / "runs" / "a" / "last.pt")["step"] == state["step"]
+
+
+def test_people_that_were_packed_smaller_than_the_input_are_refused(tmp_path, capsys):
+    """As gpu-pack's are for the recipes of 384×288; no other check sees bundles."""
+    image, keypoints = np.zeros((600, 400, 3), np.uint8), np.full((133, 2), 200, np.float32)
+    labels = {"keypoints": keypoints, "visible": np.full(133, 2, np.uint8), "weights": np.ones(133, np.float32)}
+    where = {"image": Path("a.jpg"), "image_id": 1, "annotation_id": 1, "source": "", "license": "", "split": "train"}
+    bbox = np.array([100, 50, 300, 550], np.float32)
+    person = Person(**where, **labels, image_size=(400, 600), bbox=bbox, area=5e4, part_boxes={})
+    with ShardWriter(tmp_path / "in" / "train", image_format="jpg") as writer:
+        writer.write(crop_person(image, person, max_side=COMPACT_SIDE))
+    visits.receive([tmp_path / "in"], tmp_path / "work")
+    words = ["--name", "a", "--work", str(tmp_path / "work"), "--out", str(tmp_path), "--no-init", "--device", "cpu"]
+    assert gpu_train.main(["train", "rtmpose_l_wholebody_384", *words]) == 2
+    error = capsys.readouterr().err
+    assert "at most 256 px tall, which an input of 288×384 would enlarge: pack with pack.py --compact --for" in error
+    visits.check_height(CropCache.open(tmp_path / "work" / "train"), Config())  # 192×256
 
 
 def test_missing_weights_are_named(home, tmp_path, capsys):

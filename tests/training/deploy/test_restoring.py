@@ -114,6 +114,34 @@ def test_every_net_that_can_be_exported_is_restored(tmp_path, backbone, size, he
     assert relative(answers(net_of(restored), batch), answers(net.eval(), batch)) < 1e-4
 
 
+LABELS = {
+    "smoothed": {"label_loss": "simcc", "label_kind": "smooth", "beta": 1.0},
+    "low beta": {"label_loss": "rtmpose", "beta": 1.0},
+    "wide maps": {"head": "heatmap", "heatmap_sigma": 3.0},
+    "former cells": {"head": "heatmap", "heatmap_cells": "centers"},
+    "vectors": {"head": "heatmap1d"},
+}
+
+
+@pytest.mark.parametrize("labels", LABELS)
+def test_points_and_scores_are_read_off_as_before(tmp_path, labels):
+    """Whatever the labels were: what the checkpoint's card says of the answers is what the file's card says."""
+    values = {"size": "n", "input_size": [64, 64], "skeleton": "coco17"} | LABELS[labels]
+    cells = values.pop("heatmap_cells", "corners")
+    config = Config.from_dict(values)
+    net = checkpoints.build_net(config, BODY)
+    state = {"model": net.state_dict(), "ema": None, "config": config.to_dict(), "skeleton": BODY.to_dict()}
+    checkpoints.save(tmp_path / "net.pt", state | {"heatmap_cells": cells})
+    model, card, _ = exporter.export(tmp_path / "net.pt", with_decode=True)
+    restored = restoring.restore(written(tmp_path / "net.onnx", model), images)
+    checkpoints.save(tmp_path / "again.pt", restored)
+    _, again = cards.load_for_export(tmp_path / "again.pt")
+    same = {name: getattr(card, name) for name in ("codec", "split_ratio", "sigma", "beta", "score", "refine",
+                                                   "cell_offset", "score_knots")}  # fmt: skip
+    assert {name: getattr(again, name) for name in same} == same
+    assert bool(card.score_knots) == (labels in ("smoothed", "low beta"))
+
+
 def test_nets_of_heat_maps_are_recognized():
     for backbone, size, head in (("hourglass", "2x64", "heatmap"), ("hrnet", "w32", "heatmap")):
         with torch.device("meta"):

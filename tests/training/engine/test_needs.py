@@ -2,6 +2,9 @@
 
 import argparse
 import dataclasses
+import re
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,11 +12,28 @@ import torch
 
 from edgepose import EdgeposeError, Skeleton
 from edgepose_training.config import CONFIGS, Config
+from edgepose_training.data.loaders import Batch
 from edgepose_training.engine import builders, checkpoints, needs
+from edgepose_training.engine.distiller import build_distiller
 from edgepose_training.models import build_pose_net
 
 RECIPES = sorted(path.stem for path in CONFIGS.rglob("*.toml"))
 BODY = Skeleton.load("coco17")
+
+
+ROOT = Path(__file__).parents[3]
+# Of README and docs, lines that end in a backslash joined: what follows distill.py, `gpu_train.py train` and TRAIN=.
+COMMANDS = [
+    (page.name, words)
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    for words in re.findall(
+        r"^(?:python |torchrun [^`]*?|.*?make )(?:training/distill\.py|training/gpu_train\.py train|gpu-train TRAIN=\")"
+        r" ?(\w+ [^#\"\n]*)",
+        page.read_text(encoding="utf-8").replace("\\\n", " "),
+        re.MULTILINE,
+    )
+    if words.split()[0] in RECIPES
+]
 
 
 def parsed(*argv):
@@ -62,6 +82,22 @@ def test_what_papers_start_from_is_named(recipe):
         assert (f"hrnet_{config.size}-" if config.backbone == "hrnet" else f"resnet{config.size}-") in config.needs_init
 
 
+@pytest.mark.parametrize("words", [words for _, words in COMMANDS])
+def test_the_docs_commands_give_their_recipe_what_it_wants(words):
+    recipe, *options = shlex.split(words)
+    parser = argparse.ArgumentParser()
+    needs.add_arguments(parser)
+    args, _ = parser.parse_known_args(options)
+    needs.check(Config.load(recipe), args, going_on=False)
+
+
+def test_the_docs_commands_are_found():
+    found = {page for page, _ in COMMANDS}
+    assert found == {"README.md", "data.md", "edgepose-s-training.md", "edgepose-t-training.md", "finetune.md",
+                     "training.md"}  # fmt: skip
+    assert len(COMMANDS) >= 18
+
+
 # --- teachers of another scale --------------------------------------------------------------------------------
 
 SIDE = (64, 64)
@@ -79,17 +115,46 @@ def teacher_of(path, skeleton=BODY, **changes):
     return net.eval()
 
 
-@pytest.mark.parametrize("head", ["rtmcc", "simcc"])
-@pytest.mark.parametrize("beta", [1.0, 10.0, 25.0])
-def test_a_teachers_distribution_is_its_own_under_the_students_beta(tmp_path, head, beta):
+SIMCC = {"label_loss": "simcc", "beta": 10.0}  # a loss that has no β, whatever the config says
+
+
+@pytest.mark.parametrize(
+    ("head", "changes", "beta"),
+    [("rtmcc", {"beta": 1.0}, 1.0), ("simcc", {"beta": 10.0}, 10.0), ("simcc", {"beta": 25.0}, 25.0),
+     ("simcc", SIMCC, 1.0)],
+)  # fmt: skip
+def test_a_teachers_distribution_is_its_own_under_the_students_beta(tmp_path, head, changes, beta):
     """softmax(β·logits) is what a teacher says; the distillers take the student's β for both nets."""
-    net = teacher_of(tmp_path / "teacher.pt", head=head, beta=beta)
-    found = builders.load_teacher(tmp_path / "teacher.pt", STUDENT, BODY).eval()
+    net = teacher_of(tmp_path / "teacher.pt", head=head, **changes)
     image = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 3, 64, 64), np.float32))
-    with torch.no_grad():
-        for theirs, ours in zip(net(image), found(image), strict=True):
-            expected = torch.softmax(beta * theirs.double(), -1)
-            torch.testing.assert_close(torch.softmax(10.0 * ours.double(), -1), expected, atol=1e-5, rtol=1e-4)
+    for student, students in ((STUDENT, 10.0), (dataclasses.replace(STUDENT, **SIMCC), 1.0)):
+        found = builders.load_teacher(tmp_path / "teacher.pt", student, BODY).eval()
+        with torch.no_grad():
+            for theirs, ours in zip(net(image), found(image), strict=True):
+                expected = torch.softmax(beta * theirs.double(), -1)
+                torch.testing.assert_close(torch.softmax(students * ours.double(), -1), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_the_logit_term_has_the_beta_of_the_label_term():
+    """A student whose loss has no β learns the same from its teacher's logits whatever β its config has."""
+    batch = Batch(torch.randint(0, 255, (2, 64, 64, 3), dtype=torch.uint8), torch.full((2, 17, 2), 30.0),
+                  torch.ones(2, 17), torch.ones(2, 17, dtype=torch.bool))  # fmt: skip
+    terms = []
+    for beta in (1.0, 10.0):
+        torch.manual_seed(0)
+        config = dataclasses.replace(STUDENT, head="simcc", label_loss="simcc", beta=beta)
+        nets = [build_pose_net("n", 17, SIDE, head="simcc") for _ in range(2)]
+        step = build_distiller(config, BODY, *nets, torch.ones(17)).eval()
+        terms.append(float(step(batch, 1.0)["logit"].detach()))
+    assert terms[0] > 0
+    assert terms[0] == pytest.approx(terms[1], rel=1e-4)
+
+
+def test_an_exported_teacher_whose_labels_are_not_known_is_refused(tmp_path):
+    teacher_of(tmp_path / "teacher.pt")
+    state = checkpoints.load(tmp_path / "teacher.pt") | {"score_knots": {"x": [[0, 1], [0, 1]], "y": [[0, 1], [0, 1]]}}
+    with pytest.raises(EdgeposeError, match=r"edgepose-x: an exported file does not say of what kind its labels were"):
+        builders.load_teacher(checkpoints.Loaded("edgepose-x", state), STUDENT, BODY)
 
 
 @pytest.mark.parametrize(

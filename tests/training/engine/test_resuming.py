@@ -11,10 +11,9 @@ torch = pytest.importorskip("torch")
 
 from edgepose import EdgeposeError  # noqa: E402
 from edgepose.skeletons import Skeleton  # noqa: E402
-from edgepose_training.engine import checkpoints, pose_task, resuming  # noqa: E402
+from edgepose_training.engine import checkpoints, pose_task, resuming, trainer  # noqa: E402
 from edgepose_training.engine.pose_task import check_mirroring, pose_trainer  # noqa: E402
 from edgepose_training.engine.run_command import continuing  # noqa: E402
-from edgepose_training.engine.run_log import duration  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -131,18 +130,27 @@ def test_a_run_shorter_than_log_every_leaves_a_curve_and_a_summary(store, small,
     assert then.startswith(f"next: python training/evaluate.py {tmp_path}/best.pt")
 
 
+def test_bar_log_and_resuming_count_epochs_alike(store, small, tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    bars = []
+    monkeypatch.setattr(trainer, "bar", lambda what, *_, done: bars.append((what, done)))
+    run = pose_trainer(small, store, None, tmp_path, CPU)
+    run.fit_epoch()
+    run.epoch, run.step_in_epoch = 1, 0
+    run.save()
+    run.close()
+    again = pose_trainer(small, store, None, tmp_path, CPU)
+    again.resume(tmp_path / "last.pt")
+    assert f"{tmp_path}/last.pt in epoch 2 of 2, step 3" in caplog.text
+    again.fit()
+    assert bars == [("epoch 1 of 2", 0), ("epoch 2 of 2", 0)]
+
+
 def test_rows_are_not_written_twice(store, small, tmp_path):
     run = pose_trainer(replace(small, log_every=2), store, None, tmp_path, CPU)
     run.fit()
     with (tmp_path / "train.csv").open() as file:
         assert [int(row["step"]) for row in csv.DictReader(file)] == [2, 4, 6]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(4.4, "4 s"), (89, "89 s"), (720, "12 min"), (5399, "1 h 30 min"), (90000, "25 h 00 min")]
-)
-def test_times_in_words(seconds, words):
-    assert duration(seconds) == words
 
 
 ARGV = ["training/distill.py", "my recipe.toml", "--set", "scale=[0.9, 1.1]", "-o", "it's/run"]

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from edgepose import EdgeposeError, Skeleton
 from edgepose_training.bundles import chunks
+from edgepose_training.config import Config
 from edgepose_training.data import crop_cache
-from edgepose_training.data.packing import COMPACT, COMPACT_SIDE, pack
+from edgepose_training.data.crop_cache import CropCache
+from edgepose_training.data.packing import COMPACT, COMPACT_SIDE, PADDING, pack
 from edgepose_training.data.registry import find_files, of_license, read_people
 from edgepose_training.data.shards import SUFFIXES, ShardWriter
 
@@ -23,6 +25,7 @@ log = logging.getLogger("gpu_train")
 
 SPLITS = ("train", "val")
 SKELETON = "coco_wholebody"
+ROUNDED = 0.02  # share of a height by which whole pixels may make it smaller
 RUN_LOG_ZIPS = ("*.run_log.zip", "*.journal.zip")  # today's name, and the former
 RUN_LOG = ("train.csv", "valid.csv", "curves.png")
 
@@ -85,6 +88,18 @@ def receive(folders: list[Path], work: Path) -> None:
             (work / "weights").mkdir(parents=True, exist_ok=True)
             shutil.copy(path, work / "weights")
             log.info("received %s", path.name)
+
+
+def check_height(crops: CropCache, config: Config) -> None:
+    """Raises EdgeposeError where even the tallest person is stored smaller than the input of this config is."""
+    width, height = config.input_size
+    across, down = (crops.bboxes[:, 2:] - crops.bboxes[:, :2]).max(0).tolist()
+    tallest = max(down, across * height / width) * PADDING
+    if tallest < height * (1 - ROUNDED):
+        raise EdgeposeError(
+            f"people in the bundles are at most {tallest:.0f} px tall, which an input of {width}×{height} would enlarge:"
+            " pack with pack.py --compact --for CONFIG into the folder that gpu_train.py pack makes bundles of"
+        )
 
 
 def find_weights(name: str, work: Path) -> Path | None:

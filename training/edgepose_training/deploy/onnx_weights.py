@@ -38,7 +38,7 @@ def float_graph(model: onnx.ModelProto) -> onnx.ModelProto:
     plain.graph.node.extend(_without_quantizers(nodes, constants))
     used = {name for node in plain.graph.node for name in node.input}
     plain.graph.initializer.extend(numpy_helper.from_array(v, k) for k, v in constants.items() if k in used)
-    _end_in_vectors(plain.graph)
+    _end_in_answers(plain.graph)
     return plain
 
 
@@ -84,12 +84,12 @@ def _without_quantizers(nodes: list[onnx.NodeProto], constants: Arrays) -> Itera
             yield node
 
 
-def _end_in_vectors(graph: onnx.GraphProto) -> None:
+def _end_in_answers(graph: onnx.GraphProto) -> None:
     made = {name for node in graph.node for name in node.output}
-    vectors = [name for name in ("simcc_x", "simcc_y") if name in made]
-    if vectors and [output.name for output in graph.output] != vectors:
+    answers = [name for name in ("simcc_x", "simcc_y", "heatmaps") if name in made]
+    if answers and [output.name for output in graph.output] != answers:
         del graph.output[:]
-        graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in vectors)
+        graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in answers)
 
 
 def module_of(node: str) -> str:

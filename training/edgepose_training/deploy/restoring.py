@@ -25,7 +25,7 @@ from edgepose.modelcard import METADATA_KEY
 from edgepose_training.config import Config
 from edgepose_training.deploy import onnx_file, onnx_weights
 from edgepose_training.engine import checkpoints
-from edgepose_training.engine.heatmaps import CELLS
+from edgepose_training.engine.heatmaps import CELLS, FORMER_CELLS
 from edgepose_training.models.recognition import recognize
 
 TOLERANCE = 1e-4  # of the largest value: two float32 implementations
@@ -69,10 +69,7 @@ def restore(model: str | Path, images: Callable[[tuple[int, int]], Sequence[Tens
     except ValueError as error:
         raise EdgeposeError(f"{model}: no net of this project ({error})") from error
     config = Config.from_dict(
-        name._asdict()
-        | {"input_size": card.input_size, "split_ratio": card.split_ratio, "skeleton": card.skeleton.name}
-        | ({"sigma": card.sigma} if card.sigma else {})
-        | ({"beta": card.beta} if card.beta else {})
+        name._asdict() | {"input_size": card.input_size, "skeleton": card.skeleton.name} | _labels(card)
     )
     net = checkpoints.build_net(config, card.skeleton)
     width, height = card.input_size
@@ -83,10 +80,18 @@ def restore(model: str | Path, images: Callable[[tuple[int, int]], Sequence[Tens
         "config": config.to_dict(),
         "skeleton": card.skeleton.to_dict(),
         "unsupervised_keypoints": list(card.unsupervised_keypoints),
-        "heatmap_cells": CELLS,
+        "heatmap_cells": FORMER_CELLS if card.cell_offset else CELLS,
         "epoch": 0,
         "recipe": f"{card.name}, made a checkpoint again",
-    }
+    } | ({"score_knots": card.score_knots} if card.score_knots else {})
+
+
+def _labels(card: ModelCard) -> dict[str, Any]:
+    """What a card knows of the labels, as values of a config. It does not tell their kind."""
+    if card.codec == "heatmap":
+        return {"heatmap_sigma": card.sigma[0]} if card.sigma else {}
+    known = {"split_ratio": card.split_ratio, "sigma": card.sigma, "beta": card.beta}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def load(net: nn.Module, graph: onnx.ModelProto, images: Sequence[Tensor], side: tuple[int, int], origin: str) -> None:

@@ -13,6 +13,7 @@ from edgepose.skeletons import Skeleton
 from edgepose_training.config import Config
 from edgepose_training.engine import checkpoints, starting
 from edgepose_training.engine.heatmaps import CELLS
+from edgepose_training.engine.label_scores import label_beta
 from edgepose_training.models.vector_head import VectorHead
 
 log = logging.getLogger("distill")
@@ -55,9 +56,12 @@ def load_teacher(path: checkpoints.Source, config: Config, skeleton: Skeleton) -
         raise EdgeposeError(f"{path}: its heat maps have the former convention of cells (0.1, before 2026-11-27)")
     if labels(theirs) != labels(config):
         raise EdgeposeError(f"{path}: the teacher learned {labels(theirs)}, the student learns {labels(config)}")
-    if theirs.beta != config.beta and isinstance(getattr(net, "head", None), VectorHead):
-        log.info("%s answers for beta %g; its logits are scaled to the student's %g", path, theirs.beta, config.beta)
-        scale_logits(net, theirs.beta / config.beta)
+    if state.get("score_knots"):
+        raise EdgeposeError(f"{path}: an exported file does not say of what kind its labels were; give its checkpoint")
+    its, ours = label_beta(theirs), label_beta(config)
+    if its != ours and isinstance(getattr(net, "head", None), VectorHead):
+        log.info("%s answers for beta %g; its logits are scaled to the student's %g", path, its, ours)
+        scale_logits(net, its / ours)
     return net
 
 

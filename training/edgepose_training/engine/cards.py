@@ -52,4 +52,5 @@ def _codec(config: Config, state: dict[str, Any]) -> dict[str, Any]:
     vectors = {"split_ratio": config.split_ratio, "sigma": config.sigma}
     if config.head == "heatmap1d":  # regressed heat vectors peak at 1 by themselves: their scores are read as they are
         return vectors | {"beta": None, "score": "min"}
-    return vectors | {"beta": label_beta(config), "score": "entropy", "score_knots": score_knots(config)}
+    knots = state.get("score_knots") or score_knots(config)
+    return vectors | {"beta": label_beta(config), "score": "entropy", "score_knots": knots}

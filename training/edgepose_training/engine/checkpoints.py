@@ -2,7 +2,8 @@
 
 Keys: `model` (student), `ema` (its averaged weights or None), `config`, `skeleton`, `unsupervised_keypoints`,
 `heatmap_cells`, `epoch`, `step`, `seconds`, and for resuming `extras` (auxiliary head, alignment), `ema_updates`,
-`optimizer`, `scaler`, `rng`, `best`, `fresh_optimizer`. Slim ones have `model` and `ema` in one,
+`optimizer`, `scaler`, `rng`, `best`, `fresh_optimizer`. One made of an exported file has its card's `score_knots`, if
+there are any: its config does not know the labels. Slim ones have `model` and `ema` in one,
 as float16, and no `optimizer`, `scaler`, `rng`. A detector's has neither `skeleton`, `unsupervised_keypoints` nor
 `extras`.
 """
@@ -20,6 +21,7 @@ from torch import nn
 from edgepose import EdgeposeError
 from edgepose.skeletons import Skeleton
 from edgepose_training.config import RENAMED, Config
+from edgepose_training.engine.heatmaps import FORMER_CELLS
 from edgepose_training.engine.mmpose_checkpoints import read
 from edgepose_training.models import build_pose_net
 
@@ -102,8 +104,8 @@ def load(path: Source) -> dict[str, Any]:
     if not is_ours(state):
         theirs = "convert a file of mmpose with training/convert.py" if "state_dict" in state else "it has no config"
         raise EdgeposeError(f"{path}: not a checkpoint of this project ({theirs})")
-    # Nets of heat maps trained before 2026-11-27 have no such entry: see heatmaps.py.
-    return {"heatmap_cells": "centers"} | {RENAMED.get(key, key): value for key, value in state.items()}
+    # Nets of heat maps trained before have no such entry.
+    return {"heatmap_cells": FORMER_CELLS} | {RENAMED.get(key, key): value for key, value in state.items()}
 
 
 def build_net(config: Config, skeleton: Skeleton) -> nn.Module:

@@ -14,6 +14,7 @@ from edgepose_training.data.loaders import Batch, normalize
 from edgepose_training.engine import kernels, losses
 from edgepose_training.engine.absence import flat_where_empty, kept_weight, shown_points
 from edgepose_training.engine.heatmap_distiller import HeatmapDistiller
+from edgepose_training.engine.label_scores import label_beta
 from edgepose_training.models import HeatmapAux, PoseNet
 from edgepose_training.models.cspnext import CSPNeXt
 
@@ -152,7 +153,7 @@ class Distiller(nn.Module):
             "feature": decay * cfg.alpha * losses.dwpose_feature_loss(self.align(features), target),
             "logit": decay
             * cfg.beta_logit
-            * losses.dwpose_logit_loss(self.ops, logits, answer, cfg.beta, self.trained),
+            * losses.dwpose_logit_loss(self.ops, logits, answer, label_beta(cfg), self.trained),
         }
 
     def _head_only(self, images: Tensor) -> dict[str, Tensor]:
@@ -162,7 +163,7 @@ class Distiller(nn.Module):
             features = self.student.backbone(images)[-1]
             answer = self._answer(teacher, images, features)
         logits = self.student.head(features)
-        loss = losses.dwpose_logit_loss(self.ops, logits, answer, self.config.beta, self.trained)
+        loss = losses.dwpose_logit_loss(self.ops, logits, answer, label_beta(self.config), self.trained)
         return {"logit": self.config.beta_logit * loss}
 
     def _answer(self, teacher: PoseNet, images: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,8 @@ SimpleBaseline, HRNet, FPD and mmpose use it, and it matches the centers of stac
 from __future__ import annotations
 
 STRIDE = 4  # pixels of the input between the cells of every net of heat maps
-CELLS = "corners"  # this convention, as checkpoints name it; "centers" is the former one: pixel s·(i + ½) − ½
+CELLS = "corners"  # this convention, as checkpoints name it
+FORMER_CELLS = "centers"  # pixel s·(i + ½) − ½, until 2026-11-27
 
 
 def cell_offset(cells: str) -> float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -81,3 +83,15 @@ class Ema:
         self.updates = updates
         for name, value in self.state.items():
             value.copy_(state[name])
+
+
+@contextmanager
+def averaged_weights(net: nn.Module, ema: Ema | None) -> Iterator[None]:
+    """The averages, if there are any, in the net; afterwards its own weights again."""
+    current = {name: value.clone() for name, value in net.state_dict().items()}
+    if ema is not None:
+        net.load_state_dict(ema.state)
+    try:
+        yield
+    finally:
+        net.load_state_dict(current)

@@ -17,9 +17,9 @@ import torch
 
 from edgepose import EdgeposeError
 from edgepose_training.distributed import Processes, join_processes, leave_processes
-from edgepose_training.engine.run_log import quiet_bar
 from edgepose_training.engine.time_budget import TimeBudget
 from edgepose_training.engine.trainer import Stopped, Trainer
+from edgepose_training.progress import quiet_bar
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import logging
 import time
@@ -14,28 +13,11 @@ import cv2
 import numpy as np
 from torch import Tensor
 
+from edgepose_training.progress import duration
+
 log = logging.getLogger("distill")
 
-
 FILES = ("best.pt", "last.pt", "train.csv", "valid.csv", "curves.png")
-
-
-def duration(seconds: float) -> str:
-    """A time in words, in the unit that suits it: 40 s, 12 min, 3 h 05 min."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def quiet_bar() -> contextlib.AbstractContextManager[None]:
-    """Log lines above the progress bar, not through it."""
-    try:
-        from tqdm.contrib.logging import logging_redirect_tqdm
-    except ImportError:
-        return contextlib.nullcontext()
-    redirected: contextlib.AbstractContextManager[None] = logging_redirect_tqdm()
-    return redirected
 
 
 class RunLog:
@@ -65,14 +47,6 @@ class RunLog:
         if self._events is not None:
             self._events.close()
             self._events = None
-
-    def bar(self, epoch: int, steps: int, done: int) -> Any:
-        """A progress bar over the steps of an epoch, on a terminal only; None where tqdm is missing."""
-        try:
-            from tqdm import tqdm
-        except ImportError:
-            return None
-        return tqdm(desc=f"epoch {epoch}", total=steps, initial=done, unit="step", leave=False, disable=None)
 
     def rewind(self, step: int) -> None:
         """Drop the rows after `step`: a resumed run writes them again."""

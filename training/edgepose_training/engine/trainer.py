@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,13 @@ from edgepose_training.config import TrainerConfig
 from edgepose_training.distributed import synchronize_norms
 from edgepose_training.engine import checkpoints, resuming
 from edgepose_training.engine.losses import total
-from edgepose_training.engine.optimizer import Ema, amp_dtype, build_optimizer, lr_factor
+from edgepose_training.engine.optimizer import Ema, amp_dtype, averaged_weights, build_optimizer, lr_factor
 from edgepose_training.engine.run_log import LogWindow, RunLog
 from edgepose_training.engine.task import Task
 from edgepose_training.engine.time_budget import TimeBudget
 from edgepose_training.engine.training_cost import TrainingCost
 from edgepose_training.models.fused import fuse
+from edgepose_training.progress import bar
 
 log = logging.getLogger("distill")
 
@@ -113,21 +113,25 @@ class Trainer:
         decay = self.task.decay(self.config, self.epoch)
         self.task.module.train()
         window = LogWindow()
-        bar = self.run_log.bar(self.epoch, self.task.steps_per_epoch, self.step_in_epoch) if self.run_log else None
+        steps = bar(self._place, self.task.steps_per_epoch, "steps", done=self.step_in_epoch) if self.run_log else None
         for batch in window.timed(self.task.batches(self.config, self.epoch, self.step_in_epoch)):
             self._picture_once(batch)
             window.add(self.train_step(batch.to(self.device), decay))
             self.step, self.step_in_epoch = self.step + 1, self.step_in_epoch + 1
-            if bar is not None:
-                bar.update()
+            if steps is not None:
+                steps.update()
             if self.step % self.config.log_every == 0:
                 self._log(window)
                 window.clear()
             self._housekeeping()
         if window.steps and not window.written:  # a short epoch leaves a row, too
             self._log(window)
-        if bar is not None:
-            bar.close()
+        if steps is not None:
+            steps.close()
+
+    @property
+    def _place(self) -> str:
+        return f"epoch {min(self.epoch + 1, self.config.epochs)} of {self.config.epochs}"
 
     def _picture_once(self, batch: Any) -> None:
         """The first batch of this piece of the run, as the net sees it, with its labels."""
@@ -169,7 +173,7 @@ class Trainer:
                 lr=self.optimizer.param_groups[0]["lr"],
                 images_per_s=window.steps * self.config.batch / elapsed,
                 waiting=window.waited / elapsed,
-                place=f"epoch {self.epoch + 1} of {self.config.epochs}",
+                place=self._place,
                 left=self._seconds_left(),
             )
         window.written = True
@@ -210,7 +214,7 @@ class Trainer:
         if not self.task.validates or self.run_log is None:
             self.processes.wait()
             return None
-        with self._averaged_weights():
+        with averaged_weights(self.task.net, self.ema):
             values = self.task.validate(self.config, self.epoch, self.amp)
             picture = self.task.validation_picture(self.config, self.epoch, self.amp)
         self.run_log.picture("valid_predictions", picture, self.step)
@@ -221,18 +225,6 @@ class Trainer:
             checkpoints.save(self.out / "best.pt", self.state())
         self.processes.wait()
         return values
-
-    @contextmanager
-    def _averaged_weights(self) -> Iterator[None]:
-        """The averages in the net; afterwards its own weights again."""
-        net = self.task.net
-        current = {name: value.clone() for name, value in net.state_dict().items()}
-        if self.ema is not None:
-            net.load_state_dict(self.ema.state)
-        try:
-            yield
-        finally:
-            net.load_state_dict(current)
 
     @property
     def seconds(self) -> float:
@@ -301,4 +293,4 @@ class Trainer:
             self.run_log.rewind(self.step)
         if changed:
             log.warning("%s goes on with other values: %s", path, resuming.words(changed))
-        log.info("resumed %s at epoch %d of %d, step %d", path, self.epoch, self.config.epochs, self.step)
+        log.info("resumed %s in %s, step %d", path, self._place, self.step)
