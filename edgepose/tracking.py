@@ -46,7 +46,8 @@ class Tracker:
         self.config = config or TrackerConfig()
         self._head, self._torso = head_mask(skeleton), Torso(skeleton)
         self._thresholds = np.broadcast_to(np.asarray(thresholds, np.float32), (skeleton.num_keypoints,))
-        self._min_points = max(self.config.min_points, round(self.config.min_share * skeleton.num_keypoints))
+        count, config = skeleton.num_keypoints, self.config
+        self._min_points = max(min(config.min_points, (count + 1) // 2), round(config.min_share * count))
         self._tracks: list[Track] = []
         self._lost: list[Track] = []  # not searched for any more, but may be recognized
         self._next_id = 1

@@ -23,7 +23,7 @@ class TrackerConfig:
     # Who is a person. A known one needs less: giving up a person who turns away costs an id, a false one flickers.
     start: float = 1.0  # share of the points' thresholds that a new person must reach
     keep: float = 0.7  # the same for a known person
-    min_points: int = 4  # fewer confident points are nobody,
+    min_points: int = 4  # fewer confident points are nobody (of skeletons of six or less, half of them is enough),
     min_share: float = 0.06  # nor is a smaller share of all points: many points have many chances to err
     clear: float = 0.5  # share of all points from which a pose speaks for itself: a weaker one may be a mix, or a coat
     duplicate_distance: float = 0.12  # two poses this near are one person: mean distance / size of the smaller

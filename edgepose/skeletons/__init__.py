@@ -189,6 +189,8 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
 
 def _indices(key: str, values: Sequence[int], count: int) -> list[int]:
     for value in values:
+        if not isinstance(value, int):
+            raise ValueError(f"Skeleton: {key} expected indices, counted from 0, got {value!r}")
         if not 0 <= value < count:
             raise ValueError(f"Skeleton: {key} expected indices below {count}, got {value}")
     return [int(value) for value in values]
@@ -196,8 +198,8 @@ def _indices(key: str, values: Sequence[int], count: int) -> list[int]:
 
 def _pairs(key: str, pairs: Sequence[Sequence[int]], count: int) -> list[list[int]]:
     for pair in pairs:
-        if len(pair) != 2:
-            raise ValueError(f"Skeleton: {key} expected pairs, got {list(pair)}")
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+            raise ValueError(f"Skeleton: {key} expected pairs of indices, [[1, 2], …], got {pair!r}")
     return [_indices(key, pair, count) for pair in pairs]
 
 

@@ -107,6 +107,8 @@ BAD = {
     "an unknown entry": ({"bones": []}, "bones"),
     "a link to nowhere": ({"links": [[0, 3]]}, "links"),
     "a triple link": ({"links": [[0, 1, 2]]}, "links"),
+    "pairs without brackets": ({"swap": [1, 2]}, "swap expected pairs of indices"),
+    "names instead of indices": ({"links": [["a", "b"]]}, "links expected indices"),
     "two partners": ({"swap": [[0, 1], [1, 2]]}, "swap"),
     "too few sigmas": ({"sigmas": [0.1]}, "sigmas"),
     "a sigma of zero": ({"sigmas": [0.1, 0, 0.1]}, "sigmas"),

@@ -366,3 +366,15 @@ def test_who_comes_back_does_not_blink() -> None:
         len(tracker.update(people([(60.0, 100, 160, 300)], [n]), SIZE, None, vote(True))) for n in (-1, 1, 1, 1, 1, 1)
     ]
     assert shown == [1] * 6
+
+
+@pytest.mark.parametrize(("count", "enough"), [(1, 1), (2, 1), (3, 2), (5, 3), (6, 3), (7, 4), (17, 4), (133, 8)])
+def test_few_points_are_enough_for_a_person_of_few_points(count: int, enough: int) -> None:
+    tracker = Tracker(Skeleton.from_dict({"keypoints": [f"point-{i}" for i in range(count)]}))
+    box = np.float32([[100, 100, 200, 300]])
+    for confident, people_there in ((enough, 1), (enough - 1, 0)):
+        tracker.reset()
+        scores = np.where(np.arange(count) < confident, 0.9, 0.0)[None]
+        points = np.linspace((110, 110), (190, 290), count)[None].astype(np.float32)
+        poses = Poses(points, scores.astype(np.float32), box, [-1], np.ones(1))
+        assert len(tracker.update(poses, SIZE)) == people_there

@@ -94,8 +94,8 @@ def test_one_list_of_all_points_is_read_whatever_the_parts_are(tmp_path, name):
         ({"iscrowd": 1}, "crowd region"),
         ({"image_id": 99}, "annotation of an image that the file does not list"),
         ({"image_id": 2}, "person of a missing image"),
-        ({"keypoints": [1, 2, 2]}, "keypoints has the wrong length or is no list of numbers"),
-        ({"keypoints": ["x"] * 51}, "keypoints has the wrong length or is no list of numbers"),
+        ({"keypoints": [1, 2, 2]}, "keypoints has 3 numbers instead of 51"),
+        ({"keypoints": ["x"] * 51}, "keypoints is no list of numbers"),
         ({"keypoints": [float("inf")] * 51}, "keypoints is not finite"),
         ({field: [0] * 3 * count for field, count in LENGTHS.items()}, "no labeled point"),
     ],
@@ -156,3 +156,22 @@ def test_a_file_that_cannot_be_used_is_refused_by_name(tmp_path, content, compla
 def test_a_missing_file_is_refused_by_name(tmp_path):
     with pytest.raises(EdgeposeError, match="cannot read the annotations"):
         read_coco_wholebody(tmp_path / "nowhere.json", tmp_path, SKELETON)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "complaint"),
+    [
+        (
+            "default/a.png",
+            ".",
+            r"none of the 2 pictures .* such as default/a\.png; a\.png itself is there",
+        ),
+        ("gone.png", ".", r"none of the 2 pictures that the labels list, such as gone\.png$"),
+        ("a.png", "pictures", r"pictures: expected the folder of the pictures, but there is none$"),
+    ],
+)
+def test_a_folder_without_any_of_the_pictures_is_named(tmp_path, name, folder, complaint):
+    images = [{"id": n, "file_name": name, "width": 64, "height": 48} for n in (1, 2)]
+    path = write(tmp_path, [annotation(1)], images)
+    with pytest.raises(EdgeposeError, match=complaint):
+        read_coco_wholebody(path, tmp_path / folder, SKELETON)

@@ -199,3 +199,12 @@ def test_points_in_another_order_are_refused(tmp_path):
         else:
             with pytest.raises(EdgeposeError, match="point 1 is right_eye, not left_eye"):
                 read_coco_wholebody(path, tmp_path, COCO17)
+
+
+def test_points_of_other_names_are_told(tmp_path, caplog):
+    """A name with a typo costs the weights of the point that was meant."""
+    names = ["Nose", *COCO17.keypoints[1:-1], "right_anckle"]
+    path = file_of(tmp_path, [PERSON | {"keypoints": names}], [1])
+    assert len(read_coco_wholebody(path, tmp_path, COCO17)) == 1
+    assert "right_anckle for right_ankle" in caplog.text
+    assert "nose" not in caplog.text

@@ -1,5 +1,6 @@
 """A checkpoint as an ONNX file: the same answers, a plain graph, a card, and nothing half written."""
 
+import dataclasses
 import json
 
 import export
@@ -194,3 +195,27 @@ def test_a_checkpoint_can_be_looked_at_on_smaller_pictures(trained):
     assert np.ptp(keypoints[0], axis=0).max() > half.max() / 2
     with pytest.raises(EdgeposeError, match="one input size"):
         make_predictor("net.onnx", input_size=(32, 48))
+
+
+# --- thresholds ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("entries", "shown"),
+    [
+        ({}, {"body": exporter.BARE_THRESHOLD}),
+        ({"thresholds": {"body": 0.4}}, {"body": 0.4}),
+        ({"calibration": {"body": [[0, 0.1, 1], [0, 0.9, 1]]}}, {}),  # calibrated scores have the runtime's threshold
+        ({"score": "min"}, {}),
+    ],
+)
+def test_bare_scores_have_a_threshold_of_their_size(trained, entries, shown):
+    assert exporter.export(trained, entries=entries)[1].thresholds == shown
+
+
+def test_the_threshold_of_bare_scores_shows_the_points_that_are_mostly_right():
+    # edgepose-t's calibration tells the share of right points by bare score; the runtime's .3 would ask for nearly all
+    card = TopdownEstimator("edgepose-t", threads=1).card
+    bare = exporter.with_thresholds(dataclasses.replace(card, calibration={}, thresholds={}))
+    for part, (score, right) in card.calibration.items():
+        assert 0.4 < np.interp(bare.thresholds[part], score, right) < 0.7, part

@@ -22,3 +22,6 @@ def test_a_checkpoint_stays_a_file_and_what_is_missing_is_one_sentence(tmp_path)
         given.teacher(str(tmp_path / "none.pt"), lambda _: [])
     with pytest.raises(EdgeposeError, match="There is no model"):
         given.starting_weights(str(tmp_path / "none.onnx"), lambda _: [])
+    for read in (given.starting_weights, given.teacher):
+        with pytest.raises(EdgeposeError, match=r"edgepose-x: neither a file nor .* shipped model .*edgepose-t"):
+            read("edgepose-x", lambda _: [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,12 @@ def clipped_bbox(xywh: Any, size: tuple[int, int]) -> np.ndarray:
 def numbers(values: Any, shape: tuple[int, ...], name: str) -> np.ndarray:
     """A field as float32 of this shape. Raises SkipEntry that names the field."""
     try:
-        array = np.asarray(values, np.float32).reshape(shape)
+        array = np.asarray([] if values is None else values, np.float32)
     except (TypeError, ValueError):
-        raise SkipEntry(f"{name} has the wrong length or is no list of numbers") from None
+        raise SkipEntry(f"{name} is no list of numbers") from None
+    if array.size != prod(shape):
+        raise SkipEntry(f"{name} has {array.size} numbers instead of {prod(shape)}")
+    array = array.reshape(shape)
     if not np.isfinite(array).all():
         raise SkipEntry(f"{name} is not finite")
     return array

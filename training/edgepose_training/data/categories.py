@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from edgepose import EdgeposeError
 from edgepose_training.data.annotations import SkipEntry
+
+log = logging.getLogger(__name__)
 
 PERSON = "person"
 Category = dict[str, Any]
@@ -34,7 +37,7 @@ class Categories:
         raise SkipEntry(f"category {self._names[number]!r}" if number in self._names else "category not in the list")
 
     def check_points(self, points: tuple[str, ...]) -> None:
-        """Raises EdgeposeError where a category that is read has these points in another order."""
+        """Raises EdgeposeError where a category that is read has these points in another order; other names are told."""
         for entry in self.read:
             theirs = [_plain(name) for name in entry.get("keypoints") or ()]
             ours = [_plain(name) for name in points]
@@ -44,6 +47,10 @@ class Categories:
                     f"{self._origin}: its points are those of the skeleton in another order: point {place} is "
                     f"{theirs[place]}, not {ours[place]}; list them in the file's order in a skeleton file (--skeleton)"
                 )
+            if theirs != ours and len(theirs) == len(ours):
+                others = [f"{their} for {our}" for their, our in zip(theirs, ours, strict=True) if their != our]
+                log.warning("%s: its points have other names than the skeleton's, and are taken as the same: %s",
+                            self._origin, ", ".join(others))  # fmt: skip
 
     def _wanted(self, wanted: str, origin: str) -> list[Category]:
         found = [entry for entry in self._listed if wanted in (str(entry.get("id")), entry.get("name"))]

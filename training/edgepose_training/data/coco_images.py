@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from edgepose import EdgeposeError
 from edgepose_training.data.annotations import SkipEntry
 from edgepose_training.data.label_fit import Misfit, check_size
 
@@ -30,6 +31,7 @@ class ListedImages:
     """Images by id. Files that are missing, or of another size than the list says, are no images of it."""
 
     def __init__(self, document: dict[str, Any], root: Path, report: Report) -> None:
+        """Raises EdgeposeError where the folder has none of them."""
         self._report = report
         self._images: dict[int, Image] = {}
         self._verdicts: dict[int, SkipEntry | None] = {}  # why an image cannot be used
@@ -43,6 +45,8 @@ class ListedImages:
             if not image.path.is_file():
                 report.skip("image file missing", entry["file_name"])
                 self._verdicts[entry["id"]] = SkipEntry("person of a missing image")
+        if self._images and len(self._verdicts) == len(self._images):
+            raise EdgeposeError(_nowhere(next(iter(self._images.values())).path, len(self._images), root))
 
     def __getitem__(self, number: int) -> Image:
         """The image of an id; its header is read the first time. Raises SkipEntry for one that cannot be used."""
@@ -65,6 +69,15 @@ class ListedImages:
             self._report.skip(str(why), image.path.name)
             return SkipEntry("person of an unreadable image")
         return None
+
+
+def _nowhere(path: Path, count: int, root: Path) -> str:
+    """The sentence for a folder `root` with none of a file's `count` pictures, of which `path` is one."""
+    if not root.is_dir():
+        return f"{root}: expected the folder of the pictures, but there is none"
+    name = path.relative_to(root)
+    there = f"; {path.name} itself is there, so correct file_name in the labels" * (root / path.name).is_file()
+    return f"{root}: it has none of the {count} pictures that the labels list, such as {name}{there}"
 
 
 def _image(entry: Any, root: Path, licenses: dict[Any, str]) -> Image:

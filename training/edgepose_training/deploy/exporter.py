@@ -19,6 +19,18 @@ from edgepose_training.deploy.decode import decoder
 from edgepose_training.engine.cards import load_for_export
 
 BATCHES = (1, 3)  # people on whom torch and onnxruntime are compared
+# Bare scores compare an answer's spread with a label's, and are small where the answer is right: from these on most of
+# edgepose-t's points are (its card's calibration). The runtime's default of .3 for all would hide nearly everybody.
+BARE_THRESHOLD, BARE_THRESHOLDS = 0.05, {"face": 0.2, "lefthand": 0.08, "righthand": 0.08}
+
+
+def with_thresholds(card: ModelCard) -> ModelCard:
+    """The card with a threshold for the parts whose scores nobody calibrated and nobody gave one."""
+    if card.score != "entropy" or card.score_knots or card.skeleton is None:
+        return card
+    parts = [part for part in card.skeleton.parts if part not in card.calibration]
+    bare = {part: BARE_THRESHOLDS.get(part, BARE_THRESHOLD) for part in parts}
+    return dataclasses.replace(card, thresholds=bare | card.thresholds)
 
 
 def to_onnx(net: nn.Module, card: ModelCard) -> onnx.ModelProto:
@@ -63,7 +75,7 @@ def export(
     `accuracy["int8"]`.
     """
     net, card = load_for_export(checkpoint)
-    card = onnx_file.with_entries(card, entries or {})
+    card = with_thresholds(onnx_file.with_entries(card, entries or {}))
     model = to_onnx(net, card)
     width, height = card.input_size
     shapes = [(count, height, width) for count in BATCHES]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from edgepose import EdgeposeError, models
 from edgepose.skeletons import Skeleton
 from edgepose_training.config import Config
 from edgepose_training.data.crop_cache import CropCache
@@ -36,16 +37,25 @@ def training_images(config: Config, crops: CropCache) -> Images:
 
 def starting_weights(given: str, images: Images) -> checkpoints.Source:
     """What `--init` names; of other projects' files any backbone will do. Raises EdgeposeError."""
-    return _restored(given, images) if restoring.is_exported(given) else Path(given)
+    return _restored(given, images) if _is_exported(given) else Path(given)
 
 
 def teacher(given: str, images: Images) -> checkpoints.Source:
     """What `--teacher` names, which has to be a whole net. Raises EdgeposeError."""
-    if restoring.is_exported(given):
+    if _is_exported(given):
         return _restored(given, images)
     if checkpoints.is_ours(checkpoints.content(given)):
         return Path(given)
     return checkpoints.Loaded(given, convert(Path(given)))
+
+
+def _is_exported(given: str) -> bool:
+    """Whether it is an exported model, not a checkpoint. Raises EdgeposeError for a name that no shipped model has."""
+    exported, path = restoring.is_exported(given), Path(given)
+    if not (exported or path.suffix or path.exists()):
+        names = ", ".join(models.available())
+        raise EdgeposeError(f"{given}: neither a file nor the name of a shipped model ({names})")
+    return exported
 
 
 def _restored(given: str, images: Images) -> checkpoints.Loaded:
