@@ -245,7 +245,8 @@ def _open_outputs(context: AppContext, save: Sequence[str], *, live: bool) -> li
     options, source = context.options, context.source
     pictures = [("--save", name) for name in save] + ([("--save-raw", options.save_raw)] if options.save_raw else [])
     files = pictures + ([("--json", options.json)] if options.json else [])
-    refuse_overwriting(files_of(context.spec), files, overwrite=options.overwrite)
+    sources = [path for spec in (context.spec, *context.rest) for path in files_of(spec)]
+    refuse_overwriting(sources, files, overwrite=options.overwrite)
     for option, name in pictures:
         _refuse_one_image_of_many(option, name, source, options)
     run = _run_info(context, live=live)

@@ -164,6 +164,16 @@ def test_no_source_is_overwritten_by_another_ones_output(tmp_path: Path, constan
         assert (tmp_path / folder / "a-2.mp4").exists()
 
 
+def test_no_source_that_follows_in_the_window_is_overwritten(tmp_path: Path, constant_model: Path):
+    clips = [str(write_clip(tmp_path / name, [0.0])) for name in ("a.mp4", "b.mp4", "c.mp4")]
+    model = ["--model", str(constant_model), "--detector", "none"]
+    context = cli.make_context(AppOptions.parse([*clips, *model, "--overwrite"]))
+    for clip in clips:
+        with pytest.raises(EdgeposeError, match="would overwrite the source"):
+            cli._open_outputs(context, [clip], live=True)
+    context.source.close()
+
+
 def test_images_are_not_saved_over_themselves(tmp_path: Path, constant_model: Path):
     for name in ("a.png", "b.png"):
         cv2.imwrite(str(tmp_path / name), np.full((60, 90, 3), 77, np.uint8))
@@ -443,6 +453,30 @@ def test_a_file_smoothed_as_a_whole(tmp_path: Path, constant_model: Path):
         assert np.shape(person["smoothed"]) == (NUM_KEYPOINTS, 2)
     assert sum(len(record["people"]) for record in records) >= 10
     assert (tmp_path / "o.mp4").stat().st_size > 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes of POSIX")
+@pytest.mark.parametrize("spec", ["-", "pipe.mkv"])
+def test_what_can_be_read_only_once_is_not_smoothed_as_a_whole(tmp_path: Path, constant_model: Path, spec: str):
+    video = write_clip(tmp_path / "a.mkv", [0.0, 0.1, 0.2])
+    os.mkfifo(tmp_path / "pipe.mkv")
+    command = [sys.executable, "-m", "edgepose_app", spec, "--headless", "--detector", "none", "--json", "-"]
+
+    def run(*args: str) -> subprocess.CompletedProcess[str]:
+        with video.open("rb") as clip, subprocess.Popen(["sh", "-c", "cat a.mkv > pipe.mkv"], cwd=tmp_path) as writer:
+            done = subprocess.run(
+                [*command, "--model", str(constant_model), *args],
+                cwd=tmp_path, stdin=clip, capture_output=True, text=True, timeout=60, check=False,
+            )  # fmt: skip
+            writer.kill()
+        return done
+
+    once = run()
+    assert once.returncode == 0, once.stderr
+    assert len(once.stdout.splitlines()) == 3
+    twice = run("--smooth", "offline")
+    assert twice.returncode == 2
+    assert "can be read once only" in twice.stderr
 
 
 def test_what_has_no_course_is_not_smoothed_as_a_whole(tmp_path: Path, constant_model: Path):
