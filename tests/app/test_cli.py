@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ import pytest
 from doubles import NUM_KEYPOINTS, read_clip, write_clip, write_video
 
 from edgepose import EdgeposeError
-from edgepose_app import cli
+from edgepose_app import cli, run_outputs
+from edgepose_app.context import make_context
 from edgepose_app.interrupts import ENDINGS
 from edgepose_app.options import AppOptions
+from edgepose_app.run_outputs import open_outputs
 
 
 def app(*args: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -167,10 +170,10 @@ def test_no_source_is_overwritten_by_another_ones_output(tmp_path: Path, constan
 def test_no_source_that_follows_in_the_window_is_overwritten(tmp_path: Path, constant_model: Path):
     clips = [str(write_clip(tmp_path / name, [0.0])) for name in ("a.mp4", "b.mp4", "c.mp4")]
     model = ["--model", str(constant_model), "--detector", "none"]
-    context = cli.make_context(AppOptions.parse([*clips, *model, "--overwrite"]))
+    context = make_context(AppOptions.parse([*clips, *model, "--overwrite"]))
     for clip in clips:
         with pytest.raises(EdgeposeError, match="would overwrite the source"):
-            cli._open_outputs(context, [clip], live=True)
+            open_outputs(replace(context, options=replace(context.options, save=(clip,))), live=True)
     context.source.close()
 
 
@@ -325,7 +328,7 @@ def test_nonsense_options_are_refused(tmp_path: Path):
 def test_the_flip_test_reaches_the_net(constant_model: Path, options: list[str]):
     pytest.importorskip("matplotlib", reason="the demo's photograph comes with matplotlib")
     args = ["--source", "demo", "--detector", "none", "--model", str(constant_model), *options]
-    context = cli.make_context(AppOptions.parse(args))
+    context = make_context(AppOptions.parse(args))
     context.source.close()
     assert context.estimator._net.flip_test == bool(options)
 
@@ -422,8 +425,6 @@ def test_a_closed_standard_output_does_not_cost_the_video(tmp_path: Path, consta
 
 
 def test_an_output_that_cannot_be_opened_closes_the_others(constant_model: Path, monkeypatch: pytest.MonkeyPatch):
-    from edgepose_app import outputs
-
     class Opened:
         closed = False
 
@@ -432,11 +433,12 @@ def test_an_output_that_cannot_be_opened_closes_the_others(constant_model: Path,
             return ""
 
     opened = Opened()
-    monkeypatch.setattr(outputs, "open_save", lambda *_: opened)
-    args = ["--source", "demo", "--model", str(constant_model), "--detector", "none", "--json", "/dev/null/a.jsonl"]
-    context = cli.make_context(AppOptions.parse(args))
+    monkeypatch.setattr(run_outputs, "open_save", lambda *_: opened)
+    args = ["--source", "demo", "--model", str(constant_model), "--detector", "none"]
+    args += ["--save", "seen.mp4", "--json", "/dev/null/a.jsonl"]
+    context = make_context(AppOptions.parse(args))
     with pytest.raises(EdgeposeError, match="choose another place"):
-        cli._open_outputs(context, ["seen.mp4"], live=False)
+        open_outputs(context, live=False)
     context.source.close()
     assert opened.closed
 

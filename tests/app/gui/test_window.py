@@ -238,7 +238,7 @@ def test_nothing_of_the_old_source_stays_on_screen(qapp: Any, open_window: Calla
 
 
 def test_a_window_is_there_while_its_address_hangs(qapp: Any, constant_model: Path):
-    from edgepose_app.cli import make_context
+    from edgepose_app.context import make_context
     from edgepose_app.gui.window import Window
 
     with socket.create_server(("127.0.0.1", 0)) as server:
