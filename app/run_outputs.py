@@ -22,9 +22,8 @@ def open_outputs(context: AppContext, *, live: bool) -> list[Output]:
     EdgeposeError where one cannot be opened or would replace something; none remains open then.
     """
     options, source = context.options, context.source
-    pictures = [("--save", name) for name in options.save] + (
-        [("--save-raw", options.save_raw)] if options.save_raw else []
-    )
+    pictures = [("--save", name) for name in options.save]
+    pictures += [("--save-raw", options.save_raw)] if options.save_raw else []
     files = pictures + ([("--json", options.json)] if options.json else [])
     sources = [path for spec in (context.spec, *context.rest) for path in files_of(spec)]
     refuse_overwriting(sources, files, overwrite=options.overwrite)
