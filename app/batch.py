@@ -29,7 +29,8 @@ def run_all(context: AppContext, run: Callable[[AppContext], int], tell: Callabl
     for spec in specs:
         try:
             source = source or open_patiently(spec, source_options(context.options), tell)
-            if run(replace(context, options=places.of(spec, source), spec=spec, source=source)) == INTERRUPTED:
+            alone = replace(context, options=places.of(spec, source), spec=spec, source=source, rest=())
+            if run(alone) == INTERRUPTED:
                 return INTERRUPTED
         except EdgeposeError as error:
             failed += 1

@@ -9,23 +9,19 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from edgepose import EdgeposeError
 from edgepose.terminal import discard, safe_output
 
+from .console import say, tell
 from .interrupts import Interrupts
 from .options import AppOptions
 from .redaction import SafeFormatter, without_secrets
 
 if TYPE_CHECKING:
-    from edgepose import TopdownConfig
-
     from .context import AppContext
     from .offline import Passes
-    from .outputs import Output, RunInfo
-    from .sources import Source
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with Interrupts():
             return _run(options)
     except EdgeposeError as error:
-        _tell(error)
+        tell(error)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -67,9 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except Exception as error:
         if options.verbose:
-            _tell(traceback.format_exc())
+            tell(traceback.format_exc())
             return 1
-        _tell(f"internal error: {type(error).__name__}: {error} (--verbose shows where)")
+        tell(f"internal error: {type(error).__name__}: {error} (--verbose shows where)")
         return 1
 
 
@@ -85,17 +81,18 @@ def _run(options: AppOptions) -> int:
         raise EdgeposeError("--smooth offline looks at a file twice, which no window shows: add --headless")
     if headless and options.screenshot:
         raise EdgeposeError("--screenshot shows the window: it needs a display, or QT_QPA_PLATFORM=offscreen")
-    context = make_context(options, None if headless else PATIENCE)
+    context = _context(options, None if headless else PATIENCE)
     if headless:
         from .batch import run_all
 
-        return run_all(context, _headless, _tell) if context.rest or context.failed else _headless(context)
+        return run_all(context, _headless, tell) if context.rest or context.failed else _headless(context)
     from .display import clear_opencv_qt
 
     clear_opencv_qt()  # again: importing OpenCV has set it
     from .gui.launch import show
+    from .run_outputs import open_outputs
 
-    return show(context, _open_outputs(context, options.save, live=True))  # files play in their own time there
+    return show(context, open_outputs(context, live=True))  # files play in their own time there
 
 
 def _benchmark(options: AppOptions, seconds: float) -> int:
@@ -103,7 +100,7 @@ def _benchmark(options: AppOptions, seconds: float) -> int:
         raise EdgeposeError("--benchmark keeps and sends nothing: leave out --save, --save-raw, --json and --send")
     if options.camera is None and options.source is None and not options.sources:
         options = replace(options, source="demo")
-    context = make_context(options)
+    context = _context(options)
     if context.rest:
         context.source.close()
         raise EdgeposeError(f"--benchmark measures one source, and there are {1 + len(context.rest)}; name one of them")
@@ -119,67 +116,18 @@ def _no_window() -> bool:
     from .display import has_display, why_no_window
 
     if not has_display():
-        _tell("no display here (DISPLAY and WAYLAND_DISPLAY are not set), so running without a window")
+        tell("no display here (DISPLAY and WAYLAND_DISPLAY are not set), so running without a window")
         return True
     if reason := why_no_window():
         raise EdgeposeError(reason)
     return False
 
 
-def make_context(options: AppOptions, patience: float | None = None) -> AppContext:
-    """Open everything. A source that takes longer than `patience` s (None: for ever) comes as `Pending`."""
+def _context(options: AppOptions, patience: float | None = None) -> AppContext:
     _need_runtime()
-    from edgepose import TopdownEstimator
+    from .context import make_context
 
-    from .choice import choose, source_options
-    from .context import AppContext
-    from .opening import open_patiently
-    from .overlay import SkeletonStyle
-
-    specs = choose(options, _tell)
-    estimator = TopdownEstimator(
-        options.model,
-        device=options.device,
-        detector=options.detector,
-        max_people=options.max_people,
-        threads=usable_threads(options.threads),
-        flip_test=options.flip_test,
-        smooth=options.smoothing > 0 and options.smooth == "live",  # of sequences; the engine says which source is one
-        config=topdown_config(options),
-    )
-    style = SkeletonStyle.of(estimator.card, estimator.skeleton)
-    failed = 0
-    while True:
-        try:
-            source = open_patiently(specs[failed], source_options(options), _tell, patience)
-            return AppContext(options, specs[failed], source, estimator, style, tuple(specs[failed + 1 :]), failed)
-        except EdgeposeError as error:
-            failed += 1
-            if failed == len(specs):
-                raise
-            _tell(error)  # the next one may open
-
-
-def usable_threads(wanted: int | None) -> int | None:
-    """At most as many as there are cores: more only wait for each other."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if wanted is None or wanted <= cores:
-        return wanted
-    _tell(f"--threads {wanted}: there {'is one core' if cores == 1 else f'are {cores} cores'} here, so using {cores}")
-    return cores
-
-
-def topdown_config(options: AppOptions) -> TopdownConfig:
-    """The estimator's settings that have a flag."""
-    from edgepose import TopdownConfig
-
-    config = TopdownConfig(
-        detect_every_ms=options.detect_every,
-        person_threshold=options.person_threshold,
-        follow=options.follow,
-        roi=options.roi,
-    )
-    return replace(config, smoothing=config.smoothing.scaled(options.smoothing)) if options.smoothing else config
+    return make_context(options, patience)
 
 
 def _headless(context: AppContext) -> int:
@@ -188,16 +136,17 @@ def _headless(context: AppContext) -> int:
     from .media_saver import OUTPUT_FOLDER
     from .outputs import close_all, open_save
     from .overlay import OverlayOptions
+    from .run_outputs import open_outputs, run_info
     from .sources.demo import Demo
 
     options, source = context.options, context.source
     demo = isinstance(source, Demo)
     limit = DEMO_SECONDS if demo and options.duration is None and options.frames is None else options.duration
-    outputs = _open_outputs(context, options.save, live=source.live)
+    outputs = open_outputs(context, live=source.live)
     if demo and not options.save:  # in a place of its own, whose file is of no value to anybody
-        outputs.append(open_save(str(OUTPUT_FOLDER / "demo.mp4"), _run_info(context, live=False)))
+        outputs.append(open_save(str(OUTPUT_FOLDER / "demo.mp4"), run_info(context, live=False)))
     human = sys.stderr if options.json == "-" else sys.stdout
-    _say(f"{source.description} → {_model_line(context)}", human)
+    say(f"{source.description} → {_model_line(context)}", human)
     try:
         passes = _passes(context, limit)
     except BaseException:
@@ -212,7 +161,7 @@ def _headless(context: AppContext) -> int:
         else None,
         duration=limit,
         max_frames=passes.frames,
-        progress=lambda text: _say(text, sys.stderr),
+        progress=lambda text: say(text, sys.stderr),
     )
     written = report.written
     if demo:  # written before it is printed: a closed pipe must not cost the file
@@ -220,80 +169,25 @@ def _headless(context: AppContext) -> int:
         table.parent.mkdir(exist_ok=True)
         table.write_text(f"{source.description} → {_model_line(context)}\n{report.text()}\n", encoding="utf-8")
         written.append(f"{table}: this table")
-    _say("\n".join([report.text(), *(f"wrote {said}" for said in written)]), human)
+    say("\n".join([report.text(), *(f"wrote {said}" for said in written)]), human)
     for complaint in report.complaints:
-        _tell(complaint)
+        tell(complaint)
     return 130 if report.interrupted or passes.interrupted else 0
 
 
 def _passes(context: AppContext, duration: float | None) -> Passes:
+    from .context import topdown_config
     from .offline import Passes, two_passes
 
     options = context.options
     if options.smooth != "offline":
         return Passes(context.source, context.estimator, options.frames)
     smoothing = topdown_config(options).smoothing
-    return two_passes(context, smoothing, duration=duration, progress=lambda text: _say(text, sys.stderr))
-
-
-def _open_outputs(context: AppContext, save: Sequence[str], *, live: bool) -> list[Output]:
-    from .outputs import close_all, open_jsonl, open_output, open_save, open_send
-    from .overlay import GROUPS, OverlayOptions
-    from .overwriting import refuse_overwriting
-    from .sources import files_of
-
-    options, source = context.options, context.source
-    pictures = [("--save", name) for name in save] + ([("--save-raw", options.save_raw)] if options.save_raw else [])
-    files = pictures + ([("--json", options.json)] if options.json else [])
-    refuse_overwriting(files_of(context.spec), files, overwrite=options.overwrite)
-    for option, name in pictures:
-        _refuse_one_image_of_many(option, name, source, options)
-    run = _run_info(context, live=live)
-    outputs: list[Output] = []
-    try:
-        outputs.extend(open_save(name, run) for name in save)
-        raw = replace(run, overlay=OverlayOptions(hidden=frozenset(GROUPS)))
-        outputs.extend(open_output(name, raw, option="--save-raw") for name in filter(None, [options.save_raw]))
-        outputs.extend(open_jsonl(name, live=live) for name in filter(None, [options.json]))
-        outputs.extend(open_send(address, run) for address in options.send)
-    except EdgeposeError:
-        close_all(outputs)
-        raise
-    return outputs
-
-
-def _run_info(context: AppContext, *, live: bool) -> RunInfo:
-    from .outputs import RunInfo
-    from .overlay import OverlayOptions
-
-    overlay = OverlayOptions(threshold=context.options.threshold, black=context.options.black)
-    return RunInfo(context.style, overlay, context.source.fps, live, context.source.sound)
-
-
-def _refuse_one_image_of_many(option: str, name: str, source: Source, options: AppOptions) -> None:
-    from .media import IMAGE_SUFFIXES
-
-    if Path(name).suffix.lower() in IMAGE_SUFFIXES and source.count != 1 and options.frames != 1:
-        raise EdgeposeError(
-            f"{option} {name}: is one image, and {source.name} has more than one; name a folder or a video "
-            "(.mp4), or add --frames 1"
-        )
+    return two_passes(context, smoothing, duration=duration, progress=lambda text: say(text, sys.stderr))
 
 
 def _model_line(context: AppContext) -> str:
     return f"{context.estimator.card.name} on {context.estimator.device}"
-
-
-def _tell(sentence: object) -> None:
-    print(f"edgepose-app: {without_secrets(str(sentence))}", file=sys.stderr, flush=True)
-
-
-def _say(text: str, where: TextIO) -> None:
-    """Print for people, who may have gone: a closed terminal, or no reader. The files are wanted all the same."""
-    try:
-        print(text, file=where, flush=True)
-    except OSError:
-        discard(where)
 
 
 def _need_runtime() -> None:

@@ -77,7 +77,8 @@ class Engine:
         self.captured_rate, self.pose_rate = Rate(), Rate()
         self._on_result = on_result
         # One slot each, not a queue: what waits grows old, and a slow net would show the past.
-        self._frames: Mailbox[tuple[Frame, bool]] = Mailbox()  # frame, and whether it belongs to a sequence
+        # A frame, and whether it belongs to a sequence; or the number of a source that has ended.
+        self._frames: Mailbox[tuple[Frame, bool] | int] = Mailbox()
         self._results: Mailbox[Result] = Mailbox()
         self._stream = 0  # number of the source that counts; a thread of another one has nothing to say
         self._state = EngineState.IDLE
@@ -189,6 +190,7 @@ class Engine:
         # at, even in a window: each is a result of its own.
         pace = Pace() if self.realtime and not source.live else None
         lossless = not source.live and not (self.realtime and source.is_sequence)
+        end = 0.0  # s, of the last frame: it is shown as long as the others
         while stream == self._stream:
             if not source.live and self.paused:
                 self._running.wait()
@@ -198,6 +200,7 @@ class Engine:
                 break
             if pace is not None:
                 pace.wait(frame.time, source.stopped)
+                end = frame.time + (frame.duration or 1 / source.fps)
             self.captured_rate.tick()
             if source.live and self.paused:
                 continue  # keep the camera's buffer fresh
@@ -205,8 +208,9 @@ class Engine:
             frame = replace(frame, captured=time.perf_counter(), stream=stream)
             if stream != self._stream or not self._frames.put((frame, source.is_sequence), wait=lossless):
                 return
-        if self._enter(EngineState.ENDED, stream) and not self.realtime:
-            self._frames.close()  # in the window another source may follow
+        if pace is not None:
+            pace.wait(end, source.stopped)
+        self._frames.put(stream, wait=True)  # after the last frame: the end is when that was looked at
 
     def _fail(self, error: Exception, stream: int) -> None:
         if not self._enter(EngineState.FAILED, stream, str(error)):
@@ -233,6 +237,10 @@ class Engine:
         stream = -1
         try:
             while (item := self._frames.get()) is not None:
+                if isinstance(item, int):
+                    if self._end(item):
+                        return
+                    continue
                 frame, is_sequence = item
                 if frame.stream != stream:  # nobody in the new source is known from the old one
                     self.estimator.reset()
@@ -247,6 +255,13 @@ class Engine:
             self._frames.close()
             self._results.close()
             self._on_result()
+
+    def _end(self, ended: int) -> bool:
+        """A source has ended. Whether that is all: in the window another one may follow."""
+        if not self._enter(EngineState.ENDED, ended):
+            return False
+        self._on_result()
+        return not self.realtime
 
     def _estimate(self, frame: Frame) -> None:
         start = time.perf_counter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -107,6 +108,18 @@ class Controls(QWidget):
         self.mirror_button.setChecked(mirror)
         self.mirror_button.blockSignals(blocked)
         self._change(mirror=mirror)
+
+    def keys(self) -> dict[str, Callable[[], None]]:
+        """Keys, and what they do here."""
+        return {
+            "M": self.mirror_button.toggle,
+            "B": self.boxes_button.toggle,
+            "R": self.record_button.toggle,
+            "+": lambda: self.nudge_threshold(5),
+            "=": lambda: self.nudge_threshold(5),
+            "-": lambda: self.nudge_threshold(-5),
+            **{str(n): button.toggle for n, button in enumerate(self.group_buttons.values(), start=1)},
+        }
 
     def nudge_threshold(self, step: int) -> None:
         """Move the slider by `step` hundredths."""

@@ -6,8 +6,8 @@ import logging
 import time
 
 from PyQt6.QtCore import QEvent, QSize, Qt, QTimer
-from PyQt6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeyEvent, QKeySequence, QShortcut
-from PyQt6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from PyQt6.QtGui import QCloseEvent, QKeyEvent, QKeySequence, QShortcut
+from PyQt6.QtWidgets import QVBoxLayout
 
 from edgepose import EdgeposeError
 
@@ -23,14 +23,16 @@ from ..status import facts, trouble
 from ..timing import Rate
 from .bridge import Bridge
 from .controls import Controls, ask
+from .droptarget import DropTarget
 from .screenshot import Screenshot
+from .statusrow import StatusRow
 from .style import SHEET
 from .view import VideoView
 
 log = logging.getLogger(__name__)
 
 
-class Window(QWidget):
+class Window(DropTarget):
     """Everything that the user sees. All methods run in Qt's thread."""
 
     def __init__(self, context: AppContext, outputs: list[Output]) -> None:
@@ -42,6 +44,7 @@ class Window(QWidget):
         overlay = OverlayOptions(threshold=options.threshold, mirror=bool(options.mirror))
         self.view = VideoView(context.style, overlay)
         self.controls = Controls(overlay)
+        self.status = StatusRow()
         self.bridge = Bridge(self)
         self.engine = Engine(context.estimator, realtime=True, on_result=self.bridge.notify)
         self.media_saver = MediaSaver(self.engine, context.style)
@@ -49,7 +52,6 @@ class Window(QWidget):
         self._shown = 0
         self._first_shown: float | None = None
         self._last_result = time.perf_counter()
-        self._toast, self._toast_until = "", 0.0
         self._paused = False  # by the user
         self._spec: Spec = context.spec
         self._queue = list(context.rest)  # sources that follow
@@ -66,25 +68,15 @@ class Window(QWidget):
 
     def _build(self) -> None:
         self.setWindowTitle("edgepose")
-        self.setAcceptDrops(True)
         self.setStyleSheet(SHEET)
-        self.status, self.facts = QLabel(), QLabel()
-        self.status.setObjectName("status")
-        self.facts.setObjectName("facts")
-        self.facts.setAlignment(Qt.AlignmentFlag.AlignRight)
-        self.status.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # the facts go first
-        self._status_row = QWidget()
-        row = QHBoxLayout(self._status_row)
-        row.setContentsMargins(14, 0, 14, 8)
-        row.addWidget(self.status, 1)
-        row.addWidget(self.facts)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addWidget(self.view, 1)
         column.addWidget(self.controls)
-        column.addWidget(self._status_row)
+        column.addWidget(self.status)
         self.bridge.notified.connect(self._on_notified)  # across threads, so Qt queues it
+        self.dropped.connect(self._open_all)
         self.view.painted.connect(self._on_painted)
         self.view.double_clicked.connect(self.toggle_fullscreen)
         self.controls.source_chosen.connect(self._on_source_chosen)
@@ -101,21 +93,13 @@ class Window(QWidget):
         self._timer.start(250)
 
     def _shortcuts(self) -> None:
-        controls = self.controls
         actions = {
+            **self.controls.keys(),
             "Space": self._space,
-            "M": controls.mirror_button.toggle,
-            "B": controls.boxes_button.toggle,
             "S": self._save_image,
-            "R": controls.record_button.toggle,
             "F": self.toggle_fullscreen,
             "F11": self.toggle_fullscreen,
-            "Q": self.close,
-            "Ctrl+Q": self.close,
-            "+": lambda: controls.nudge_threshold(5),
-            "=": lambda: controls.nudge_threshold(5),
-            "-": lambda: controls.nudge_threshold(-5),
-            **{str(n): button.toggle for n, button in enumerate(controls.group_buttons.values(), start=1)},
+            **dict.fromkeys(("Q", "Ctrl+Q"), self.close),
         }
         for key, action in actions.items():
             QShortcut(QKeySequence(key), self).activated.connect(action)
@@ -156,19 +140,9 @@ class Window(QWidget):
         try:
             first, *self._queue = expand(typed)
         except EdgeposeError as error:
-            self._say(str(error))
+            self.status.say(str(error))
         else:
             self._open(first)
-
-    def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:
-        data = event.mimeData() if event else None
-        if event and data and data.hasUrls():
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent | None) -> None:
-        data = event.mimeData() if event else None
-        if data and data.urls():
-            self._open_all([url.toLocalFile() or url.toString() for url in data.urls()])
 
     # Results ----------------------------------------------------------------------------------------------
 
@@ -197,15 +171,16 @@ class Window(QWidget):
     def _refresh(self) -> None:
         """The status line and the message, four times a second; the next source after the end of one."""
         if self._queue and self.engine.state in (EngineState.ENDED, EngineState.FAILED) and self.engine.error is None:
+            if self.engine.state is EngineState.FAILED:
+                log.error("%s", self.engine.message)
             self._open(self._queue.pop(0))
         self.view.show_message(self._message())
         source = self.engine.source
         if self.media_saver.failed:
             self.controls.record_button.setChecked(False)  # says why; better now than after the show
-        recording = "● recording   " if self.media_saver.recording else ""
-        self.status.setText(recording + (self._toast_text() or (source.description if source else "")))
+        self.status.show_source(source.description if source else "", recording=self.media_saver.recording)
         result, estimator = self.view.result, self.context.estimator
-        self.facts.setText(
+        self.status.facts.setText(
             facts(
                 fps=self._shown_rate.per_second(),
                 age_ms=self.view.age_ms(),
@@ -227,7 +202,7 @@ class Window(QWidget):
         if isinstance(error, BrokenPipeError):
             self.close()
         else:
-            self._say(f"recording stopped: {error}", seconds=3600)  # better now than after the show
+            self.status.say(f"recording stopped: {error}", seconds=3600)  # better now than after the show
 
     def _message(self) -> str:
         return trouble(self.engine, time.perf_counter() - self._last_result)
@@ -268,18 +243,18 @@ class Window(QWidget):
         if on:
             self.media_saver.start(self.view.overlay)
         elif self.media_saver.recording:
-            self._say(self.media_saver.stop())
+            self.status.say(self.media_saver.stop())
         self._rest()
         self._refresh()
 
     def _save_image(self) -> None:
         if self.view.result is not None:
-            self._say(self.media_saver.save_image(self.view.result, self.view.overlay))
+            self.status.say(self.media_saver.save_image(self.view.result, self.view.overlay))
 
     def toggle_fullscreen(self) -> None:
         full = not self.isFullScreen()
         self.controls.setVisible(not full)
-        self._status_row.setVisible(not full)
+        self.status.setVisible(not full)
         if full:
             self.showFullScreen()
         else:
@@ -302,7 +277,7 @@ class Window(QWidget):
     def fail(self, error: BaseException) -> None:
         """Show an error that nobody expected; the app stays."""
         self.exit_code = 1
-        self._say(f"{type(error).__name__}: {error}")
+        self.status.say(f"{type(error).__name__}: {error}")
 
     def closeEvent(self, event: QCloseEvent | None) -> None:
         self._timer.stop()
@@ -323,11 +298,3 @@ class Window(QWidget):
             log.warning("%s", sentence)
         if recorder.error is not None:
             self.exit_code = 2
-
-    def _say(self, text: str, seconds: float = 5.0) -> None:
-        """A passing remark in the status line."""
-        self._toast, self._toast_until = text, time.perf_counter() + seconds
-        self.status.setText(text)
-
-    def _toast_text(self) -> str:
-        return self._toast if time.perf_counter() < self._toast_until else ""

@@ -79,11 +79,13 @@ _VIDEOS = (b"ftyp", b"\x1aE\xdf\xa3", b"RIFF")
 
 def is_image(path: Path) -> bool:
     """Whether a file is an image: by its content where that says so, else by its ending."""
+    head = b""
     try:
-        with path.open("rb") as file:
-            head = file.read(16) if path.is_file() else b""
+        if path.is_file():  # a pipe can be read once only: to look at it would be to lose its beginning
+            with path.open("rb") as file:
+                head = file.read(16)
     except OSError:
-        head = b""
+        pass
     if head.startswith(_IMAGES) or head[4:].startswith(_IMAGES) or head[8:12] == b"WEBP":
         return True
     return path.suffix.lower() in IMAGE_SUFFIXES and not (head.startswith(_VIDEOS) or head[4:].startswith(_VIDEOS))

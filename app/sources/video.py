@@ -196,7 +196,7 @@ def why_not_opened(path: Path | str, error: Exception) -> str:
         return "the file is empty"
     if isinstance(error, PermissionError):
         return f"cannot be opened ({reason}); check who may read it"
-    if _lacks_index(file):
+    if file.is_file() and _lacks_index(file):
         return "cut off before its index was written, so nothing can be read; record or copy it again"
     return f"no video that can be read ({reason}); check the file, or {_CONVERT}"
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ import pytest
 from doubles import NUM_KEYPOINTS, read_clip, write_clip, write_video
 
 from edgepose import EdgeposeError
-from edgepose_app import cli
+from edgepose_app import cli, run_outputs
+from edgepose_app.context import make_context
 from edgepose_app.interrupts import ENDINGS
 from edgepose_app.options import AppOptions
+from edgepose_app.run_outputs import open_outputs
 
 
 def app(*args: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -162,6 +165,16 @@ def test_no_source_is_overwritten_by_another_ones_output(tmp_path: Path, constan
         assert "would overwrite a source" in run.stderr
         assert [clip.read_bytes() for clip in clips] == before
         assert (tmp_path / folder / "a-2.mp4").exists()
+
+
+def test_no_source_that_follows_in_the_window_is_overwritten(tmp_path: Path, constant_model: Path):
+    clips = [str(write_clip(tmp_path / name, [0.0])) for name in ("a.mp4", "b.mp4", "c.mp4")]
+    model = ["--model", str(constant_model), "--detector", "none"]
+    context = make_context(AppOptions.parse([*clips, *model, "--overwrite"]))
+    for clip in clips:
+        with pytest.raises(EdgeposeError, match="would overwrite the source"):
+            open_outputs(replace(context, options=replace(context.options, save=(clip,))), live=True)
+    context.source.close()
 
 
 def test_images_are_not_saved_over_themselves(tmp_path: Path, constant_model: Path):
@@ -315,7 +328,7 @@ def test_nonsense_options_are_refused(tmp_path: Path):
 def test_the_flip_test_reaches_the_net(constant_model: Path, options: list[str]):
     pytest.importorskip("matplotlib", reason="the demo's photograph comes with matplotlib")
     args = ["--source", "demo", "--detector", "none", "--model", str(constant_model), *options]
-    context = cli.make_context(AppOptions.parse(args))
+    context = make_context(AppOptions.parse(args))
     context.source.close()
     assert context.estimator._net.flip_test == bool(options)
 
@@ -412,8 +425,6 @@ def test_a_closed_standard_output_does_not_cost_the_video(tmp_path: Path, consta
 
 
 def test_an_output_that_cannot_be_opened_closes_the_others(constant_model: Path, monkeypatch: pytest.MonkeyPatch):
-    from edgepose_app import outputs
-
     class Opened:
         closed = False
 
@@ -422,11 +433,12 @@ def test_an_output_that_cannot_be_opened_closes_the_others(constant_model: Path,
             return ""
 
     opened = Opened()
-    monkeypatch.setattr(outputs, "open_save", lambda *_: opened)
-    args = ["--source", "demo", "--model", str(constant_model), "--detector", "none", "--json", "/dev/null/a.jsonl"]
-    context = cli.make_context(AppOptions.parse(args))
+    monkeypatch.setattr(run_outputs, "open_save", lambda *_: opened)
+    args = ["--source", "demo", "--model", str(constant_model), "--detector", "none"]
+    args += ["--save", "seen.mp4", "--json", "/dev/null/a.jsonl"]
+    context = make_context(AppOptions.parse(args))
     with pytest.raises(EdgeposeError, match="choose another place"):
-        cli._open_outputs(context, ["seen.mp4"], live=False)
+        open_outputs(context, live=False)
     context.source.close()
     assert opened.closed
 
@@ -443,6 +455,30 @@ def test_a_file_smoothed_as_a_whole(tmp_path: Path, constant_model: Path):
         assert np.shape(person["smoothed"]) == (NUM_KEYPOINTS, 2)
     assert sum(len(record["people"]) for record in records) >= 10
     assert (tmp_path / "o.mp4").stat().st_size > 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes of POSIX")
+@pytest.mark.parametrize("spec", ["-", "pipe.mkv"])
+def test_what_can_be_read_only_once_is_not_smoothed_as_a_whole(tmp_path: Path, constant_model: Path, spec: str):
+    video = write_clip(tmp_path / "a.mkv", [0.0, 0.1, 0.2])
+    os.mkfifo(tmp_path / "pipe.mkv")
+    command = [sys.executable, "-m", "edgepose_app", spec, "--headless", "--detector", "none", "--json", "-"]
+
+    def run(*args: str) -> subprocess.CompletedProcess[str]:
+        with video.open("rb") as clip, subprocess.Popen(["sh", "-c", "cat a.mkv > pipe.mkv"], cwd=tmp_path) as writer:
+            done = subprocess.run(
+                [*command, "--model", str(constant_model), *args],
+                cwd=tmp_path, stdin=clip, capture_output=True, text=True, timeout=60, check=False,
+            )  # fmt: skip
+            writer.kill()
+        return done
+
+    once = run()
+    assert once.returncode == 0, once.stderr
+    assert len(once.stdout.splitlines()) == 3
+    twice = run("--smooth", "offline")
+    assert twice.returncode == 2
+    assert "can be read once only" in twice.stderr
 
 
 def test_what_has_no_course_is_not_smoothed_as_a_whole(tmp_path: Path, constant_model: Path):

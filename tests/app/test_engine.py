@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 from doubles import FakeEstimator, decode_number, encode_number
@@ -212,11 +213,15 @@ def test_opening_may_fail_while_the_window_lives():
     engine.stop()
 
 
-def wait_for(engine: Engine, state: EngineState) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
-    while engine.state is not state:
-        assert time.monotonic() < deadline, f"{engine.state} instead of {state}"
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.01)
+
+
+def wait_for(engine: Engine, state: EngineState) -> None:
+    wait_until(lambda: engine.state is state)
 
 
 def test_the_state_says_what_the_engine_does():
@@ -238,6 +243,30 @@ def test_the_state_says_what_the_engine_does():
     assert engine.message == ""
     engine.stop()
     assert engine.state is EngineState.STOPPED
+
+
+def test_the_end_comes_after_the_last_frame_was_looked_at_and_is_told():
+    """Who opens the next source at the end loses nothing of this one."""
+    told: list[EngineState] = []
+    engine = Engine(FakeEstimator(delay=0.3), realtime=True, on_result=lambda: told.append(engine.state))
+    seen: list[int] = []
+    engine.listeners.append(lambda result: seen.append(result.frame.index))
+    engine.open(lambda: Numbers(3, fps=1000.0))
+    wait_for(engine, EngineState.ENDED)
+    assert seen[-1] == 2
+    wait_until(lambda: told[-1:] == [EngineState.ENDED])
+    engine.open(lambda: Numbers(3, fps=1000.0))
+    wait_until(lambda: seen.count(2) == 2)
+    engine.stop()
+
+
+def test_the_last_frame_is_shown_as_long_as_the_others():
+    engine = Engine(FakeEstimator(), realtime=True)
+    start = time.perf_counter()
+    engine.open(lambda: Numbers(2, fps=4.0))
+    wait_for(engine, EngineState.ENDED)
+    assert time.perf_counter() - start > 0.49
+    engine.stop()
 
 
 def test_a_failed_estimator_is_a_state_that_no_other_source_mends():

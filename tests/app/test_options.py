@@ -7,7 +7,7 @@ from dataclasses import FrozenInstanceError, fields
 import pytest
 
 from edgepose import TopdownConfig
-from edgepose_app import cli
+from edgepose_app.context import topdown_config, usable_threads
 from edgepose_app.options import AppOptions, parser
 
 
@@ -39,11 +39,11 @@ def test_nobody_changes_the_options():
 
 
 def test_flags_reach_the_estimators_settings():
-    assert cli.topdown_config(AppOptions()) == TopdownConfig()
+    assert topdown_config(AppOptions()) == TopdownConfig()
     options = AppOptions.parse(["--detect-every", "500", "--person-threshold", "0.6", "--smoothing", "2"])
     smoothing = TopdownConfig().smoothing.scaled(2)
     expected = TopdownConfig(detect_every_ms=500, person_threshold=0.6, smoothing=smoothing)
-    assert cli.topdown_config(options) == expected
+    assert topdown_config(options) == expected
 
 
 @pytest.mark.parametrize("flag", ["--detector", "--detecto", "--detect", "--det"])
@@ -98,7 +98,7 @@ def test_no_more_threads_than_cores(
     wanted: int | None, used: int | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
-    assert cli.usable_threads(wanted) == used
+    assert usable_threads(wanted) == used
     said = capsys.readouterr().err
     assert said == ("" if wanted == used else f"edgepose-app: --threads {wanted}: there are 2 cores here, so using 2\n")
 

@@ -87,13 +87,13 @@ def test_images_come_on_screen_with_facts(qapp: Any, open_window: Callable[..., 
     view = pixels(window.view)
     assert view.std() > 20  # the numbered image, black, gray and white
     assert (view[0, 0] < 20).all()  # letterboxed: 480 × 120 in a window that is higher
-    facts = window.facts.text()
+    facts = window.status.facts.text()
     assert "fps" in facts
     assert "ms old" in facts
     assert "1 person" in facts
     assert "fake on cpu" in facts
     assert 0 < window.view.age_ms() < 5000
-    assert "numbers.avi" in window.status.text()
+    assert "numbers.avi" in window.status.left.text()
 
 
 def test_notifications_do_not_pile_up(qapp: Any):
@@ -164,9 +164,9 @@ def test_several_sources_follow_each_other(qapp: Any, open_window: Callable[...,
     window._open_all([str(tmp_path / "clips"), str(tmp_path / "numbers.avi")])
     spin(qapp, lambda: window._spec == str(clips[1]))
     spin(qapp, lambda: window._spec == str(tmp_path / "numbers.avi"))
-    spin(qapp, lambda: "numbers.avi" in window.status.text())
+    spin(qapp, lambda: "numbers.avi" in window.status.left.text())
     window._open_all([str(tmp_path / "nothing*.mp4")])
-    assert "no image and no video has such a name" in window.status.text()
+    assert "no image and no video has such a name" in window.status.left.text()
     assert window._spec == str(tmp_path / "numbers.avi")
 
 
@@ -219,7 +219,7 @@ def test_an_image_that_stands_still_grows_old(
         window.controls.pause_button.click()
     stream.dead = True
     spin(qapp, lambda: window.view.age_ms() > 1500)
-    spin(qapp, lambda: " s old" in window.facts.text())
+    spin(qapp, lambda: " s old" in window.status.facts.text())
     captured = window.view.result.frame.captured
     assert window.view.age_ms(now=captured + 60.0) == pytest.approx(60_000)
 
@@ -233,12 +233,12 @@ def test_nothing_of_the_old_source_stays_on_screen(qapp: Any, open_window: Calla
     assert window.view.result is None
     strip = pixels(window.view)[210 * window.view.height() // 600 :][:20]  # of the old image, above the message
     assert strip.std(axis=(0, 1)).max() < 1
-    assert window.status.text() == ""
-    assert "old" not in window.facts.text()
+    assert window.status.left.text() == ""
+    assert "old" not in window.status.facts.text()
 
 
 def test_a_window_is_there_while_its_address_hangs(qapp: Any, constant_model: Path):
-    from edgepose_app.cli import make_context
+    from edgepose_app.context import make_context
     from edgepose_app.gui.window import Window
 
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -364,7 +364,7 @@ def test_passwords_are_not_on_screen(qapp: Any, open_window: Callable[..., Any])
     box = window.controls.source_box
     said = [box.itemText(n) for n in range(box.count())] + [
         window.engine.message,
-        window.status.text(),
+        window.status.left.text(),
         window._message(),
     ]
     assert "hunter2" not in " ".join(said)
