@@ -22,6 +22,7 @@ from .redaction import SafeFormatter, without_secrets
 if TYPE_CHECKING:
     from .context import AppContext
     from .offline import Passes
+    from .outputs import Output
 
 log = logging.getLogger(__name__)
 
@@ -134,9 +135,9 @@ def _headless(context: AppContext) -> int:
     from . import headless
     from .jitter import Jitter
     from .media_saver import OUTPUT_FOLDER
-    from .outputs import close_all, open_save
+    from .outputs import close_all
     from .overlay import OverlayOptions
-    from .run_outputs import open_outputs, run_info
+    from .run_outputs import open_outputs
     from .sources.demo import Demo
 
     options, source = context.options, context.source
@@ -144,7 +145,7 @@ def _headless(context: AppContext) -> int:
     limit = DEMO_SECONDS if demo and options.duration is None and options.frames is None else options.duration
     outputs = open_outputs(context, live=source.live)
     if demo and not options.save:  # in a place of its own, whose file is of no value to anybody
-        outputs.append(open_save(str(OUTPUT_FOLDER / "demo.mp4"), run_info(context, live=False)))
+        outputs += _video_of_demo(context)
     human = sys.stderr if options.json == "-" else sys.stdout
     say(f"{source.description} → {_model_line(context)}", human)
     try:
@@ -173,6 +174,20 @@ def _headless(context: AppContext) -> int:
     for complaint in report.complaints:
         tell(complaint)
     return 130 if report.interrupted or passes.interrupted else 0
+
+
+def _video_of_demo(context: AppContext) -> list[Output]:
+    """The demo's video; nobody asked for it, so that without PyAV the demo runs all the same."""
+    from .media_saver import OUTPUT_FOLDER
+    from .outputs import open_save
+    from .pyav import PyAvMissing
+    from .run_outputs import run_info
+
+    try:
+        return [open_save(str(OUTPUT_FOLDER / "demo.mp4"), run_info(context, live=False))]
+    except PyAvMissing as missing:
+        tell(f"the demo writes no video: {missing}")
+        return []
 
 
 def _passes(context: AppContext, duration: float | None) -> Passes:

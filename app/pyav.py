@@ -14,13 +14,17 @@ from edgepose import EdgeposeError
 log = logging.getLogger(__name__)
 
 
+class PyAvMissing(EdgeposeError):
+    """Videos were asked for where PyAV is not installed."""
+
+
 def need_av() -> ModuleType:
-    """The module `av`; EdgeposeError where it is missing. What FFmpeg says by itself is seen with --verbose only."""
+    """The module `av`; PyAvMissing where it is missing. What FFmpeg says by itself is seen with --verbose only."""
     try:
         import av
         import av.logging
     except ImportError as error:
-        raise EdgeposeError("videos are read by PyAV: pip install 'edgepose[app]', or pip install av") from error
+        raise PyAvMissing("videos need PyAV: pip install 'edgepose[app]', or pip install av") from error
     level = av.logging.WARNING if logging.getLogger().isEnabledFor(logging.DEBUG) else av.logging.PANIC
     av.logging.set_libav_level(level)
     return av
