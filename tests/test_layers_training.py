@@ -13,7 +13,7 @@ TRAINING_NEVER = {"PyQt6", "edgepose_app", "app", "training", "benchmarks", "tes
 # Room of edgepose_training → rooms, or single modules of them, that it may import besides itself.
 CORE = {"config", "distributed", "progress"}
 ROOMS: dict[str, set[str]] = {
-    **{room: set() for room in ("distributed", "command", "metrics", "ranges", "__init__")},
+    **{room: set() for room in ("distributed", "command", "metrics", "progress", "ranges", "__init__")},
     "config": {"ranges"},
     **dict.fromkeys(("models", "data"), CORE),
     "engine": CORE | {"data", "models", "metrics"},
