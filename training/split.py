@@ -37,7 +37,8 @@ def _select(document: dict[str, Any], ids: set[int], inside: bool) -> dict[str, 
 def run(args: argparse.Namespace) -> dict[str, tuple[int, int]]:
     """Writes the folder. Returns how many people and images each split has."""
     labels, images = find_files(args.data, "train")
-    names = set(args.hold_out.read_text(encoding="utf-8").split())
+    lines = args.hold_out.read_text(encoding="utf-8").splitlines()
+    names = {line.strip() for line in lines if line.strip()}  # which may have spaces inside
     document, negatives = load_document(labels), _negatives(labels.with_name("negatives.json"))
     known = {image["file_name"] for image in document["images"] + negatives["images"]}
     if missing := sorted(names - known):  # a split that lost images would not be the same

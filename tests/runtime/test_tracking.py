@@ -370,7 +370,8 @@ def test_who_comes_back_does_not_blink() -> None:
 
 @pytest.mark.parametrize(("count", "enough"), [(1, 1), (2, 1), (3, 2), (5, 3), (6, 3), (7, 4), (17, 4), (133, 8)])
 def test_few_points_are_enough_for_a_person_of_few_points(count: int, enough: int) -> None:
-    tracker = Tracker(Skeleton.from_dict({"keypoints": [f"point-{i}" for i in range(count)]}))
+    skeleton = Skeleton.from_dict({"keypoints": [f"point-{i}" for i in range(count)]})
+    tracker = Tracker(skeleton, config=TrackerConfig(confirm=1, confirm_of=1))
     box = np.float32([[100, 100, 200, 300]])
     for confident, people_there in ((enough, 1), (enough - 1, 0)):
         tracker.reset()

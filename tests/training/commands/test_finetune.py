@@ -106,6 +106,7 @@ def test_six_commands_from_a_labeling_tool_to_the_app(tmp_path):
     assert (config.size, points.keypoints) == ("t", tuple(POINTS))
     assert trained.state_dict()["head.final_layer.weight"].shape[0] == 5
     answer = through_the_app(commands[-1], places, tmp_path, a_person(), painted=False)
+    assert answer["people"]
     assert all(np.shape(person["keypoints"]) == (5, 3) for person in answer["people"])
 
 

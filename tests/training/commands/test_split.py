@@ -51,3 +51,13 @@ def test_a_name_that_is_not_there_is_refused(data: Path, tmp_path: Path, capsys:
     names.write_text("a/1.jpg\na/7.jpg\n")
     assert split.main(["--data", str(data), "--hold-out", str(names), "-o", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err == "1 of 2 images are not in the annotations, such as a/7.jpg.\n"
+
+
+def test_names_may_have_spaces(data: Path, tmp_path: Path) -> None:
+    """As those of phones and screenshots do."""
+    labels = data / "annotations/train.json"
+    labels.write_text(labels.read_text().replace("a/1.jpg", "a/IMG 1 (2).jpg"))
+    names, out = tmp_path / "dev.txt", tmp_path / "out"
+    names.write_bytes(b"a/IMG 1 (2).jpg\r\n\r\na/3.jpg ")
+    assert split.main(["--data", str(data), "--hold-out", str(names), "-o", str(out)]) == 0
+    assert [image["file_name"] for image in read(out, "dev")["images"]] == ["a/IMG 1 (2).jpg", "a/3.jpg"]

@@ -115,6 +115,13 @@ def test_validation_sees_everybody_once(sets):
     assert labels_of(valid, slice(None)).keypoints.shape == (3, 17, 2)
 
 
+def test_people_without_a_source_are_only_counted(tmp_path, caplog):
+    caplog.set_level("INFO")
+    packed(tmp_path, COCO17, 3, "")
+    opened([tmp_path])
+    assert f"{tmp_path}/train: 3 people, all points of coco17" in caplog.text
+
+
 def test_it_is_told_who_came_from_where(sets, tmp_path, caplog):
     caplog.set_level("INFO")
     data, _ = opened([sets[0], f"{sets[1]}=2"])

@@ -37,7 +37,7 @@ class Categories:
         raise SkipEntry(f"category {self._names[number]!r}" if number in self._names else "category not in the list")
 
     def check_points(self, points: tuple[str, ...]) -> None:
-        """Raises EdgeposeError where a category that is read has these points in another order; says other names."""
+        """Raises EdgeposeError where a category that is read has these points in another order; tells other names."""
         for entry in self.read:
             theirs = [_plain(name) for name in entry.get("keypoints") or ()]
             ours = [_plain(name) for name in points]

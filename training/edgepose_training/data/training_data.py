@@ -23,6 +23,7 @@ from edgepose_training.data.window import check_window
 log = logging.getLogger("distill")
 
 SPLITS = ("train", "val")
+NOT_NAMED = "not named"  # source of people whose file does not tell it
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,14 @@ class TrainingData:
         return part
 
     def _tell(self, folder: Path, split: str, part: WeightedCrops) -> None:
-        sources = Counter(str(name) or "not named" for name in part.crops.sources)
+        sources = Counter(str(name) or NOT_NAMED for name in part.crops.sources)
         points = str(part.mapping) if part.mapping else f"all points of {self.skeleton.name}"
         row = {"folder": str(folder), "split": split, "people": len(part.crops), "sources": dict(sources.most_common())}
         self.report.append(row | {"weight": part.weight, "points": points})
         named = ", ".join(f"{count} of {name}" for name, count in sources.most_common())
+        who = f" ({named})" if set(sources) != {NOT_NAMED} else ""
         often = f", each {part.weight:g} times an epoch" * (part.weight != 1)
-        log.info("%s: %d people (%s), %s%s", folder, len(part.crops), named, points, often)
+        log.info("%s: %d people%s, %s%s", folder, len(part.crops), who, points, often)
 
 
 def _check_depth(folder: Path) -> None:

@@ -16,12 +16,12 @@ SPECIAL_TITLES = {
 
 
 def markdown(summaries: Mapping[str, Mapping[str, Any]]) -> str:
-    """Tables of all predictors side by side: parts, special measures, and mean OKS and face NME by source."""
+    """Tables of all predictors side by side: parts, special measures, and by source where sources have names."""
     blocks = [
         _table("mean OKS", summaries, lambda s: {part: row["mean_oks"] for part, row in s["parts"].items()}),
         _table("AP", summaries, lambda s: {part: row["ap"] for part, row in s["parts"].items()}),
         _table("measure", summaries, lambda s: {v: s[k] for k, v in SPECIAL_TITLES.items() if k in s}),
-        *(_source_table(name, summary["sources"]) for name, summary in summaries.items()),
+        *(_source_table(name, summary["sources"]) for name, summary in summaries.items() if any(summary["sources"])),
         _table("face NME ↓ by source", summaries, lambda s: s.get("face_nme_by_source", {})),
         _table("shown faces' NME ↓ by source", summaries, lambda s: s.get("face_nme_shown_by_source", {})),
     ]
@@ -50,7 +50,7 @@ def _source_table(name: str, sources: Mapping[str, Mapping[str, Any]]) -> str:
             estimate = Estimate(**figure["mean_oks"])
             values = f"{short(estimate.value)} / {short(figure['ap'])} ({estimate.count})"
             cells.append(values if estimate.count else "–")
-        lines.append(_line([source, *cells]))
+        lines.append(_line([source or "not named", *cells]))
     return "\n".join(lines)
 
 
