@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgepose import ModelCard, SimCC
+from edgepose import ModelCard, SimCC, ops
 
 CODEC = SimCC()
 
@@ -77,3 +77,27 @@ def test_nonsense_is_named() -> None:
         CODEC.decode(np.zeros((1, 1, 384)), np.zeros((1, 1, 512)), score="best")
     with pytest.raises(ValueError, match="beta and sigma"):
         SimCC(beta=None).decode(np.zeros((1, 1, 384)), np.zeros((1, 1, 512)))
+
+
+@pytest.mark.parametrize("refine", ["none", "dark"])
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("split_ratio", [2.0, 1.5])
+def test_knots_change_scores_alone(split_ratio: float, mirrored: bool, refine: str) -> None:
+    """Points are the op's, under the flip test and DARK together, too; knots that change nothing leave its scores."""
+    rng = np.random.default_rng(0)
+    bins = int(64 * split_ratio), int(96 * split_ratio)
+    x, y, other_x, other_y = (2 * rng.standard_normal((3, 4, bins[axis]), np.float32) for axis in (0, 1, 0, 1))
+    flipped = (other_x, other_y, np.array([0, 2, 1, 3])) if mirrored else None
+    straight = [[0.0, 1.0], [0.0, 1.0]]
+    codec = SimCC((64, 96), split_ratio, (4.0, 5.0), 1.0, {"x": straight, "y": [[0.0, 1.0], [0.0, 0.5]]})
+    keypoints, scores = codec.decode(x, y, score="entropy", flipped=flipped, refine=refine)
+    sigma = codec.sigma if refine == "dark" else None
+    expected, _ = ops.simcc_decode(x, y, split_ratio=split_ratio, sigma=sigma, refine=refine, flipped=flipped)
+    np.testing.assert_array_equal(keypoints, expected)
+    _, bare = ops.simcc_decode(x, y, split_ratio=split_ratio, score="entropy", beta=1.0, flipped=flipped)
+    assert (scores <= bare + 1e-6).all()
+    assert (scores >= bare / 2 - 1e-6).all()
+    assert np.ptp(scores) > 0
+    plain = SimCC((64, 96), split_ratio, (4.0, 5.0), 1.0, {"x": straight, "y": straight})
+    again = plain.decode(x, y, score="entropy", flipped=flipped, refine=refine)[1]
+    np.testing.assert_allclose(again, bare, atol=1e-6)

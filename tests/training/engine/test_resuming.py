@@ -62,6 +62,23 @@ def test_the_same_values_are_not_said(begun, store, small, tmp_path, caplog):
     assert "other values" not in caplog.text
 
 
+def test_a_teacher_that_is_not_given_again_is_missed(begun, store, small, tmp_path, caplog):
+    taught = pose_trainer(small, store, None, tmp_path / "taught", CPU, begun)
+    taught.resume(begun)
+    assert "the run had no teacher so far, and goes on with last.pt" in caplog.text
+    taught.save()
+    caplog.clear()
+    pose_trainer(small, store, None, tmp_path / "taught", CPU, begun).resume(tmp_path / "taught" / "last.pt")
+    assert "the run had" not in caplog.text
+    pose_trainer(small, store, None, tmp_path / "taught", CPU).resume(tmp_path / "taught" / "last.pt")
+    assert "the run had a teacher so far, last.pt, and goes on without: give --teacher again" in caplog.text
+    old = checkpoints.load(begun)
+    checkpoints.save(tmp_path / "old.pt", {key: value for key, value in old.items() if key != "teacher"})
+    caplog.clear()
+    pose_trainer(small, store, None, tmp_path / "old", CPU, begun).resume(tmp_path / "old.pt")
+    assert "the run had" not in caplog.text
+
+
 def test_values_that_an_old_checkpoint_lacks_are_no_change(begun, small):
     state = checkpoints.load(begun)
     del state["config"]["teach_absence"]

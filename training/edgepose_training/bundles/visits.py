@@ -97,8 +97,8 @@ def check_height(crops: CropCache, config: Config) -> None:
     tallest = max(down, across * height / width) * PADDING
     if tallest < height * (1 - ROUNDED):
         raise EdgeposeError(
-            f"people in the bundles are at most {tallest:.0f} px tall, and {width}×{height} would enlarge them:"
-            " pack with pack.py --compact --for CONFIG into the folder that gpu_train.py pack makes bundles of"
+            f"people in the bundles are at most {tallest:.0f} px tall, which an input of {width}×{height} would "
+            "enlarge: pack with pack.py --compact --for CONFIG into the folder that gpu_train.py pack makes bundles of"
         )
 
 

@@ -23,6 +23,7 @@ from edgepose_training.detector.samples import SampleBuilder
 from edgepose_training.detector.teacher import RtmdetTeacher
 from edgepose_training.distributed import SINGLE_PROCESS, Processes
 from edgepose_training.engine import checkpoints, starting
+from edgepose_training.engine.resuming import check_teacher
 from edgepose_training.engine.training_cost import TrainingCost
 
 log = logging.getLogger("detector")
@@ -60,6 +61,7 @@ class DetectorTask:
         self.net = build_net(config)
         if init is not None:
             log.info("started from %s; %s", init, starting.initialize(self.net, init))
+        self._teacher_name = None if teacher is None else teacher.name
         self.module = DetectorStep(self.net, config, processes, teacher.to(device) if teacher else None)
 
     @property
@@ -71,7 +73,7 @@ class DetectorTask:
         return batches(self.builder, config, range(first, end), self.device, self.processes)
 
     def decay(self, _: DetectorConfig, __: int) -> float:
-        return 1.0  # there is no teacher
+        return 1.0  # the teacher counts the same to the end
 
     def validate(self, config: DetectorConfig, _: int, amp: torch.dtype | None) -> dict[str, float]:
         return validation.box_precision(self.net, self.valid, config.input_size, self.device, amp)
@@ -95,10 +97,10 @@ class DetectorTask:
         return sheet(cells, COLUMNS)
 
     def state(self) -> dict[str, Any]:
-        return {}
+        return {"teacher": self._teacher_name}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        pass
+        check_teacher(state, self._teacher_name)
 
     def finish(self, cost: TrainingCost) -> None:
         log.info("%d steps took %.0f s", cost.steps, cost.seconds)

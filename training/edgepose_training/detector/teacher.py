@@ -38,6 +38,7 @@ class RtmdetTeacher(nn.Module):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
+        self.name = path.name
         self.net = OnnxModule(dense_part(path))
         for name, values in (("mean", MEAN), ("std", STD)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1))

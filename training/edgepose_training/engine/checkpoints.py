@@ -1,11 +1,11 @@
 """Checkpoints: one dictionary of tensors and plain values, written atomically and read without running pickle code.
 
 Keys: `model` (student), `ema` (its averaged weights or None), `config`, `skeleton`, `unsupervised_keypoints`,
-`heatmap_cells`, `epoch`, `step`, `seconds`, and for resuming `extras` (auxiliary head, alignment), `ema_updates`,
-`optimizer`, `scaler`, `rng`, `best`, `fresh_optimizer`. One made of an exported file has its card's `score_knots`, if
-there are any: its config does not know the labels. Slim ones have `model` and `ema` in one,
-as float16, and no `optimizer`, `scaler`, `rng`. A detector's has neither `skeleton`, `unsupervised_keypoints` nor
-`extras`.
+`heatmap_cells`, `teacher` (the name of its file, or None), `epoch`, `step`, `seconds`, and for resuming `extras`
+(auxiliary head, alignment), `ema_updates`, `optimizer`, `scaler`, `rng`, `best`, `fresh_optimizer`. Slim ones have
+`model` and `ema` in one, as float16, and no `optimizer`, `scaler`, `rng`. A detector's has neither `skeleton`,
+`unsupervised_keypoints` nor `extras`. One made of an exported file has its card's `score_knots`, if there are any: its
+config does not know the labels.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from edgepose_training.engine.builders import student_and_teacher
 from edgepose_training.engine.checkpoints import Source
 from edgepose_training.engine.distiller import build_distiller
 from edgepose_training.engine.heatmaps import CELLS
+from edgepose_training.engine.resuming import check_teacher
 from edgepose_training.engine.trainer import Trainer
 from edgepose_training.engine.training_cost import TrainingCost, compare_costs, read_cost
 
@@ -105,6 +106,7 @@ class PoseTask:
         if teacher_net is not None:
             teacher_net.to(device)
         self.module = build_distiller(config, self.skeleton, self.net, teacher_net, labeled)
+        self._teacher_name = None if teacher is None else Path(str(teacher)).name
         self._stage1_cost = read_cost(teacher) if teacher and config.stage == 2 else None
 
     def _with_its_batch(self, config: Config) -> Config:
@@ -172,12 +174,14 @@ class PoseTask:
             "skeleton": self.skeleton.to_dict(),
             "unsupervised_keypoints": self.unsupervised_keypoints,
             "heatmap_cells": CELLS,
+            "teacher": self._teacher_name,
             "extras": {name: module.state_dict() for name, module in self._extras().items()},
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         if self.config.head == "heatmap" and state["heatmap_cells"] != CELLS:
             log.warning("the maps of this run had the former convention of cells: it has to learn its labels anew")
+        check_teacher(state, self._teacher_name)
         for name, module in self._extras().items():
             if name in state["extras"]:
                 module.load_state_dict(state["extras"][name])

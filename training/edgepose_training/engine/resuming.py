@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ import torch
 
 from edgepose import EdgeposeError
 from edgepose_training.config import TrainerConfig
+
+log = logging.getLogger("distill")
 
 # Values that change how fast and how often, not what is learned.
 FREE = {
@@ -45,6 +48,16 @@ def same_run(path: Path, changed: Changed) -> Iterator[None]:
             f"{path}: the run trains another net ({what}); continue it with the values that it began with, or start "
             "a new one with another --output"
         ) from error
+
+
+def check_teacher(state: dict[str, Any], name: str | None) -> None:
+    """Warns where a run goes on with a teacher that it had not, or without the one that it had."""
+    if "teacher" not in state or (state["teacher"] is None) == (name is None):
+        return
+    if name is None:
+        log.warning("the run had a teacher so far, %s, and goes on without: give --teacher again", state["teacher"])
+    else:
+        log.warning("the run had no teacher so far, and goes on with %s", name)
 
 
 def words(changed: Changed) -> str:
