@@ -132,12 +132,14 @@ def test_points_and_scores_are_read_off_as_before(tmp_path, labels):
     net = checkpoints.build_net(config, BODY)
     state = {"model": net.state_dict(), "ema": None, "config": config.to_dict(), "skeleton": BODY.to_dict()}
     checkpoints.save(tmp_path / "net.pt", state | {"heatmap_cells": cells})
-    model, card, _ = exporter.export(tmp_path / "net.pt", with_decode=True)
+    terms = {"license": "research only", "data": "people of my own"}
+    model, card, _ = exporter.export(tmp_path / "net.pt", entries=terms, with_decode=True)
     restored = restoring.restore(written(tmp_path / "net.onnx", model), images)
     checkpoints.save(tmp_path / "again.pt", restored)
     _, again = cards.load_for_export(tmp_path / "again.pt")
     same = {name: getattr(card, name) for name in ("codec", "split_ratio", "sigma", "beta", "score", "refine",
-                                                   "cell_offset", "score_knots")}  # fmt: skip
+                                                   "cell_offset", "score_knots", "license", "data")}  # fmt: skip
+    assert {name: same[name] for name in terms} == terms
     assert {name: getattr(again, name) for name in same} == same
     assert bool(card.score_knots) == (labels in ("smoothed", "low beta"))
 

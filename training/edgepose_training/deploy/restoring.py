@@ -83,6 +83,8 @@ def restore(model: str | Path, images: Callable[[tuple[int, int]], Sequence[Tens
         "heatmap_cells": FORMER_CELLS if card.cell_offset else CELLS,
         "epoch": 0,
         "recipe": f"{card.name}, made a checkpoint again",
+        "license": card.license,
+        "data": card.data,
     } | ({"score_knots": card.score_knots} if card.score_knots else {})
 
 

@@ -113,10 +113,12 @@ class DetectorStep(nn.Module):
         self, net: nn.Module, config: DetectorConfig, processes: Processes, teacher: RtmdetTeacher | None = None
     ) -> None:
         super().__init__()
-        self.net, self.config, self.processes, self.teacher = net, config, processes, teacher
+        self.net, self.config, self.processes = net, config, processes
+        self._teacher = (teacher,)  # no submodule: nothing of it is trained, saved, or sent between processes
 
     def forward(self, batch: DetectorBatch, _: float) -> dict[str, Tensor]:
         cells = self.net(normalized(batch.images))
-        answer = self.teacher(batch.images) if self.teacher is not None else None
+        teacher = self._teacher[0]
+        answer = teacher(batch.images) if teacher is not None else None
         with torch.autocast(cells.device.type, enabled=False):  # overlaps to the sixth power want float32
             return detector_loss(cells, batch, self.config, self.processes.mean, answer)

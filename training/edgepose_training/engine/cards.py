@@ -37,6 +37,8 @@ def card_of(path: str | Path, config: Config, skeleton: Skeleton, state: dict[st
         **_codec(config, state),
         skeleton=skeleton,
         unsupervised_keypoints=tuple(state.get("unsupervised_keypoints", ())),
+        license=state.get("license", ""),  # of an exported file that was made a checkpoint again
+        data=state.get("data", ""),
         recipe=recipe,
         date=datetime.date.today().isoformat(),
     )
