@@ -14,8 +14,8 @@ Float = NDArray[np.float32]
 
 _HANDS = ("lefthand", "righthand", "hand")
 # What is shown stays until its score falls below this share of the threshold. A lower share flickers less and leaves
-# more points standing that are not there: of the demo's frames 14 % show a wrist beyond the photograph without any, 16 % at
-# .85, 23 % at .7, with 51, 35 and 15 switches of body points.
+# more points standing that are not there: without any, 14 % of the demo's frames show a wrist beyond the photograph,
+# 16 % at .85, 23 % at .7, with 51, 35 and 15 switches of body points.
 KEEP = 0.85
 KEEP_HAND = 0.7  # of a hand, whose mean score errs less, and whose 21 points flicker all together
 
