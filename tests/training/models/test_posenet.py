@@ -277,12 +277,6 @@ def test_nets_of_other_heads_export_with_a_card_that_decodes_them(tmp_path, head
     assert card.recipe.startswith(f"cspnext-n {head}, ")
 
 
-def test_heat_maps_are_not_exported_as_simcc(tmp_path):
-    written(Config(size="n", head="heatmap", skeleton="coco17", input_size=(64, 64)), tmp_path / "net.pt")
-    with pytest.raises(EdgeposeError, match="a net of heat maps; the runtime decodes SimCC vectors"):
-        exporter.export(tmp_path / "net.pt")
-
-
 def test_a_config_names_a_net_and_its_checkpoint_opens(tmp_path):
     config = Config(backbone="resnet", size="50", head="simcc", skeleton="coco17", input_size=(64, 64))
     net = written(config, tmp_path / "net.pt")
