@@ -147,6 +147,23 @@ def test_a_run_shorter_than_log_every_leaves_a_curve_and_a_summary(store, small,
     assert then.startswith(f"next: python training/evaluate.py {tmp_path}/best.pt")
 
 
+def test_a_run_from_trained_weights_is_measured_before_its_first_step(begun, store, small, tmp_path):
+    """A run that only unlearns keeps where it began as its best."""
+    spoiled = replace(small, epochs=1, lr=1.0, warmup=0)
+    pose_trainer(spoiled, store, store, tmp_path / "run", CPU, init=begun).fit()
+
+    def rows(run):
+        return list(csv.DictReader((tmp_path / run / "valid.csv").read_text().splitlines()))
+
+    before, after = rows("run")
+    assert (before["epoch"], after["epoch"]) == ("0", "1")
+    best, start = (checkpoints.load(path)["model"] for path in (tmp_path / "run" / "best.pt", begun))
+    unlearned = float(before["whole"]) >= float(after["whole"])
+    assert unlearned == all(torch.equal(best[name], value) for name, value in start.items())
+    pose_trainer(spoiled, store, store, tmp_path / "anew", CPU).fit()
+    assert [row["epoch"] for row in rows("anew")] == ["1"]
+
+
 def test_bar_log_and_resuming_count_epochs_alike(store, small, tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     bars = []

@@ -55,7 +55,7 @@ class DetectorTask:
         self.config, self.builder, self.device, self.processes = config, builder, device, processes
         chosen = np.random.default_rng(config.seed).permutation(len(valid))[: config.validate_images or None]
         self.valid = [valid[i] for i in sorted(chosen)]
-        self.validates = bool(self.valid) and processes.is_main
+        self.validates, self.starts_trained = bool(self.valid) and processes.is_main, init is not None
         processes.share(config.batch)  # refuses a batch that cannot be shared before anything is drawn
         torch.manual_seed(config.seed)
         self.net = build_net(config)

@@ -97,7 +97,7 @@ class PoseTask:
         self.valid_feed: Feed | None = None
         if valid is not None and processes.is_main:
             self.valid_feed = Feed(config, valid, self.skeleton, device, SINGLE_PROCESS)
-        self.validates = self.valid_feed is not None
+        self.validates, self.starts_trained = self.valid_feed is not None, init is not None
         # A point that one process' shards lack may be labeled in another's.
         found = torch.from_numpy((train.weights > 0).any(0)).float().to(device)
         labeled = (processes.mean(found) > 0).float().cpu()

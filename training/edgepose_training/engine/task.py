@@ -27,6 +27,7 @@ class Task(Protocol):
     best_by: str  # the value of `validate` that chooses `best.pt`
     next_command: str  # what to do with `{best}`, the path of `best.pt`, once the run is done
     validates: bool  # whether this process has something to validate by
+    starts_trained: bool  # whether the net has trained weights before the first step
 
     @property
     def net(self) -> nn.Module:

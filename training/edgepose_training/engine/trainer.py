@@ -97,6 +97,8 @@ class Trainer:
             self.run_log.close()
 
     def _fit_epochs(self) -> None:
+        if self.step == 0 and self.task.starts_trained:
+            self.validate()  # else nobody would see whether training has helped
         while self.epoch < self.config.epochs:
             self.fit_epoch()
             self.epoch, self.step_in_epoch = self.epoch + 1, 0
