@@ -20,8 +20,9 @@ run: $(VENV)/.app
 
 dev: $(VENV)/.dev
 
+# Threads that spin while they wait (torch's OpenMP) take the cores from the tests beside them.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
